@@ -1,0 +1,33 @@
+//! Words and rules that seeds and peers share. Decides nothing.
+//!
+//! The cores of both programs depend on what is here without the feature `net`; everything that touches the
+//! operating system is behind it.
+
+pub mod address;
+pub mod clock;
+pub mod codec;
+pub mod finding;
+pub mod frame;
+pub mod json;
+pub mod limits;
+pub mod line;
+pub mod majority;
+pub mod member;
+pub mod message;
+#[cfg(feature = "net")]
+pub mod net;
+pub mod patience;
+pub mod refusal;
+pub mod seed_list;
+pub mod view;
+
+pub use address::Address;
+pub use clock::{Instant, Timestamp};
+pub use finding::{Finding, HostEvidence};
+pub use line::{Line, Role, Value};
+pub use majority::majority;
+pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire};
+pub use message::Message;
+pub use patience::Patience;
+pub use refusal::{Refusal, Why};
+pub use view::{Change, Ended, Ending, Event, Tally, View};

@@ -1,0 +1,139 @@
+//! Every limit and time-out that is not an option, with its unit and its reason.
+//!
+//! What overflows one of them is refused with an error that names it, counted, and tested. Numbers marked
+//! *a guess* have no better foundation than judgement; the others say where they come from.
+
+use std::time::Duration;
+
+/// Longest payload of one frame, in bytes. Twice the longest gossip message, so that its envelope fits; and
+/// below 2^24, so that the first byte of a connection tells a length (0x00) from TLS (0x16).
+pub const FRAME_BYTES_MAX: usize = 2 << 20;
+
+/// Longest content of one gossip message, in bytes.
+pub const CONTENT_BYTES_MAX: usize = 1 << 20;
+
+/// Deepest nesting of JSON that is read: `serde_json`'s own limit.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Members in the peer list that a JSON program is given; more become a random sample of so many.
+pub const JSON_PEER_LIST_MAX: usize = 5_000;
+
+/// Tags of one member, in bytes of keys and values together: every member holds everybody's.
+pub const TAG_BYTES_MAX: usize = 16 << 10;
+
+/// Links that a JSON program can push a peer to; native ones are limited by `--max-neighbours`.
+pub const LINKS_MAX: usize = 256;
+
+/// Connections that a node keeps at once. Half of the 20,000 descriptors that a machine can be counted on
+/// to have; the other half is for probes, questions and files.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Bytes that wait to be written to one connection. A reader slower than that is cut off rather than waited
+/// for: room for the frame that carries a view of 100,000 members, several times over.
+pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
+
+/// Frames that wait to be written to one connection: a guess.
+pub const OUTBOX_FRAMES_MAX: usize = 16_384;
+
+/// Inbound frames of all connections that wait for the core; the sockets' own windows hold back the rest.
+pub const INBOX_FRAMES_MAX: usize = 1_024;
+
+/// Longest time from the first to the last byte of one frame: 1 MiB at 1 Mbit/s takes 8 s.
+pub const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Longest time a new connection may say nothing before it is closed. JSON programs connect and close at
+/// once to probe; nobody opens a connection to be silent on it.
+pub const FIRST_FRAME_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Suspicions that one peer pursues at once; a mass death beyond that is left to the seeds' absence check.
+pub const SUSPICIONS_MAX: usize = 256;
+
+/// Ballots that are open at the leader at once: 64 registrations in flight from each of 64 seeds.
+pub const BALLOTS_MAX: usize = 4_096;
+
+/// Death evidence kept in the registry, in deaths.
+pub const DEATHS_KEPT: usize = 1_000;
+
+/// Ended lives kept in the registry, so that a life that is over cannot be registered again.
+pub const ENDED_KEPT: usize = 10_000;
+
+/// Changes that a seed keeps to bring a lagging session up to date without the whole view.
+pub const CHANGES_KEPT: usize = 10_000;
+
+/// Gossip identities that a peer remembers, in messages.
+pub const RUMORS_MAX: usize = 20_000;
+
+/// Gossip payloads that a peer keeps to pass on to a late neighbour, in bytes.
+pub const RUMOR_BYTES_MAX: usize = 16 << 20;
+
+/// How long a gossip message is remembered.
+pub const RUMOR_AGE_MAX: Duration = Duration::from_secs(120);
+
+/// Origins whose sequence numbers a peer keeps a window of.
+pub const ORIGINS_MAX: usize = 20_000;
+
+/// Identities in one exchange of recent gossip: 32 bytes each, well inside a frame.
+pub const RECENT_MAX: usize = 10_000;
+
+/// A registration, from the request at a seed to its answer.
+pub const REGISTRATION_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A ballot, from its proposal; scaled by `--patience`.
+pub const BALLOT_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A jury, from the suspicion; scaled by `--patience`.
+pub const JURY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How old the oldest probe behind a carried death may be when it is committed; scaled by `--patience`.
+pub const EVIDENCE_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a carried death waits for others that are under way, to share one entry with them.
+pub const DEATH_GATHER_TIME: Duration = Duration::from_millis(30);
+
+/// How long a probe's result serves the ballots that ask for it after it ended.
+pub const PROBE_SERVES_FOR: Duration = Duration::from_millis(500);
+
+/// An orderly departure, from SIGTERM to the end of the process.
+pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Silence that ends a native session, at either end; scaled by `--patience`.
+pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// How long no seed may hold a session of a member before the seeds ask whether it lives; scaled by
+/// `--patience`.
+pub const ABSENCE_TIME: Duration = Duration::from_secs(2);
+
+/// The same after a seed's start or an election, while sessions are being opened again.
+pub const ABSENCE_GRACE: Duration = Duration::from_secs(10);
+
+/// Silence of a JSON member's session, and the pause between the probes that follow it.
+pub const JSON_PROBE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often soft state (sessions held, neighbours) is told to the leader at most.
+pub const SOFT_STATE_EVERY: Duration = Duration::from_millis(200);
+
+/// Hints of suspicion that a seed takes from one reporter a second.
+pub const HINTS_PER_SECOND: u32 = 10;
+
+/// How long a HELLO from an address that is not in the view yet is kept.
+pub const HELLO_WAITS: Duration = Duration::from_secs(2);
+
+/// How long a peer waits for the last of its seeds before it counts as joined with those it has.
+pub const JOIN_SETTLES: Duration = Duration::from_secs(5);
+
+/// Jurors of one suspicion, the suspecting peer counted.
+pub const JURY_MAX: usize = 7;
+
+/// Connections that one probe opens at most.
+pub const PROBE_CONNECTIONS_MAX: u32 = 8;
+
+/// Least time between two connections of one probe. A loopback round trip takes 0.05 ms, one in a data
+/// centre 0.5 ms; below 25 ms a second SYN would overtake a first that merely waits in a queue.
+pub const PROBE_SPACING_MIN: Duration = Duration::from_millis(25);
+
+/// Bytes of an append that one seed sends another: above it openraft's entries are split, because an append
+/// with the evidence of many deaths would outgrow the frame and stop replication.
+pub const APPEND_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of a snapshot in one frame.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;

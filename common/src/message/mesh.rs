@@ -1,0 +1,277 @@
+//! Between seeds.
+//!
+//! ```text
+//! seed (dials every other)               seed
+//!   | SeedHello(cluster, id, birth, ..) ---> |   one cluster? else Close(Refused)
+//!   | <------------------- SeedHello         |
+//!   | Errand(n, register | leave | report)-> |   at the leader
+//!   | <------------------- Done(n, answer)   |
+//!   | <--------- RegisterProposal, DeathProposal (from the leader)
+//!   | Vote --------------------------------> |
+//!   | Raft(n, bytes) ----> <---- RaftReply   |   openraft's own conversation
+//!   | Soft(state) -------------------------> |
+//!   | <-------------------------------- Relay|   something for a session that the other seed holds
+//! ```
+//!
+//! Each seed dials each other one; what it asks goes out on its own connection, and the answers come back on
+//! the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Candidate, DeathReport, SessionMessage};
+use crate::line::hex;
+use crate::{Address, Finding, HostEvidence, Incarnation, MemberId, Refusal, Life, Epoch};
+
+/// A seed's number in the log: its rank in the sorted list at formation. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeedId(pub u64);
+
+impl fmt::Display for SeedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A cluster's random name, drawn by its first leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterId(pub [u8; 16]);
+
+impl fmt::Display for ClusterId {
+    /// The first four hex digits, which suffice to tell one's clusters apart by eye.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0[..2]))
+    }
+}
+
+/// What a seed says of itself before anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedHello {
+    /// The protocol it speaks.
+    pub version: u8,
+    /// Its id.
+    pub id: SeedId,
+    /// The number drawn when its data directory was made.
+    pub birth: u64,
+    /// Where it listens, as its list names it.
+    pub address: String,
+    /// The seeds of its list, sorted.
+    pub list: Vec<String>,
+    /// What its log tells of the cluster; none while it has no Found.
+    pub history: Option<History>,
+}
+
+/// What a log tells of a cluster, applied or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The births of its seeds.
+    pub births: BTreeMap<SeedId, u64>,
+}
+
+/// One message between seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MeshMessage {
+    /// First frame in both directions, and again whenever the sender's history changes.
+    Hello(SeedHello),
+    /// To the leader, on behalf of a session.
+    Errand {
+        /// Repeated by the answer.
+        number: u64,
+        /// What is asked.
+        errand: Errand,
+    },
+    /// The leader's answer.
+    Done {
+        /// The errand's number.
+        number: u64,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// Leader: vote on this candidate.
+    RegisterProposal(RegisterProposal),
+    /// Leader: vote on this death.
+    DeathProposal(DeathProposal),
+    /// A seed's vote on either.
+    Vote(VoteReply),
+    /// Something of openraft's.
+    Raft {
+        /// Repeated by the answer.
+        number: u64,
+        /// The request, as openraft's types serialise.
+        request: Bytes,
+    },
+    /// openraft's answer.
+    RaftReply {
+        /// The request's number.
+        number: u64,
+        /// The answer, as openraft's types serialise.
+        reply: Bytes,
+    },
+    /// To the leader: sessions and links that I know of.
+    Soft(SoftState),
+    /// Leader: hand this to that member's session, if you hold it.
+    Relay {
+        /// Whose session.
+        to: MemberId,
+        /// What.
+        message: Box<SessionMessage>,
+    },
+    /// A late seed: put my birth into the log, so that I may be sent it.
+    SeedBirth {
+        /// Who.
+        id: SeedId,
+        /// The number of its directory.
+        birth: u64,
+    },
+    /// Anybody to the leader: which index must a read wait for?
+    ReadIndex {
+        /// Repeated by the answer.
+        number: u64,
+    },
+    /// The leader's answer; none when it is not sure to be the leader.
+    ReadAt {
+        /// The question's number.
+        number: u64,
+        /// The index.
+        index: Option<u64>,
+    },
+}
+
+/// What a seed asks of the leader for one of its sessions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Errand {
+    /// Admit this candidate.
+    Register(Candidate),
+    /// Record that this member left.
+    Leave(MemberId),
+    /// Judge this report.
+    Report {
+        /// The report.
+        report: DeathReport,
+        /// Who holds the session it came on.
+        reporter: Address,
+    },
+}
+
+/// What came of an errand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// In the log: the incarnation, and the entry that must be applied before the answer is passed on.
+    Admitted {
+        /// The incarnation.
+        incarnation: Incarnation,
+        /// The entry.
+        index: u64,
+    },
+    /// The leave, or the death, is in the log at this entry.
+    Recorded {
+        /// The entry.
+        index: u64,
+    },
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// The number of a ballot: the term of the leader that opened it, and a count within it. So no vote can be
+/// carried from one term to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BallotId {
+    /// The leader's term.
+    pub term: u64,
+    /// Counts from 1 in each term.
+    pub number: u64,
+}
+
+impl fmt::Display for BallotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.term, self.number)
+    }
+}
+
+/// A ballot about a candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterProposal {
+    /// Its number.
+    pub ballot: BallotId,
+    /// Who wants to join.
+    pub candidate: Candidate,
+    /// The incarnation now at the address, which would be ended.
+    pub replaces: Incarnation,
+    /// The leader's commit index: a voter judges by a registry at least so new.
+    pub commit: u64,
+}
+
+/// A ballot about a death.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeathProposal {
+    /// Its number.
+    pub ballot: BallotId,
+    /// Who is thought dead.
+    pub dead: MemberId,
+    /// The leader's commit index.
+    pub commit: u64,
+    /// Whether a connection to it broke lately: then its silence need not be borne long.
+    pub broke: bool,
+}
+
+/// What a ballot is about, as each vote repeats it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// The admission of a life at an address, in place of an incarnation.
+    Admission {
+        /// The address.
+        address: Address,
+        /// The life.
+        life: Life,
+        /// The incarnation that it ends, 0 for none.
+        replaces: Incarnation,
+    },
+    /// The death of an incarnation.
+    Death(MemberId),
+}
+
+/// One seed's yes, as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Who votes.
+    pub seed: SeedId,
+    /// In which ballot.
+    pub ballot: BallotId,
+    /// About what.
+    pub subject: Subject,
+    /// What its own probe found.
+    pub finding: Finding,
+    /// What ICMP said of the host meanwhile.
+    pub host: HostEvidence,
+}
+
+/// A seed's answer to a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteReply {
+    /// The vote itself; it counts as a yes only without a refusal.
+    pub vote: Vote,
+    /// Why no.
+    pub refusal: Option<Refusal>,
+    /// How long ago the probe behind it ended, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// What a seed knows of sessions and links: true for a moment, and never logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoftState {
+    /// Whether this replaces all that was told before.
+    pub whole: bool,
+    /// Members whose session the sender holds now.
+    pub held: Vec<MemberId>,
+    /// Members whose session it no longer holds.
+    pub lost: Vec<MemberId>,
+    /// Links of members, where they changed.
+    pub links: Vec<(Address, Vec<Address>)>,
+    /// The epoch of the sender.
+    pub epoch: Epoch,
+}

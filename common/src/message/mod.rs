@@ -1,0 +1,101 @@
+//! What nodes say to each other. The documentation of these types is the protocol.
+//!
+//! One connection carries frames in both directions, in order. Three conversations share the port of a node,
+//! told apart by the first frame:
+//!
+//! ```text
+//! peer  -> peer   Hello   a link: gossip, pings, suspicions, until Close        [`LinkMessage`]
+//! any   -> seed   Register, Open, Observe   a session: requests and pushes      [`SessionMessage`]
+//! seed  -> seed   SeedHello   the mesh: ballots, log, errands                   [`MeshMessage`]
+//! any   -> any    Ping, SuspectRequest, ListRequest   a question, answered on its own connection
+//! ```
+//!
+//! Between our own nodes a message is bincode behind a version byte ([`crate::codec`]); programs in other
+//! languages say a part of it in JSON ([`crate::json`]).
+
+mod link;
+mod mesh;
+mod session;
+
+use serde::{Deserialize, Serialize};
+
+pub use link::{Cause, LinkMessage, Rumor, RumorId};
+pub use mesh::{
+    Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, SeedHello, SeedId,
+    SoftState, Subject, Vote, VoteReply,
+};
+pub use session::{
+    Candidate, DeathReport, JurorVote, Registration, Roster, SeedStatus, SessionMessage,
+};
+
+use crate::{Address, Epoch, Incarnation, Life};
+
+/// Everything that can stand in a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Are you there? On links, sessions and connections of their own; answered on the same one.
+    Ping {
+        /// Repeated by the answer, so that it cannot be that of an earlier ping. 0 from a JSON program.
+        nonce: u64,
+    },
+    /// I am, and this is who.
+    Pong {
+        /// The nonce of the ping, 0 when a JSON program does not repeat it.
+        nonce: u64,
+        /// Where the answering node listens.
+        address: Address,
+        /// The life that answers; none from a seed or a JSON program.
+        life: Option<Life>,
+        /// Its incarnation, once it is a member.
+        incarnation: Option<Incarnation>,
+        /// Whether it takes part: a peer is a member, a seed knows a leader.
+        ready: bool,
+    },
+    /// I am closing this connection on purpose. Only an end without it makes the sender a suspect.
+    Close(CloseReason),
+    /// Between neighbours.
+    Link(LinkMessage),
+    /// Between a peer or an observer and a seed.
+    Session(SessionMessage),
+    /// Between seeds.
+    Mesh(MeshMessage),
+}
+
+/// Why a node closes a connection on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CloseReason {
+    /// The life at the other end is over since this epoch: it has to join anew.
+    Ended(Epoch),
+    /// The other end is not in the view, and did not come into it within two seconds.
+    Unknown,
+    /// The neighbour has as many links as it may.
+    Full,
+    /// The pair has another link, which stays.
+    Duplicate,
+    /// The node stops, or leaves.
+    ShuttingDown,
+    /// The node has been declared dead and joins anew, as another life.
+    Rejoining,
+    /// Nothing was heard for too long.
+    Silent,
+    /// What was said makes no sense here; the text says what.
+    Protocol(String),
+    /// The two seeds cannot be of one cluster; the text says why.
+    Refused(String),
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CloseReason::Ended(epoch) => write!(f, "ended at epoch {epoch}"),
+            CloseReason::Unknown => f.write_str("unknown"),
+            CloseReason::Full => f.write_str("full"),
+            CloseReason::Duplicate => f.write_str("duplicate"),
+            CloseReason::ShuttingDown => f.write_str("shutting_down"),
+            CloseReason::Rejoining => f.write_str("rejoining"),
+            CloseReason::Silent => f.write_str("silent"),
+            CloseReason::Protocol(text) => write!(f, "protocol: {text}"),
+            CloseReason::Refused(text) => write!(f, "refused: {text}"),
+        }
+    }
+}

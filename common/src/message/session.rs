@@ -1,0 +1,181 @@
+//! Between a peer, or an observer, and a seed.
+//!
+//! ```text
+//! peer                                   seed
+//!   | Register(candidate) ----------------> |   a ballot among the seeds, an entry in the log
+//!   | <---- Registered(incarnation, roster) |
+//!   | Open(member, epoch) ----------------> |   at the other seeds, and after a broken session
+//!   | <------- Changes(previous, epoch, ..) |   pushed: one frame in flight, the rest coalesced
+//!   | ChangesSince(epoch) ----------------> |   only when `previous` is above the peer's epoch
+//!   | <------------- Changes or Whole       |
+//!   | Hint, Report, Leave, Neighbours ----> |
+//!   | <------------- Rejected, Dial, Say    |
+//!   | Ping, Pong                            |   the peer pings when it was quiet; 3 s of silence end it
+//! ```
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Cause;
+use crate::{Address, Change, Ended, Epoch, Incarnation, Life, Member, MemberId, Refusal, Tags, Timestamp, Wire};
+
+/// One message of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SessionMessage {
+    /// Peer: let me in.
+    Register(Candidate),
+    /// Seed: the answer to Register.
+    Registered(Registration),
+    /// Peer: I am this member, and have seen the view of this epoch.
+    Open {
+        /// Who opens the session.
+        member: MemberId,
+        /// Its life.
+        life: Life,
+        /// The epoch of its view.
+        epoch: Epoch,
+    },
+    /// Observer: push me the views, I am no member.
+    Observe {
+        /// Whether the first view must be at least as new as everything answered before it was asked for.
+        linearizable: bool,
+    },
+    /// Anybody: who is a member?
+    ListRequest,
+    /// Seed: these are.
+    List(Roster),
+    /// Seed: this has changed since `previous`.
+    Changes {
+        /// The epoch up to which this session was told before.
+        previous: Epoch,
+        /// The epoch to which these changes lead.
+        epoch: Epoch,
+        /// What changed, in the order of the log.
+        changes: Vec<Change>,
+    },
+    /// Peer: I missed something; my view is of this epoch.
+    ChangesSince(Epoch),
+    /// Seed: the whole view, for who cannot be brought up to date by changes.
+    Whole {
+        /// The members.
+        roster: Roster,
+        /// The lives that ended lately and how.
+        ended: Vec<Ended>,
+    },
+    /// Peer: I have begun to suspect this one; probe it while the jury does.
+    Hint {
+        /// Whom.
+        suspect: MemberId,
+        /// Why.
+        cause: Cause,
+    },
+    /// Peer: the jury found this one dead, or could not decide.
+    Report(DeathReport),
+    /// Seed: the seeds did not; leave it alone for a while.
+    Rejected {
+        /// The one reported.
+        dead: MemberId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Peer: I am going.
+    Leave(MemberId),
+    /// Peer: these are my links now.
+    Neighbours(Vec<Address>),
+    /// Seed: the overlay has come apart; dial this one.
+    Dial(Address),
+    /// Observer: have this said. Seed to peer: say this.
+    Say {
+        /// What.
+        content: Bytes,
+        /// On whose behalf.
+        via: String,
+    },
+    /// Seed: the answer to an observer's Say: the peer that it was handed to, or why to nobody.
+    Said(Result<Address, String>),
+    /// Observer: how are you?
+    StatusRequest,
+    /// Seed: so.
+    Status(SeedStatus),
+}
+
+/// Who wants to be a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Where it listens.
+    pub address: Address,
+    /// The life it drew; [`Life::NONE`] for a JSON program.
+    pub life: Life,
+    /// How it speaks.
+    pub wire: Wire,
+    /// What it carries in the view.
+    pub tags: Tags,
+}
+
+/// The answer to a registration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Registration {
+    /// It is in the log.
+    Admitted {
+        /// The incarnation it was given.
+        incarnation: Incarnation,
+        /// The view of the seed that answers, which includes it.
+        roster: Roster,
+    },
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// The members at an epoch, with their degrees in the overlay as far as the seed knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The members and their degrees.
+    pub members: Vec<(Member, u32)>,
+}
+
+/// What a juror found, as the reporter heard it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JurorVote {
+    /// The member that voted.
+    pub juror: MemberId,
+    /// Its vote.
+    pub dead: bool,
+}
+
+/// A jury's result, as reported to a seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeathReport {
+    /// Who is reported.
+    pub dead: MemberId,
+    /// When the reporter made up its mind.
+    pub timestamp: Timestamp,
+    /// What made it suspect.
+    pub cause: Cause,
+    /// The votes of the jury, the reporter's own among them.
+    pub votes: Vec<JurorVote>,
+    /// Whether the jury could not decide, and the seeds have to.
+    pub undecided: bool,
+}
+
+/// How a seed is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeedStatus {
+    /// Its address as the list names it.
+    pub seed: String,
+    /// The leader it knows of.
+    pub leader: Option<String>,
+    /// The term of its log.
+    pub term: u64,
+    /// The last entry it applied.
+    pub applied: u64,
+    /// The view it serves.
+    pub epoch: Epoch,
+    /// Members in it.
+    pub members: u64,
+    /// Sessions it holds.
+    pub sessions: u64,
+    /// What it counted, by name.
+    pub counters: Vec<(String, u64)>,
+}
