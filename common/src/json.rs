@@ -156,6 +156,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Message>, JsonError> {
             address: address("ip", &ip, port)?,
             life: Life::NONE,
             incarnation: Incarnation::NONE,
+            mending: false,
         }),
         gossip @ Json::Gossip { .. } => link(LinkMessage::Gossip(rumor(gossip)?)),
         Json::Ping { nonce, .. } => Some(Message::Ping { nonce: nonce.unwrap_or(0) }),

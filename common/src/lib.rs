@@ -4,6 +4,7 @@
 //! operating system is behind it.
 
 pub mod address;
+pub mod backoff;
 pub mod clock;
 pub mod codec;
 pub mod finding;
@@ -17,11 +18,13 @@ pub mod message;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod patience;
+pub mod probe;
 pub mod refusal;
 pub mod seed_list;
 pub mod view;
 
 pub use address::Address;
+pub use backoff::Backoff;
 pub use clock::{Instant, Timestamp};
 pub use finding::{Finding, HostEvidence};
 pub use line::{Line, Role, Value};
@@ -29,5 +32,6 @@ pub use majority::majority;
 pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire};
 pub use message::Message;
 pub use patience::Patience;
+pub use probe::ProbeOrder;
 pub use refusal::{Refusal, Why};
 pub use view::{Change, Ended, Ending, Event, Tally, View};

@@ -1,1 +1,6 @@
-//! x
+//! A peer of a Coterie cluster.
+//!
+//! [`core`] decides: what happened goes in, what is to be done comes out. The shell, behind the feature `net`,
+//! performs it on sockets and timers.
+
+pub mod core;

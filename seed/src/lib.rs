@@ -1,1 +1,6 @@
-//! x
+//! A seed of a Coterie cluster.
+//!
+//! [`core`] decides: what happened goes in, what is to be done comes out. `raft` keeps the log, and the shell
+//! performs on sockets and timers what the core wants; both are behind the feature `net`.
+
+pub mod core;

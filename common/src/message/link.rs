@@ -32,6 +32,9 @@ pub enum LinkMessage {
         life: Life,
         /// Its incarnation; 0 from a JSON program.
         incarnation: Incarnation,
+        /// Whether the seeds told the sender to dial, because the overlay came apart: such a link is taken
+        /// even by a neighbour that has as many as it wants.
+        mending: bool,
     },
     /// Something was said; pass it on.
     Gossip(Rumor),

@@ -121,25 +121,6 @@ pub enum MeshMessage {
         /// What.
         message: Box<SessionMessage>,
     },
-    /// A late seed: put my birth into the log, so that I may be sent it.
-    SeedBirth {
-        /// Who.
-        id: SeedId,
-        /// The number of its directory.
-        birth: u64,
-    },
-    /// Anybody to the leader: which index must a read wait for?
-    ReadIndex {
-        /// Repeated by the answer.
-        number: u64,
-    },
-    /// The leader's answer; none when it is not sure to be the leader.
-    ReadAt {
-        /// The question's number.
-        number: u64,
-        /// The index.
-        index: Option<u64>,
-    },
 }
 
 /// What a seed asks of the leader for one of its sessions.

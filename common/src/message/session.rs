@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Cause;
-use crate::{Address, Change, Ended, Epoch, Incarnation, Life, Member, MemberId, Refusal, Tags, Timestamp, Wire};
+use crate::{Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Tags, Timestamp, Wire};
 
 /// One message of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -157,6 +157,19 @@ pub struct DeathReport {
     pub votes: Vec<JurorVote>,
     /// Whether the jury could not decide, and the seeds have to.
     pub undecided: bool,
+}
+
+impl DeathReport {
+    /// The line of the report about `dead`, at the peer that makes it and the seeds that hear it.
+    pub fn line(&self, dead: MemberId, reporter: Address) -> Line {
+        let (ip, port, time) = (dead.address.ip(), dead.address.port(), self.timestamp.as_secs_f64());
+        Line::new("DEAD_REPORT")
+            .with("dead", dead.address)
+            .with("incarnation", dead.incarnation)
+            .with("reporter", reporter)
+            .with("votes", self.votes.iter().filter(|v| v.dead).count())
+            .with("report", format!("Dead Node:{ip}:{port}:{time:.6}:{}", reporter.ip()))
+    }
 }
 
 /// How a seed is.

@@ -1,0 +1,450 @@
+//! Links: making them, keeping as many as wanted, noticing when one breaks.
+
+use std::collections::BTreeSet;
+
+use coterie_common::limits::{HELLO_WAITS, LINKS_MAX, SOFT_STATE_EVERY};
+use coterie_common::message::{Cause, CloseReason, LinkMessage, SessionMessage};
+use coterie_common::{Address, Epoch, Incarnation, Instant, Life, Line, MemberId, Message, Wire};
+
+use super::detector::{Detector, Tick};
+use super::effect::{ConnectionId, DialFailure, Effect};
+use super::neighbour::{Connection, Greeter, Neighbour};
+use super::rumors::LinkNumber;
+use super::{Peer, log, overlay};
+
+const FAR: Instant = Instant::from_nanos(u64::MAX);
+
+impl Peer {
+    // ---- making links ----
+
+    /// The first choice of neighbours in a life.
+    pub(super) fn choose_neighbours(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let chosen = self.dial_missing(now, out);
+        log(out, Line::new("NEIGHBOURS").with("wanted", self.overlay.wanted).list("chosen", chosen));
+    }
+
+    /// Dials as many as are missing, and returns whom.
+    fn dial_missing(&mut self, now: Instant, out: &mut Vec<Effect>) -> Vec<Address> {
+        let mut chosen = Vec::new();
+        let missing = self.overlay.wanted.saturating_sub(self.neighbours.len() + self.overlay.dialling());
+        if missing == 0 {
+            return chosen;
+        }
+        let mut candidates: Vec<(Address, u32)> = self
+            .view
+            .members()
+            .filter(|m| self.may_dial(now, m.id))
+            .map(|m| (m.id.address, self.degree(m.id.address)))
+            .collect();
+        for _ in 0..missing {
+            let Some(address) = overlay::choose(self.config.overlay, &candidates, &mut self.rng) else { break };
+            candidates.retain(|(a, _)| *a != address);
+            self.dial(now, address, false, out);
+            chosen.push(address);
+        }
+        chosen
+    }
+
+    fn may_dial(&self, now: Instant, id: MemberId) -> bool {
+        id.address != self.me
+            && !self.neighbours.contains_key(&id.address)
+            && self.overlay.may_dial(id.address)
+            && !self.leniency.covers(now, id)
+            && !self.suspicions.contains_key(&id)
+    }
+
+    fn dial(&mut self, now: Instant, address: Address, mending: bool, out: &mut Vec<Effect>) {
+        let wire = self.view.at(address).map_or(Wire::Native, |m| m.wire);
+        self.overlay.dial(now, address, mending);
+        out.push(Effect::Dial { address, wire });
+    }
+
+    /// The seeds found that the overlay has come apart, and whom to dial to mend it.
+    pub(super) fn mend(&mut self, now: Instant, address: Address, out: &mut Vec<Effect>) {
+        let known = self.view.at(address).is_some() && address != self.me;
+        if known && self.standing.is_member() && !self.neighbours.contains_key(&address) {
+            self.dial(now, address, true, out);
+        }
+    }
+
+    pub(super) fn on_dialled(&mut self, now: Instant, address: Address, to: ConnectionId, out: &mut Vec<Effect>) {
+        let mending = self.overlay.is_mending(address);
+        let member = self.view.at(address).cloned();
+        let (Some(member), Some(me), true) = (member, self.id(), self.overlay.is_dialling(address)) else {
+            self.overlay.dialled(address);
+            out.push(Effect::Close(to));
+            return;
+        };
+        let hello = LinkMessage::Hello { address: self.me, life: self.life, incarnation: me.incarnation, mending };
+        out.push(Effect::Send { to, message: Message::Link(hello) });
+        match member.wire {
+            Wire::Native => {
+                self.connections.insert(to, Connection::Greeting(member.id));
+            }
+            Wire::Json => self.link_up(now, (member.id, member.life, Wire::Json), to, true, out),
+        }
+    }
+
+    pub(super) fn on_dial_failed(
+        &mut self,
+        now: Instant,
+        address: Address,
+        failure: DialFailure,
+        out: &mut Vec<Effect>,
+    ) {
+        self.overlay.refused(now, address);
+        let member = self.view.at(address).map(|m| m.id);
+        if let (DialFailure::Refused, Some(id)) = (failure, member) {
+            self.suspect(now, id, Cause::ConnectRefused, out);
+        }
+    }
+
+    fn on_hello(&mut self, now: Instant, connection: ConnectionId, greeter: Greeter, out: &mut Vec<Effect>) {
+        if let Some(Connection::Greeting(id)) = self.connections.get(&connection).cloned() {
+            self.overlay.dialled(id.address);
+            if id == greeter.id {
+                self.link_up(now, (id, greeter.life, Wire::Native), connection, true, out);
+            } else {
+                self.close(connection, CloseReason::Protocol(format!("dialled {id}, met {}", greeter.id)), out);
+            }
+            return;
+        }
+        match self.judge_hello(greeter) {
+            Ok(id) => self.accept(now, connection, Greeter { id, ..greeter }, out),
+            Err(None) => {
+                let until = now + HELLO_WAITS;
+                self.connections.insert(connection, Connection::Waiting { hello: greeter, until });
+            }
+            Err(Some(reason)) => self.close(connection, reason, out),
+        }
+    }
+
+    /// Whether somebody who says HELLO may be linked with: as whom, or why not; `Err(None)` is "not yet".
+    fn judge_hello(&self, greeter: Greeter) -> Result<MemberId, Option<CloseReason>> {
+        let present = self.view.at(greeter.id.address);
+        match greeter.wire {
+            _ if greeter.id.address == self.me => Err(Some(CloseReason::Protocol("that is my address".to_owned()))),
+            Wire::Json => present.map(|m| m.id).ok_or(None),
+            Wire::Native if present.is_some_and(|m| m.id == greeter.id) => Ok(greeter.id),
+            Wire::Native if greeter.id.incarnation.0 > self.view.epoch.0 => Err(None),
+            Wire::Native => Err(Some(CloseReason::Ended(self.view.epoch))),
+        }
+    }
+
+    fn accept(&mut self, now: Instant, connection: ConnectionId, greeter: Greeter, out: &mut Vec<Effect>) {
+        let already = self.neighbours.contains_key(&greeter.id.address);
+        let most = match greeter.wire {
+            Wire::Native if !greeter.mending => self.config.max_neighbours,
+            Wire::Native | Wire::Json => LINKS_MAX,
+        };
+        let Some(me) = self.id() else {
+            self.connections.insert(connection, Connection::Waiting { hello: greeter, until: now + HELLO_WAITS });
+            return;
+        };
+        if !already && self.neighbours.len() >= most {
+            self.count("links_refused_full");
+            return self.close(connection, CloseReason::Full, out);
+        }
+        if greeter.wire == Wire::Native {
+            let hello =
+                LinkMessage::Hello { address: self.me, life: self.life, incarnation: me.incarnation, mending: false };
+            out.push(Effect::Send { to: connection, message: Message::Link(hello) });
+        }
+        self.link_up(now, (greeter.id, greeter.life, greeter.wire), connection, false, out);
+    }
+
+    fn link_up(
+        &mut self,
+        now: Instant,
+        (id, life, wire): (MemberId, Life, Wire),
+        connection: ConnectionId,
+        dialled_by_us: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        self.overlay.dialled(id.address);
+        if let Some(old) = self.neighbours.get_mut(&id.address) {
+            match wire {
+                Wire::Json => {
+                    old.connections.push(connection);
+                    self.connections.insert(connection, Connection::Link(id.address));
+                    return;
+                }
+                Wire::Native => {
+                    // Both ends must keep the same one of two: that dialled by the lower address; of two dialled
+                    // from one side the newer, for the older can only be one that broke unnoticed.
+                    let keep_new = dialled_by_us == old.dialled_by_us || dialled_by_us == (self.me < id.address);
+                    if !keep_new {
+                        return self.close(connection, CloseReason::Duplicate, out);
+                    }
+                    let previous = std::mem::replace(&mut old.connections, vec![connection]);
+                    old.dialled_by_us = dialled_by_us;
+                    self.connections.insert(connection, Connection::Link(id.address));
+                    previous.into_iter().for_each(|c| self.close(c, CloseReason::Duplicate, out));
+                    return;
+                }
+            }
+        }
+        self.links_made += 1;
+        let is_json = wire == Wire::Json;
+        let pings_first = is_json || self.me < id.address;
+        let config = &self.config;
+        let detector = Detector::new(now, config.ping_interval, config.ping_misses, pings_first, is_json);
+        let number = LinkNumber(self.links_made);
+        let connections = vec![connection];
+        self.neighbours
+            .insert(id.address, Neighbour { id, life, wire, number, connections, dialled_by_us, detector });
+        self.connections.insert(connection, Connection::Link(id.address));
+        log(out, Line::new("LINK_UP").with("peer", id.address));
+        self.heard_from(id, out);
+        if wire == Wire::Native {
+            let recent = LinkMessage::Recent(self.rumors.recent());
+            out.push(Effect::Send { to: connection, message: Message::Link(recent) });
+        }
+    }
+
+    // ---- frames ----
+
+    pub(super) fn on_frame(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        wire: Wire,
+        message: Message,
+        out: &mut Vec<Effect>,
+    ) {
+        self.note_life(now, connection, &message, out);
+        match message {
+            Message::Ping { nonce } => self.on_ping(connection, nonce, out),
+            Message::Pong { .. } => {}
+            Message::Close(reason) => self.on_close(now, connection, &reason, out),
+            Message::Link(LinkMessage::Hello { address, life, incarnation, mending }) => {
+                let id = MemberId { address, incarnation };
+                self.on_hello(now, connection, Greeter { id, life, wire, mending }, out);
+            }
+            Message::Link(message) => self.on_link_message(now, Some(connection), None, message, out),
+            Message::Session(_) | Message::Mesh(_) => {
+                self.count("frames_out_of_place");
+                self.close(connection, CloseReason::Protocol("this is a peer, not a seed".to_owned()), out);
+            }
+        }
+    }
+
+    /// Any frame is a sign of life.
+    fn note_life(&mut self, now: Instant, connection: ConnectionId, message: &Message, out: &mut Vec<Effect>) {
+        let Some(Connection::Link(address)) = self.connections.get(&connection) else { return };
+        let Some(neighbour) = self.neighbours.get_mut(address) else { return };
+        let id = neighbour.id;
+        if let Message::Pong { life, .. } = message {
+            neighbour.detector.pong(now);
+            let same = life.is_none_or(|l| l == neighbour.life);
+            if let Some(repeated) = neighbour.detector.heard(now) {
+                self.doubt.saw_answer(repeated);
+            }
+            if same && self.probes.contains_key(&id) {
+                self.probe_answered_on_link(now, id, out);
+            }
+        } else {
+            neighbour.detector.heard(now);
+        }
+        self.leniency.forget(id);
+    }
+
+    fn on_ping(&mut self, connection: ConnectionId, nonce: u64, out: &mut Vec<Effect>) {
+        self.connections.entry(connection).or_insert(Connection::Question);
+        out.push(Effect::Send { to: connection, message: self.pong(nonce) });
+    }
+
+    fn on_close(&mut self, now: Instant, connection: ConnectionId, reason: &CloseReason, out: &mut Vec<Effect>) {
+        out.push(Effect::Close(connection));
+        match self.connections.remove(&connection) {
+            Some(Connection::Greeting(id)) => self.overlay.refused(now, id.address),
+            Some(Connection::Link(address)) => self.connection_closed(address, connection, reason, out),
+            Some(Connection::Waiting { .. } | Connection::Question) | None => {}
+        }
+        if let (CloseReason::Ended(epoch), Some(me)) = (reason, self.id()) {
+            self.check_own_end(now, *epoch, me, out);
+        }
+    }
+
+    /// Somebody says this life is over. Only the seeds are believed; they are asked for what we missed.
+    fn check_own_end(&mut self, now: Instant, epoch: Epoch, me: MemberId, out: &mut Vec<Effect>) {
+        if epoch <= self.view.epoch || epoch.0 < me.incarnation.0 {
+            return;
+        }
+        let seed = self.enrolment.introduced().next();
+        if let Some(seed) = seed {
+            let ask = SessionMessage::ChangesSince(self.view.epoch);
+            self.tell(now, seed, Message::Session(ask), out);
+        }
+    }
+
+    // ---- ends ----
+
+    pub(super) fn on_ended(&mut self, now: Instant, connection: ConnectionId, out: &mut Vec<Effect>) {
+        match self.connections.remove(&connection) {
+            Some(Connection::Greeting(id)) => self.overlay.refused(now, id.address),
+            Some(Connection::Link(address)) => self.link_broke(now, address, connection, out),
+            Some(Connection::Waiting { .. } | Connection::Question) | None => {}
+        }
+    }
+
+    /// A connection of a link ended without a word: that is how the dead leave.
+    fn link_broke(&mut self, now: Instant, address: Address, connection: ConnectionId, out: &mut Vec<Effect>) {
+        let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
+        neighbour.connections.retain(|c| *c != connection);
+        if !neighbour.connections.is_empty() {
+            return;
+        }
+        let id = neighbour.id;
+        self.neighbours.remove(&address);
+        log(out, Line::new("LINK_DOWN").with("peer", address).with("cause", "connection_lost"));
+        self.broke.insert(id, now);
+        self.suspect(now, id, Cause::ConnectionLost, out);
+    }
+
+    /// The neighbour closed a connection on purpose.
+    fn connection_closed(
+        &mut self,
+        address: Address,
+        connection: ConnectionId,
+        reason: &CloseReason,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
+        neighbour.connections.retain(|c| *c != connection);
+        if neighbour.connections.is_empty() {
+            self.neighbours.remove(&address);
+            log(out, Line::new("LINK_DOWN").with("peer", address).show("cause", reason));
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, reason: CloseReason, out: &mut Vec<Effect>) {
+        self.connections.remove(&connection);
+        out.push(Effect::Send { to: connection, message: Message::Close(reason) });
+        out.push(Effect::Close(connection));
+    }
+
+    fn unlink(&mut self, address: Address, reason: &CloseReason, out: &mut Vec<Effect>) {
+        let Some(neighbour) = self.neighbours.remove(&address) else { return };
+        for connection in neighbour.connections {
+            self.close(connection, reason.clone(), out);
+        }
+        log(out, Line::new("LINK_DOWN").with("peer", address).show("cause", reason));
+    }
+
+    /// A life is over: so is the link with it.
+    pub(super) fn unlink_ended(&mut self, now: Instant, id: MemberId, epoch: Epoch, out: &mut Vec<Effect>) {
+        if self.neighbours.get(&id.address).is_some_and(|n| n.id == id) {
+            self.unlink(id.address, &CloseReason::Ended(epoch), out);
+        }
+        if self.view.at(id.address).is_none() {
+            self.overlay.refused(now, id.address);
+        }
+    }
+
+    /// This peer is going, or is somebody else from now on.
+    pub(super) fn drop_all_links(&mut self, reason: CloseReason, out: &mut Vec<Effect>) {
+        for address in self.neighbours.keys().copied().collect::<Vec<_>>() {
+            self.unlink(address, &reason, out);
+        }
+        for connection in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.close(connection, reason.clone(), out);
+        }
+        self.overlay = overlay::Overlay::default();
+    }
+
+    // ---- what falls due ----
+
+    pub(super) fn settle_links(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.settle_waiting(now, out);
+        self.settle_detectors(now, out);
+        for address in self.overlay.expire(now) {
+            let greets = |c: &Connection| matches!(c, Connection::Greeting(id) if id.address == address);
+            let unanswered = self.connections.iter().find(|(_, c)| greets(c)).map(|(id, _)| *id);
+            if let Some(connection) = unanswered {
+                self.close(connection, CloseReason::Silent, out);
+            }
+        }
+        if self.standing.is_member() {
+            self.dial_missing(now, out);
+            self.tell_links(now, out);
+        }
+    }
+
+    /// HELLOs that came before the view told of their senders.
+    fn settle_waiting(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let waiting: Vec<(ConnectionId, Greeter, Instant)> = self
+            .connections
+            .iter()
+            .filter_map(|(c, state)| match state {
+                Connection::Waiting { hello, until } => Some((*c, *hello, *until)),
+                Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
+            })
+            .collect();
+        for (connection, hello, until) in waiting {
+            match self.judge_hello(hello) {
+                Ok(id) if self.id().is_some() => self.accept(now, connection, Greeter { id, ..hello }, out),
+                Ok(_) | Err(None) if now < until => {}
+                Ok(_) | Err(None) => self.close(connection, CloseReason::Unknown, out),
+                Err(Some(reason)) => self.close(connection, reason, out),
+            }
+        }
+    }
+
+    fn settle_detectors(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let silent = self.neighbours.values().filter(|n| n.detector.is_missing(now)).count();
+        self.doubt.saw_silence(now, silent, self.neighbours.len());
+        let stretch = self.doubt.stretch(now);
+        let mut suspects = Vec::new();
+        // A JSON neighbour that is checking a suspect for us answers nothing meanwhile.
+        let busy: BTreeSet<Address> = self.suspicions.values().flat_map(|s| s.owing()).collect();
+        for neighbour in self.neighbours.values_mut() {
+            if neighbour.wire == Wire::Json && busy.contains(&neighbour.id.address) {
+                neighbour.detector.forgive(now);
+            }
+            match neighbour.detector.tick(now, stretch) {
+                Tick::Wait => {}
+                Tick::Ping => out.push(Effect::Send { to: neighbour.connection(), message: Message::Ping { nonce: 1 } }),
+                Tick::Suspect => suspects.push(neighbour.id),
+            }
+        }
+        for id in suspects {
+            self.suspect(now, id, Cause::PingsMissed, out);
+        }
+    }
+
+    /// Tells the seeds who the neighbours are, when it changed and not too often.
+    fn tell_links(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let due = self.links_told.at.is_none_or(|at| now >= at + SOFT_STATE_EVERY);
+        if !due || self.links_told.links.iter().eq(self.neighbours.keys()) {
+            return;
+        }
+        let links: Vec<Address> = self.neighbours.keys().copied().collect();
+        for seed in self.enrolment.introduced().collect::<Vec<_>>() {
+            self.tell(now, seed, Message::Session(SessionMessage::Neighbours(links.clone())), out);
+        }
+        self.links_told = super::LinksTold { links, at: Some(now) };
+    }
+
+    pub(super) fn links_deadline(&self) -> Instant {
+        let stretch = self.doubt.stretch(self.now);
+        let detectors = self.neighbours.values().map(|n| n.detector.deadline(stretch));
+        let waiting = self.connections.values().filter_map(|c| match c {
+            Connection::Waiting { until, .. } => Some(*until),
+            Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
+        });
+        let told = self.links_told.at.filter(|_| {
+            self.standing.is_member() && !self.links_told.links.iter().eq(self.neighbours.keys())
+        });
+        let told = told.map(|at| at + SOFT_STATE_EVERY);
+        detectors.chain(waiting).chain(self.overlay.deadline()).chain(told).min().unwrap_or(FAR)
+    }
+
+    /// A member of that address whose incarnation is as named; 0 names whoever is there now.
+    pub(super) fn member_named(&self, id: MemberId) -> Option<MemberId> {
+        match id.incarnation {
+            Incarnation::NONE => self.view.at(id.address).map(|m| m.id),
+            _ => self.view.get(id).map(|m| m.id),
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Being a member: registering, following the view, being declared dead and coming back, leaving.
+
+use std::time::Duration;
+
+use coterie_common::limits::LEAVE_TIME_MAX;
+use coterie_common::message::{Candidate, CloseReason, Registration, Roster, SessionMessage};
+use coterie_common::{
+    Address, Backoff, Change, Ended, Epoch, Event, Incarnation, Instant, Line, MemberId, Message, Refusal, Tally, View, Why,
+    Wire,
+};
+
+use super::effect::{Effect, SeedSlot};
+use super::enrolment::Due;
+use super::{Peer, draw_life, log, overlay};
+
+/// A removed life rejoins at once the first time, then after this, doubling.
+const REJOIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// So long a membership makes the next removal the first again.
+const REJOIN_RESET: Duration = Duration::from_secs(300);
+
+/// How often a peer that cannot join says so.
+const WAITING_SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// A LEAVE that is not in the log by then is sent again, to another seed.
+const LEAVE_AGAIN: Duration = Duration::from_millis(500);
+
+const FAR: Instant = Instant::from_nanos(u64::MAX);
+
+/// Where the peer stands with the cluster.
+#[derive(Debug)]
+pub(super) struct Standing {
+    state: State,
+    removals: Removals,
+    said_waiting: Instant,
+    /// Whether it ever was a member: `--join-timeout` is about the first time.
+    ever_joined: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Outside,
+    Member { incarnation: Incarnation, since: Instant, announced: bool },
+    Leaving { incarnation: Incarnation, until: Instant, again: Instant, tries: usize },
+    Over,
+}
+
+/// How often this peer was declared dead lately.
+#[derive(Debug)]
+struct Removals {
+    any: bool,
+    backoff: Backoff,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Standing {
+            state: State::Outside,
+            removals: Removals { any: false, backoff: Backoff::new(REJOIN.0, REJOIN.1) },
+            said_waiting: Instant::START,
+            ever_joined: false,
+        }
+    }
+}
+
+impl Standing {
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        match self.state {
+            State::Member { incarnation, .. } | State::Leaving { incarnation, .. } => Some(incarnation),
+            State::Outside | State::Over => None,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.state, State::Member { .. })
+    }
+}
+
+impl Peer {
+    /// A seed said something.
+    pub(super) fn on_session(&mut self, now: Instant, seed: SeedSlot, message: Message, out: &mut Vec<Effect>) {
+        self.enrolment.heard(now, seed);
+        match message {
+            Message::Ping { nonce } => {
+                let pong = self.pong(nonce);
+                self.tell(now, seed, pong, out);
+            }
+            Message::Pong { .. } => {}
+            Message::Close(reason) => self.on_session_closed(now, seed, &reason, out),
+            Message::Session(message) => self.on_session_message(now, seed, message, out),
+            Message::Link(_) | Message::Mesh(_) => self.count("session_frames_out_of_place"),
+        }
+    }
+
+    fn on_session_closed(&mut self, now: Instant, seed: SeedSlot, reason: &CloseReason, out: &mut Vec<Effect>) {
+        out.push(Effect::CloseSession(seed));
+        self.enrolment.down(now, seed, &mut self.rng);
+        if let (CloseReason::Ended(epoch), Some(_)) = (reason, self.standing.incarnation()) {
+            self.removed(now, *epoch, out);
+        }
+    }
+
+    fn on_session_message(&mut self, now: Instant, seed: SeedSlot, message: SessionMessage, out: &mut Vec<Effect>) {
+        match message {
+            SessionMessage::Registered(registration) => self.on_registered(now, seed, registration, out),
+            SessionMessage::Changes { previous, .. } if previous > self.view.epoch => {
+                let ask = SessionMessage::ChangesSince(self.view.epoch);
+                self.tell(now, seed, Message::Session(ask), out);
+            }
+            SessionMessage::Changes { epoch, changes, .. } => self.follow(now, epoch, changes, out),
+            SessionMessage::Whole { roster, ended } => self.follow_whole(now, seed, roster, &ended, out),
+            SessionMessage::Rejected { dead, refusal } => self.on_report_rejected(now, dead, &refusal, out),
+            SessionMessage::Dial(address) => self.mend(now, address, out),
+            SessionMessage::Say { content, via } => self.say(now, content, Some(via), out),
+            SessionMessage::Register(_)
+            | SessionMessage::Open { .. }
+            | SessionMessage::Observe { .. }
+            | SessionMessage::ListRequest
+            | SessionMessage::List(_)
+            | SessionMessage::ChangesSince(_)
+            | SessionMessage::Hint { .. }
+            | SessionMessage::Report(_)
+            | SessionMessage::Leave(_)
+            | SessionMessage::Neighbours(_)
+            | SessionMessage::Said(_)
+            | SessionMessage::StatusRequest
+            | SessionMessage::Status(_) => self.count("session_frames_out_of_place"),
+        }
+    }
+
+    fn on_registered(&mut self, now: Instant, seed: SeedSlot, answer: Registration, out: &mut Vec<Effect>) {
+        if !self.enrolment.registration_answered(seed) || self.standing.incarnation().is_some() {
+            return;
+        }
+        match answer {
+            Registration::Admitted { incarnation, roster } => self.admitted(now, seed, incarnation, roster, out),
+            Registration::Refused(refusal) => self.refused(now, &refusal, out),
+        }
+    }
+
+    fn refused(&mut self, now: Instant, refusal: &Refusal, out: &mut Vec<Effect>) {
+        if !refusal.why.may_retry() && refusal.why != Why::NoQuorum {
+            self.standing.state = State::Over;
+            out.push(Effect::Exit(Err(format!("registration of {} rejected: {refusal}", self.me))));
+            return;
+        }
+        if refusal.why == Why::Ended {
+            self.life = draw_life(&mut self.rng);
+        }
+        out.push(Effect::Warn(format!("not registered yet: {refusal}; trying again")));
+        self.enrolment.ask_later(now, &mut self.rng);
+    }
+
+    fn admitted(
+        &mut self,
+        now: Instant,
+        seed: SeedSlot,
+        incarnation: Incarnation,
+        roster: Roster,
+        out: &mut Vec<Effect>,
+    ) {
+        self.standing.state = State::Member { incarnation, since: now, announced: false };
+        self.standing.ever_joined = true;
+        self.enrolment.admitted(seed);
+        self.overlay.wanted = overlay::wanted(self.config.overlay, self.config.max_neighbours, &mut self.rng);
+        self.follow_whole(now, seed, roster, &[], out);
+    }
+
+    /// Takes the changes that are news, and does what follows from them.
+    fn follow(&mut self, now: Instant, epoch: Epoch, changes: Vec<Change>, out: &mut Vec<Effect>) {
+        let before = self.view.epoch;
+        let removes_me = |event: &Event, me: MemberId| match event {
+            Event::Died(id) | Event::Left(id) | Event::Replaced { old: id, .. } => *id == me,
+            Event::Joined(_) => false,
+        };
+        let known: Vec<bool> = changes.iter().map(|c| self.had_in_view(&c.event)).collect();
+        let mut known = changes.iter().zip(known).filter(|(c, _)| c.epoch > before).map(|(_, k)| k).collect::<Vec<_>>();
+        let news = self.view.apply(epoch, changes);
+        known.truncate(news.len());
+        for (change, known) in news.iter().zip(known) {
+            self.purge(now, change, known, out);
+        }
+        if !news.is_empty() {
+            let tally = Tally::of(&news);
+            log(
+                out,
+                Line::new("VIEW")
+                    .with("epoch", self.view.epoch)
+                    .with("members", self.view.len())
+                    .with("joined", tally.joined)
+                    .with("left", tally.left)
+                    .with("died", tally.died)
+                    .with("replaced", tally.replaced),
+            );
+        }
+        let me = self.id();
+        if let Some(end) = news.iter().find(|c| me.is_some_and(|me| removes_me(&c.event, me))) {
+            self.removed(now, end.epoch, out);
+        }
+    }
+
+    fn had_in_view(&self, event: &Event) -> bool {
+        match event {
+            Event::Died(id) | Event::Left(id) | Event::Replaced { old: id, .. } => self.view.get(*id).is_some(),
+            Event::Joined(_) => false,
+        }
+    }
+
+    /// A life is over: it goes from every table.
+    fn purge(&mut self, now: Instant, change: &Change, known: bool, out: &mut Vec<Effect>) {
+        let (id, event, key) = match &change.event {
+            Event::Joined(_) => return,
+            Event::Replaced { old, .. } => (*old, None, ""),
+            Event::Died(id) => (*id, Some("DEAD_CONFIRMED"), "dead"),
+            Event::Left(id) => (*id, Some("LEFT"), "peer"),
+        };
+        if let (Some(event), true) = (event, known) {
+            let line = Line::new(event).with(key, id.address).with("incarnation", id.incarnation);
+            log(out, line.with("epoch", change.epoch));
+        }
+        self.unlink_ended(now, id, change.epoch, out);
+        self.suspicions.remove(&id);
+        self.broke.remove(&id);
+        self.leniency.forget(id);
+        if self.probes.contains_key(&id) {
+            self.settle_probe_of_ended(id, out);
+        }
+        if self.view.at(id.address).is_none() {
+            self.degrees.remove(&id.address);
+        }
+    }
+
+    fn follow_whole(
+        &mut self,
+        now: Instant,
+        seed: SeedSlot,
+        roster: Roster,
+        ended: &[Ended],
+        out: &mut Vec<Effect>,
+    ) {
+        if roster.epoch <= self.view.epoch && !self.view.is_empty() {
+            return;
+        }
+        self.degrees = roster.members.iter().map(|(m, degree)| (m.id.address, *degree)).collect();
+        let next = View::new(roster.epoch, roster.members.into_iter().map(|(m, _)| m));
+        let line = Line::new("PEER_LIST").with("epoch", next.epoch).with("members", next.len());
+        log(out, line.with("from", self.config.seeds[seed.0].as_str()));
+        let changes = self.view.difference(&next, ended);
+        self.view.epoch = Epoch(self.view.epoch.0.min(oldest(&changes)));
+        self.follow(now, next.epoch, changes, out);
+    }
+
+    /// This peer, alive, has been removed: it comes back as another life.
+    fn removed(&mut self, now: Instant, epoch: Epoch, out: &mut Vec<Effect>) {
+        let (incarnation, since) = match self.standing.state {
+            State::Leaving { .. } => return self.finish(out),
+            State::Member { incarnation, since, .. } => (incarnation, since),
+            State::Outside | State::Over => return,
+        };
+        log(out, Line::new("DECLARED_DEAD").with("incarnation", incarnation).with("epoch", epoch));
+        self.drop_all_links(CloseReason::Rejoining, out);
+        self.forget_suspicions(out);
+        self.life = draw_life(&mut self.rng);
+        self.standing.state = State::Outside;
+        self.standing.said_waiting = now;
+        self.enrolment.forget_introductions();
+        let removals = &mut self.standing.removals;
+        if now.since(since) >= REJOIN_RESET {
+            removals.any = false;
+            removals.backoff.reset();
+        }
+        let pause = if removals.any { removals.backoff.pause() } else { Duration::ZERO };
+        removals.any = true;
+        self.enrolment.ask_after(now + pause);
+        self.talk.new_life();
+    }
+
+    /// The operator wants this peer to stop.
+    pub(super) fn leave(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        match self.standing.state {
+            State::Member { incarnation, .. } => {
+                let until = now + LEAVE_TIME_MAX;
+                self.standing.state = State::Leaving { incarnation, until, again: now, tries: 0 };
+            }
+            State::Outside => self.finish(out),
+            State::Leaving { .. } | State::Over => {}
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<Effect>) {
+        self.drop_all_links(CloseReason::ShuttingDown, out);
+        for seed in self.enrolment.open() {
+            out.push(Effect::Tell { seed, message: Message::Close(CloseReason::ShuttingDown) });
+            out.push(Effect::CloseSession(seed));
+        }
+        self.standing.state = State::Over;
+        out.push(Effect::Exit(Ok(())));
+    }
+
+    /// What is due with the seeds and with this peer's own membership.
+    pub(super) fn settle_membership(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        match self.standing.state {
+            State::Outside => self.settle_outside(now, out),
+            State::Member { incarnation, since, announced } => {
+                self.introduce(now, out);
+                if !announced && self.enrolment.is_settled(now, since) {
+                    self.announce(now, incarnation, since, out);
+                }
+            }
+            State::Leaving { incarnation, until, again, tries } => {
+                self.settle_leaving(now, (incarnation, until, again, tries), out);
+            }
+            State::Over => return,
+        }
+        for due in self.enrolment.due(now) {
+            match due {
+                Due::Open(seed) => out.push(Effect::OpenSession(seed)),
+                Due::Ping(seed) => out.push(Effect::Tell { seed, message: Message::Ping { nonce: 1 } }),
+                Due::Silent(seed) => {
+                    out.push(Effect::CloseSession(seed));
+                    self.enrolment.down(now, seed, &mut self.rng);
+                }
+            }
+        }
+    }
+
+    fn settle_outside(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if let Some(limit) = self.config.join_timeout.filter(|_| !self.standing.ever_joined)
+            && now >= Instant::START + limit
+        {
+            self.standing.state = State::Over;
+            let reason = format!("not a member after {}", humantime::format_duration(limit));
+            out.push(Effect::Exit(Err(reason)));
+            return;
+        }
+        if now >= self.standing.said_waiting + WAITING_SAID_EVERY {
+            self.standing.said_waiting = now;
+            let open = self.enrolment.open().count();
+            let wanted = self.enrolment.quorum();
+            out.push(Effect::Warn(format!("waiting for the seeds: {open} of {wanted} sessions are open, not registered yet")));
+        }
+        if let Some(seed) = self.enrolment.registration_due(now) {
+            let candidate = Candidate {
+                address: self.me,
+                life: self.life,
+                wire: Wire::Native,
+                tags: self.config.tags.clone(),
+            };
+            self.tell(now, seed, Message::Session(SessionMessage::Register(candidate)), out);
+        }
+    }
+
+    /// Tells the seeds that do not know it which member this is.
+    fn introduce(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.id() else { return };
+        for seed in self.enrolment.strangers() {
+            let open = SessionMessage::Open { member, life: self.life, epoch: self.view.epoch };
+            self.tell(now, seed, Message::Session(open), out);
+            let links = SessionMessage::Neighbours(self.neighbours.keys().copied().collect());
+            self.tell(now, seed, Message::Session(links), out);
+            self.enrolment.introduce(seed);
+        }
+    }
+
+    fn announce(&mut self, now: Instant, incarnation: Incarnation, since: Instant, out: &mut Vec<Effect>) {
+        self.standing.state = State::Member { incarnation, since, announced: true };
+        log(
+            out,
+            Line::new("JOINED")
+                .with("incarnation", incarnation)
+                .with("epoch", self.view.epoch)
+                .with("members", self.view.len())
+                .with("seeds", self.enrolment.introduced().count()),
+        );
+        self.choose_neighbours(now, out);
+    }
+
+    fn settle_leaving(
+        &mut self,
+        now: Instant,
+        (incarnation, until, again, tries): (Incarnation, Instant, Instant, usize),
+        out: &mut Vec<Effect>,
+    ) {
+        if now >= until {
+            return self.finish(out);
+        }
+        let open: Vec<SeedSlot> = self.enrolment.open().collect();
+        if now >= again && !open.is_empty() {
+            let leave = SessionMessage::Leave(MemberId { address: self.me, incarnation });
+            self.tell(now, open[tries % open.len()], Message::Session(leave), out);
+            let again = now + LEAVE_AGAIN;
+            self.standing.state = State::Leaving { incarnation, until, again, tries: tries + 1 };
+        }
+    }
+
+    pub(super) fn membership_deadline(&self) -> Instant {
+        let own = match self.standing.state {
+            State::Over => return FAR,
+            State::Outside => {
+                let limit = self.config.join_timeout.filter(|_| !self.standing.ever_joined);
+                let given_up = limit.map_or(FAR, |limit| Instant::START + limit);
+                given_up.min(self.standing.said_waiting + WAITING_SAID_EVERY)
+            }
+            State::Member { since, announced: false, .. } => since + coterie_common::limits::JOIN_SETTLES,
+            State::Member { .. } => FAR,
+            State::Leaving { until, again, .. } => until.min(again),
+        };
+        own.min(self.enrolment.deadline(!matches!(self.standing.state, State::Outside)))
+    }
+
+    /// This member, while it is one.
+    pub(super) fn id(&self) -> Option<MemberId> {
+        self.standing.incarnation().map(|incarnation| MemberId { address: self.me, incarnation })
+    }
+
+    pub(super) fn pong(&self, nonce: u64) -> Message {
+        Message::Pong {
+            nonce,
+            address: self.me,
+            life: Some(self.life),
+            incarnation: self.standing.incarnation(),
+            ready: self.standing.is_member(),
+        }
+    }
+
+    pub(super) fn tell(&mut self, now: Instant, seed: SeedSlot, message: Message, out: &mut Vec<Effect>) {
+        self.enrolment.said(now, seed);
+        out.push(Effect::Tell { seed, message });
+    }
+
+    /// The degree of a member as far as it is known here.
+    pub(super) fn degree(&self, address: Address) -> u32 {
+        self.degrees.get(&address).copied().unwrap_or(0)
+    }
+}
+
+/// The epoch just below the oldest of `changes`, so that all of them are news.
+fn oldest(changes: &[Change]) -> u64 {
+    changes.iter().map(|c| c.epoch.0.saturating_sub(1)).min().unwrap_or(u64::MAX)
+}

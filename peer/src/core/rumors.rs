@@ -1,0 +1,218 @@
+//! What has been said, and to whom it was passed on.
+//!
+//! Flooding: what is new goes to every neighbour but the one it came from. A message crosses a link at most once
+//! in each direction, which the list of crossings ensures also when a new link's exchange of recent identities
+//! overtakes the flood. The list of what was seen is bounded by count, bytes and age; a message older than the
+//! list is told from a new one by its number, in a window kept per origin, so a replay needs no clock to catch.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use coterie_common::limits::{ORIGINS_MAX, RECENT_MAX, RUMOR_AGE_MAX, RUMOR_BYTES_MAX, RUMORS_MAX};
+use coterie_common::message::{Rumor, RumorId};
+use coterie_common::{Address, Incarnation, Instant};
+
+/// One link of one pair, from its coming up to its going down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkNumber(pub u64);
+
+/// What a message turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Not heard before.
+    New,
+    /// Heard before, by another way.
+    Duplicate,
+    /// Heard so long ago that only its number tells.
+    Replay,
+}
+
+/// The messages that this peer remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Rumors {
+    known: BTreeMap<RumorId, Known>,
+    order: VecDeque<(Instant, RumorId)>,
+    bytes: usize,
+    windows: BTreeMap<(Address, Incarnation), Window>,
+    window_order: VecDeque<(Address, Incarnation)>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    rumor: Rumor,
+    crossed: BTreeSet<LinkNumber>,
+}
+
+impl Rumors {
+    /// A message was heard on a link, or said here.
+    pub fn hear(&mut self, now: Instant, rumor: &Rumor, from: Option<LinkNumber>) -> Heard {
+        self.forget_old(now);
+        if let Some(known) = self.known.get_mut(&rumor.id) {
+            known.crossed.extend(from);
+            return Heard::Duplicate;
+        }
+        if rumor.sequence != 0 && !self.window((rumor.origin, rumor.incarnation)).take(rumor.sequence) {
+            return Heard::Replay;
+        }
+        self.bytes += rumor.content.len();
+        self.order.push_back((now, rumor.id));
+        self.known.insert(rumor.id, Known { rumor: rumor.clone(), crossed: from.into_iter().collect() });
+        self.forget_overflow();
+        Heard::New
+    }
+
+    /// Whether the message may cross `link`; it counts as having crossed it from then on.
+    pub fn cross(&mut self, id: RumorId, link: LinkNumber) -> bool {
+        self.known.get_mut(&id).is_some_and(|known| known.crossed.insert(link))
+    }
+
+    /// The identities of the latest messages, newest last.
+    pub fn recent(&self) -> Vec<RumorId> {
+        let skip = self.order.len().saturating_sub(RECENT_MAX);
+        self.order.iter().skip(skip).map(|(_, id)| *id).collect()
+    }
+
+    /// Those of `ids` that were not heard.
+    pub fn missing(&self, ids: Vec<RumorId>) -> Vec<RumorId> {
+        ids.into_iter().take(RECENT_MAX).filter(|id| !self.known.contains_key(id)).collect()
+    }
+
+    /// The message of that identity, while it is remembered.
+    pub fn get(&self, id: RumorId) -> Option<&Rumor> {
+        self.known.get(&id).map(|known| &known.rumor)
+    }
+
+    fn window(&mut self, origin: (Address, Incarnation)) -> &mut Window {
+        if !self.windows.contains_key(&origin) {
+            self.window_order.push_back(origin);
+            if self.window_order.len() > ORIGINS_MAX
+                && let Some(oldest) = self.window_order.pop_front()
+            {
+                self.windows.remove(&oldest);
+            }
+        }
+        self.windows.entry(origin).or_default()
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(at, _)| now.since(*at) > RUMOR_AGE_MAX) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_overflow(&mut self) {
+        while self.order.len() > RUMORS_MAX || self.bytes > RUMOR_BYTES_MAX {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(known) = self.order.pop_front().and_then(|(_, id)| self.known.remove(&id)) {
+            self.bytes -= known.rumor.content.len();
+        }
+    }
+}
+
+/// Which numbers of one origin were heard: the highest, and the 1,023 below it. Lower ones count as heard.
+#[derive(Clone, Debug, Default)]
+struct Window {
+    highest: u64,
+    /// Bit `n % 1024` tells of number n.
+    bits: [u64; 16],
+}
+
+impl Window {
+    const WIDTH: u64 = 1024;
+
+    /// Takes a number; false if it was taken before, or is too old to tell.
+    fn take(&mut self, number: u64) -> bool {
+        if number > self.highest {
+            let from = self.highest.max(number.saturating_sub(Self::WIDTH)) + 1;
+            (from..=number).for_each(|n| self.set(n, false));
+            self.highest = number;
+        }
+        if self.highest - number >= Self::WIDTH || self.get(number) {
+            return false;
+        }
+        self.set(number, true);
+        true
+    }
+
+    fn get(&self, number: u64) -> bool {
+        let bit = number % Self::WIDTH;
+        self.bits[(bit / 64) as usize] >> (bit % 64) & 1 == 1
+    }
+
+    fn set(&mut self, number: u64, value: bool) {
+        let bit = number % Self::WIDTH;
+        let word = &mut self.bits[(bit / 64) as usize];
+        *word = *word & !(1 << (bit % 64)) | u64::from(value) << (bit % 64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    fn rumor(sequence: u64, bytes: usize) -> Rumor {
+        let origin = "127.0.0.1:1".parse().unwrap();
+        let content = Bytes::from(vec![b'x'; bytes]);
+        let id = RumorId::of(origin, Incarnation(3), sequence, &content);
+        Rumor { id, origin, incarnation: Incarnation(3), sequence, via: None, content }
+    }
+
+    #[test]
+    fn the_same_words_said_twice_are_two_messages() {
+        let mut rumors = Rumors::default();
+        assert_eq!(rumors.hear(Instant::START, &rumor(1, 5), None), Heard::New);
+        assert_eq!(rumors.hear(Instant::START, &rumor(2, 5), None), Heard::New);
+        assert_eq!(rumors.hear(Instant::START, &rumor(1, 5), None), Heard::Duplicate);
+    }
+
+    #[test]
+    fn a_message_crosses_a_link_once_in_each_direction() {
+        let mut rumors = Rumors::default();
+        let (from, to) = (LinkNumber(1), LinkNumber(2));
+        rumors.hear(Instant::START, &rumor(1, 5), Some(from));
+        assert!(!rumors.cross(rumor(1, 5).id, from), "it came from there");
+        assert!(rumors.cross(rumor(1, 5).id, to));
+        assert!(!rumors.cross(rumor(1, 5).id, to));
+    }
+
+    #[test]
+    fn a_replay_of_what_was_forgotten_is_told_by_its_number() {
+        let mut rumors = Rumors::default();
+        rumors.hear(Instant::START, &rumor(1, 5), None);
+        let later = Instant::START + RUMOR_AGE_MAX + Duration::from_secs(1);
+        assert_eq!(rumors.hear(later, &rumor(2, 5), None), Heard::New);
+        assert!(rumors.get(rumor(1, 5).id).is_none(), "too old to be remembered");
+        assert_eq!(rumors.hear(later, &rumor(1, 5), None), Heard::Replay);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_count_and_bytes() {
+        let mut rumors = Rumors::default();
+        for sequence in 1..=(RUMORS_MAX as u64 + 5) {
+            rumors.hear(Instant::START, &rumor(sequence, 1), None);
+        }
+        assert_eq!(rumors.known.len(), RUMORS_MAX);
+        let mut rumors = Rumors::default();
+        for sequence in 1..=20 {
+            rumors.hear(Instant::START, &rumor(sequence, 1 << 20), None);
+        }
+        assert_eq!((rumors.known.len(), rumors.bytes), (16, RUMOR_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_window_takes_each_number_once_in_any_order() {
+        let mut window = Window::default();
+        for number in [5, 3, 1024, 4, 1, 1027] {
+            assert!(window.take(number), "{number}");
+            assert!(!window.take(number), "{number} again");
+        }
+        assert!(!window.take(2), "below the window");
+        assert!(window.take(6));
+        assert!(window.take(1_000_000) && !window.take(1027));
+    }
+}

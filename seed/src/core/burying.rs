@@ -1,0 +1,365 @@
+//! Deaths: hints and reports, the leader's ballots, every seed's own probe and vote.
+//!
+//! ```text
+//! suspecting peer      asked seed       leader                     every seed
+//!   | Hint -------------> |               |                          |  probes at once
+//!   | Report -----------> | Errand -----> |  DeathProposal --------> |  votes by that probe, or by a new one
+//!   |                     |               |  <----------------- Vote |
+//!   |                     |               |  Deaths in the log: DEAD_CONFIRMED to every session of every seed
+//!   | <-------- Rejected  | <------ Done  |  or lost: the reporter leaves that life alone for a while
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, DEATH_GATHER_TIME, EVIDENCE_AGE_MAX};
+use coterie_common::message::{
+    Answer, BallotId, Cause, DeathProposal, DeathReport, JurorVote, MeshMessage, SeedId, Subject, VoteReply,
+};
+use coterie_common::{Address, Finding, HostEvidence, Instant, Line, MemberId, Refusal, Why};
+
+use super::admitting::Owner;
+use super::ballot::{Ballot, Standing};
+use super::effect::Effect;
+use super::entry::{Applied, Body, Entry, Stages, Verdict};
+use super::probes::{Found, Target, Waiting};
+use super::{Seed, log};
+
+/// A juror that ended so lately may still have voted.
+const ENDED_LATELY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The deaths that this leader conducts, and what may join them.
+#[derive(Debug, Default)]
+pub(super) struct Burials {
+    open: BTreeMap<MemberId, Burial>,
+    /// Hints whose probe by this seed has not ended: a death that is carried meanwhile waits for them a little.
+    hinted: BTreeSet<Target>,
+    /// Members that ended lately, and when.
+    ended: BTreeMap<MemberId, Instant>,
+}
+
+#[derive(Debug)]
+struct Burial {
+    id: BallotId,
+    ballot: Ballot,
+    state: State,
+    owners: Vec<Owner>,
+    reporter: Option<Address>,
+    cause: Cause,
+    jurors: Vec<JurorVote>,
+    stages: Stages,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Voting,
+    Carried(Instant),
+    Proposed,
+}
+
+impl Seed {
+    // ---- the seed that hears of it ----
+
+    /// Somebody began to suspect a member: this seed probes it while the jury does.
+    pub(super) fn on_hint(&mut self, now: Instant, suspect: MemberId, cause: Cause, out: &mut Vec<Effect>) {
+        let Some(member) = self.registry.member(suspect) else { return self.count("hints_dropped") };
+        let (target, wire) = ((suspect.address, member.life), member.wire);
+        let dead = |found: Found| found.finding.is_dead() == Some(true);
+        if self.probes.is_running(target) || self.probes.recent(now, target).is_some_and(dead) {
+            return;
+        }
+        self.burials.hinted.insert(target);
+        self.probe(target, wire, is_break(cause), Waiting::Result, out);
+    }
+
+    // ---- the leader ----
+
+    pub(super) fn judge_report(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        report: DeathReport,
+        reporter: Address,
+        out: &mut Vec<Effect>,
+    ) {
+        match self.check_report(&report, reporter) {
+            Err(refusal) => self.done(owner, Answer::Refused(refusal), out),
+            Ok(dead) => {
+                self.open_burial(now, dead, report.cause, Some((reporter, report.votes)), out);
+                if let Some(burial) = self.burials.open.get_mut(&dead) {
+                    burial.owners.push(owner);
+                    burial.owners.sort_unstable();
+                    burial.owners.dedup();
+                }
+            }
+        }
+    }
+
+    /// Whether a report may open a ballot. How many votes it carries is no condition: a shortfall makes it an
+    /// undecided one, and the seeds find out for themselves either way.
+    fn check_report(&self, report: &DeathReport, reporter: Address) -> Result<MemberId, Refusal> {
+        let dead = report.dead;
+        if self.registry.at(reporter).is_none() {
+            return Err(Why::Stranger.into());
+        }
+        if dead.address == reporter {
+            return Err(Why::Oneself.into());
+        }
+        if self.registry.member(dead).is_none() {
+            return Err(Refusal::new(Why::NotMember, format!("{dead} is not a member")));
+        }
+        let mut seen = BTreeSet::new();
+        for vote in &report.votes {
+            if !seen.insert(vote.juror.address) {
+                return Err(Refusal::new(Why::BadVotes, format!("{} voted twice", vote.juror.address)));
+            }
+            if vote.juror.address == dead.address || !self.may_judge(vote.juror) {
+                return Err(Refusal::new(Why::BadVotes, format!("{} may not vote", vote.juror)));
+            }
+        }
+        if self.burials.open.len() >= BALLOTS_MAX {
+            return Err(Refusal::new(Why::Limit, format!("{BALLOTS_MAX} deaths are under way")));
+        }
+        Ok(dead)
+    }
+
+    /// A member now, or until lately, or one that this registry has not seen join yet.
+    fn may_judge(&self, juror: MemberId) -> bool {
+        self.registry.member(juror).is_some()
+            || self.burials.ended.contains_key(&juror)
+            || juror.incarnation.0 > self.registry.applied()
+    }
+
+    /// One ballot per life: a second report joins the first.
+    pub(super) fn open_burial(
+        &mut self,
+        now: Instant,
+        dead: MemberId,
+        cause: Cause,
+        report: Option<(Address, Vec<JurorVote>)>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.burials.open.contains_key(&dead) {
+            return;
+        }
+        let (reporter, jurors) = report.map_or((None, Vec::new()), |(reporter, votes)| (Some(reporter), votes));
+        let stages = Stages { opened: self.wall(now), ..Stages::default() };
+        let burial = Burial {
+            id: BallotId { term: 0, number: 0 },
+            ballot: Ballot::new(Vec::new(), now),
+            state: State::Voting,
+            owners: Vec::new(),
+            reporter,
+            cause,
+            jurors,
+            stages,
+        };
+        self.burials.open.insert(dead, burial);
+        self.hold_ballot(now, dead, out);
+    }
+
+    /// Asks all seeds, this one included, for their votes in a new ballot.
+    fn hold_ballot(&mut self, now: Instant, dead: MemberId, out: &mut Vec<Effect>) {
+        let id = self.next_ballot();
+        let ends = now + self.config.patience.scale(BALLOT_TIME_MAX);
+        let ballot = Ballot::new(self.registry.seed_sets().to_vec(), ends);
+        let Some(burial) = self.burials.open.get_mut(&dead) else { return };
+        burial.id = id;
+        burial.ballot = ballot;
+        burial.state = State::Voting;
+        let broke = is_break(burial.cause);
+        let proposal = DeathProposal { ballot: id, dead, commit: self.registry.applied(), broke };
+        for seed in self.voters() {
+            let message = MeshMessage::DeathProposal(proposal.clone());
+            if seed == self.config.id {
+                self.on_proposal(now, seed, message, out);
+            } else {
+                out.push(Effect::ToSeed { to: seed, message });
+            }
+        }
+    }
+
+    pub(super) fn count_death_vote(&mut self, now: Instant, reply: VoteReply, out: &mut Vec<Effect>) {
+        let Subject::Death(dead) = reply.vote.subject else { return };
+        let burial = self.burials.open.get_mut(&dead).filter(|b| b.id == reply.vote.ballot);
+        let counted = burial.is_some_and(|b| b.ballot.vote(now, reply));
+        if !counted {
+            return self.count("votes_out_of_place");
+        }
+        self.settle_burials(now, out);
+    }
+
+    /// Closes the ballots that are decided, and proposes what is carried.
+    pub(super) fn settle_burials(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.burials.open.is_empty() {
+            return;
+        }
+        let wall = self.wall(now);
+        let mut lost = Vec::new();
+        for (dead, burial) in &mut self.burials.open {
+            if burial.state != State::Voting {
+                continue;
+            }
+            match burial.ballot.standing(now) {
+                Standing::Pending => {}
+                Standing::Carried => {
+                    burial.state = State::Carried(now);
+                    burial.stages.carried = wall;
+                }
+                Standing::Lost(refusal) => lost.push((*dead, refusal)),
+            }
+        }
+        for (dead, refusal) in lost {
+            self.reject(now, dead, &refusal, out);
+        }
+        self.propose_carried(now, out);
+    }
+
+    fn reject(&mut self, now: Instant, dead: MemberId, refusal: &Refusal, out: &mut Vec<Effect>) {
+        let Some(burial) = self.burials.open.remove(&dead) else { return };
+        if burial.reporter.is_none() {
+            log(out, Line::new("DEAD_REJECTED").with("dead", dead.address).show("reason", refusal));
+        }
+        self.soft.absence_rejected(now, dead);
+        burial.owners.into_iter().for_each(|owner| self.done(owner, Answer::Refused(refusal.clone()), out));
+    }
+
+    /// Deaths that are open together share an entry; but none waits long for another.
+    fn propose_carried(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let carried_at = |b: &Burial| match b.state {
+            State::Carried(at) => Some(at),
+            State::Voting | State::Proposed => None,
+        };
+        let Some(first) = self.burials.open.values().filter_map(carried_at).min() else { return };
+        let others = self.burials.open.values().any(|b| b.state == State::Voting);
+        if (others || !self.burials.hinted.is_empty()) && now < first + DEATH_GATHER_TIME {
+            return;
+        }
+        let stale_before = self.config.patience.scale(EVIDENCE_AGE_MAX);
+        let is_stale = |b: &Burial| b.ballot.evidence_from().is_none_or(|from| now.since(from) > stale_before);
+        let (mut stale, mut verdicts) = (Vec::new(), Vec::new());
+        let wall = self.wall(now);
+        for (dead, burial) in self.burials.open.iter_mut().filter(|(_, b)| carried_at(b).is_some()) {
+            if is_stale(burial) {
+                stale.push(*dead);
+                continue;
+            }
+            burial.state = State::Proposed;
+            burial.stages.proposed = wall;
+            verdicts.push(Verdict {
+                dead: *dead,
+                ballot: burial.id,
+                votes: burial.ballot.votes(),
+                reporter: burial.reporter,
+                jurors: burial.jurors.clone(),
+                stages: burial.stages,
+            });
+        }
+        if !verdicts.is_empty() {
+            out.push(Effect::Propose(Entry::new(Body::Deaths(verdicts))));
+        }
+        stale.into_iter().for_each(|dead| self.hold_ballot(now, dead, out));
+    }
+
+    /// The log has decided about deaths.
+    pub(super) fn deaths_applied(&mut self, now: Instant, index: u64, applied: &Applied, out: &mut Vec<Effect>) {
+        let Applied::Died { buried, left_out } = applied else { return };
+        for dead in buried {
+            self.burials.ended.insert(*dead, now);
+            let owners = self.burials.open.remove(dead).map(|b| b.owners).unwrap_or_default();
+            owners.into_iter().for_each(|owner| self.done(owner, Answer::Recorded { index }, out));
+        }
+        for (dead, refusal) in left_out {
+            let owners = self.burials.open.remove(dead).map(|b| b.owners).unwrap_or_default();
+            owners.into_iter().for_each(|owner| self.done(owner, Answer::Refused(refusal.clone()), out));
+        }
+    }
+
+    /// A member left or was replaced: whatever was open about that life is over.
+    pub(super) fn member_ended(&mut self, now: Instant, id: MemberId, index: u64, out: &mut Vec<Effect>) {
+        self.burials.ended.insert(id, now);
+        if let Some(burial) = self.burials.open.remove(&id) {
+            burial.owners.into_iter().for_each(|owner| self.done(owner, Answer::Recorded { index }, out));
+        }
+    }
+
+    pub(super) fn deaths_failed(&mut self, now: Instant, verdicts: &[Verdict], out: &mut Vec<Effect>) {
+        for verdict in verdicts {
+            if self.burials.open.get(&verdict.dead).is_some_and(|b| b.id == verdict.ballot) {
+                self.hold_ballot(now, verdict.dead, out);
+            }
+        }
+    }
+
+    pub(super) fn forget_burials(&mut self) {
+        self.burials.open.clear();
+        self.burials.hinted.clear();
+    }
+
+    pub(super) fn forget_long_ended(&mut self, now: Instant) {
+        self.burials.ended.retain(|_, at| now.since(*at) <= ENDED_LATELY);
+        let probes = &self.probes;
+        self.burials.hinted.retain(|target| probes.is_running(*target));
+    }
+
+    pub(super) fn hint_ended(&mut self, target: Target) {
+        self.burials.hinted.remove(&target);
+    }
+
+    pub(super) fn is_open(&self, member: MemberId) -> bool {
+        self.burials.open.contains_key(&member)
+    }
+
+    pub(super) fn burials_deadline(&self) -> Option<Instant> {
+        let of = |b: &Burial| match b.state {
+            State::Voting => Some(b.ballot.ends()),
+            State::Carried(at) => Some(at + DEATH_GATHER_TIME),
+            State::Proposed => None,
+        };
+        self.burials.open.values().filter_map(of).min()
+    }
+
+    // ---- every voter ----
+
+    pub(super) fn consider_death(&mut self, now: Instant, from: SeedId, proposal: DeathProposal, out: &mut Vec<Effect>) {
+        let Some(member) = self.registry.member(proposal.dead) else {
+            let found = Found { finding: Finding::CannotProbe, host: HostEvidence::Unknown, ended: now };
+            let refusal = Some(Refusal::from(Why::NotMember));
+            let subject = Subject::Death(proposal.dead);
+            return self.cast("DEAD_VOTE", now, from, (proposal.ballot, subject, found, refusal), out);
+        };
+        let (target, wire) = ((member.id.address, member.life), member.wire);
+        match self.probes.recent(now, target) {
+            Some(found) if found.finding != Finding::CannotProbe => {
+                self.vote_on_death(now, from, &proposal, found, out);
+            }
+            Some(_) | None => {
+                let broke = proposal.broke;
+                self.probe(target, wire, broke, Waiting::Death(from, proposal), out);
+            }
+        }
+    }
+
+    pub(super) fn vote_on_death(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        proposal: &DeathProposal,
+        found: Found,
+        out: &mut Vec<Effect>,
+    ) {
+        let refusal = match found.finding.is_dead() {
+            Some(true) => None,
+            Some(false) => Some(Why::Alive.into()),
+            None => Some(Why::CannotProbe.into()),
+        };
+        self.cast("DEAD_VOTE", now, from, (proposal.ballot, Subject::Death(proposal.dead), found, refusal), out);
+    }
+}
+
+/// Whether the cause is a connection that broke: then silence need not be borne long.
+fn is_break(cause: Cause) -> bool {
+    match cause {
+        Cause::ConnectionLost | Cause::ConnectRefused => true,
+        Cause::PingsMissed | Cause::Asked | Cause::Absent => false,
+    }
+}

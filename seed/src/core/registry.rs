@@ -1,0 +1,407 @@
+//! The replicated state: who is a member, decided by the log alone.
+//!
+//! [`Registry::apply`] is pure and total. It reads the registry and the entry and nothing else: no clock, no
+//! configuration, no file; so every seed that applies the same log has the same registry, whenever and wherever
+//! it does. A refusal is an outcome: no change, no epoch. The seeds' votes are checked again here, so that a
+//! leader cannot slip in what was not carried.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use coterie_common::limits::{DEATHS_KEPT, ENDED_KEPT};
+use coterie_common::message::{BallotId, Candidate, ClusterId, SeedId, Subject, Vote};
+use coterie_common::{
+    Address, Change, Ended, Ending, Epoch, Event, Incarnation, Life, Member, MemberId, Refusal, View, Why, majority,
+};
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Applied, Body, Entry, Outcome, SeedRecord, Verdict};
+
+/// The state that the log makes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Registry {
+    cluster: Option<ClusterId>,
+    applied: u64,
+    epoch: Epoch,
+    /// The sets of seeds whose votes count; two while the set is being changed, and then a majority of each.
+    seed_sets: Vec<BTreeSet<SeedId>>,
+    seeds: BTreeMap<SeedId, SeedRecord>,
+    members: BTreeMap<Address, Member>,
+    ended: VecDeque<Ended>,
+    /// The lives of `ended`, which can never be admitted again.
+    ended_lives: VecDeque<(Address, Life)>,
+    ended_index: BTreeSet<(Address, Life)>,
+    deaths: VecDeque<Death>,
+}
+
+/// A death with its evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Death {
+    /// The epoch of its entry.
+    pub epoch: Epoch,
+    /// What the seeds found.
+    pub verdict: Verdict,
+}
+
+impl Registry {
+    /// Applies the entry at `index`.
+    pub fn apply(&mut self, index: u64, entry: &Entry) -> Outcome {
+        self.applied = index;
+        let mut changes = Vec::new();
+        let applied = match &entry.body {
+            Body::Found { cluster, seeds } => self.found(*cluster, seeds),
+            _ if self.cluster.is_none() => refused(Why::BadRequest, "the cluster is not founded"),
+            Body::SeedBirth { seed, birth } => self.seed_birth(*seed, *birth),
+            Body::Join { ballot, candidate, replaces, votes } => {
+                self.join(index, (*ballot, candidate, *replaces, votes), &mut changes)
+            }
+            Body::Leave(id) => self.leave(index, *id, &mut changes),
+            Body::Deaths(verdicts) => self.bury(index, verdicts, &mut changes),
+        };
+        if !changes.is_empty() {
+            self.epoch = Epoch(index);
+        }
+        Outcome { applied, changes }
+    }
+
+    /// The log's own entries: the sets of voters in force from `index` on.
+    pub fn set_seeds(&mut self, index: u64, sets: Vec<BTreeSet<SeedId>>) {
+        self.applied = index;
+        self.seed_sets = sets;
+    }
+
+    /// An entry without meaning for the registry.
+    pub fn skip(&mut self, index: u64) {
+        self.applied = index;
+    }
+
+    fn found(&mut self, cluster: ClusterId, seeds: &BTreeMap<SeedId, SeedRecord>) -> Applied {
+        if self.cluster.is_some() {
+            return refused(Why::Superseded, "the cluster is founded already");
+        }
+        self.cluster = Some(cluster);
+        self.seeds = seeds.clone();
+        Applied::Founded
+    }
+
+    fn seed_birth(&mut self, seed: SeedId, birth: u64) -> Applied {
+        match self.seeds.get_mut(&seed) {
+            Some(record) if record.birth.is_none() => {
+                record.birth = Some(birth);
+                Applied::SeedBorn
+            }
+            Some(record) if record.birth == Some(birth) => Applied::SeedBorn,
+            Some(_) => refused(Why::Superseded, "that seed has another birth"),
+            None => refused(Why::Stranger, "no such seed"),
+        }
+    }
+
+    fn join(
+        &mut self,
+        index: u64,
+        (ballot, candidate, replaces, votes): (BallotId, &Candidate, Incarnation, &[Vote]),
+        changes: &mut Vec<Change>,
+    ) -> Applied {
+        let address = candidate.address;
+        let present = self.members.get(&address);
+        if let Some(member) = present.filter(|m| m.life == candidate.life) {
+            return Applied::Known(member.id.incarnation);
+        }
+        if self.is_ended(address, candidate.life) {
+            return Applied::Refused(Why::Ended.into());
+        }
+        if present.map_or(Incarnation::NONE, |m| m.id.incarnation) != replaces {
+            return refused(Why::Superseded, "another life came first");
+        }
+        let subject = Subject::Admission { address, life: candidate.life, replaces };
+        if !self.is_carried(ballot, &subject, votes) {
+            return Applied::Refused(Why::BadVotes.into());
+        }
+        let id = MemberId { address, incarnation: Incarnation(index) };
+        let new = Member { id, life: candidate.life, wire: candidate.wire, tags: candidate.tags.clone() };
+        let event = match self.end(address, Epoch(index), Ending::Replaced) {
+            Some(old) => Event::Replaced { old, new: new.clone() },
+            None => Event::Joined(new.clone()),
+        };
+        changes.push(Change { epoch: Epoch(index), event });
+        self.members.insert(address, new);
+        Applied::Joined(id.incarnation)
+    }
+
+    fn leave(&mut self, index: u64, id: MemberId, changes: &mut Vec<Change>) -> Applied {
+        if self.member(id).is_none() {
+            return Applied::Refused(Why::NotMember.into());
+        }
+        self.end(id.address, Epoch(index), Ending::Left);
+        changes.push(Change { epoch: Epoch(index), event: Event::Left(id) });
+        Applied::Left
+    }
+
+    fn bury(&mut self, index: u64, verdicts: &[Verdict], changes: &mut Vec<Change>) -> Applied {
+        let (mut buried, mut left_out) = (Vec::new(), Vec::new());
+        for verdict in verdicts {
+            let id = verdict.dead;
+            let is_evidence = |v: &Vote| v.finding.is_dead() == Some(true);
+            if self.member(id).is_none() {
+                left_out.push((id, Why::NotMember.into()));
+            } else if !verdict.votes.iter().all(is_evidence)
+                || !self.is_carried(verdict.ballot, &Subject::Death(id), &verdict.votes)
+            {
+                left_out.push((id, Why::BadVotes.into()));
+            } else {
+                self.end(id.address, Epoch(index), Ending::Died);
+                changes.push(Change { epoch: Epoch(index), event: Event::Died(id) });
+                self.deaths.push_back(Death { epoch: Epoch(index), verdict: verdict.clone() });
+                buried.push(id);
+            }
+        }
+        while self.deaths.len() > DEATHS_KEPT {
+            self.deaths.pop_front();
+        }
+        Applied::Died { buried, left_out }
+    }
+
+    /// Ends the life at `address`, if there is one.
+    fn end(&mut self, address: Address, epoch: Epoch, how: Ending) -> Option<MemberId> {
+        let member = self.members.remove(&address)?;
+        self.ended.push_back(Ended { id: member.id, epoch, how });
+        self.ended_lives.push_back((address, member.life));
+        self.ended_index.insert((address, member.life));
+        if self.ended.len() > ENDED_KEPT {
+            self.ended.pop_front();
+            if let Some(life) = self.ended_lives.pop_front()
+                && !self.ended_lives.contains(&life)
+            {
+                self.ended_index.remove(&life);
+            }
+        }
+        Some(member.id)
+    }
+
+    /// Whether `votes` are those of distinct seeds of the set in force, enough of them, each about this very
+    /// subject in this very ballot.
+    fn is_carried(&self, ballot: BallotId, subject: &Subject, votes: &[Vote]) -> bool {
+        let voters: BTreeSet<SeedId> = votes.iter().map(|v| v.seed).collect();
+        let distinct = voters.len() == votes.len();
+        let to_the_point = votes.iter().all(|v| v.ballot == ballot && v.subject == *subject);
+        let enough = |set: &BTreeSet<SeedId>| voters.intersection(set).count() >= majority(set.len());
+        let no_strangers = voters.iter().all(|v| self.seed_sets.iter().any(|set| set.contains(v)));
+        distinct && to_the_point && no_strangers && !self.seed_sets.is_empty() && self.seed_sets.iter().all(enough)
+    }
+
+    // ---- reading ----
+
+    /// The cluster, once it is founded.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// The index of the last entry applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The epoch of the view.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The seeds, with their births.
+    pub fn seeds(&self) -> &BTreeMap<SeedId, SeedRecord> {
+        &self.seeds
+    }
+
+    /// The sets of seeds whose votes count.
+    pub fn seed_sets(&self) -> &[BTreeSet<SeedId>] {
+        &self.seed_sets
+    }
+
+    /// The member that `id` names, if that life is still in it.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.at(id.address).filter(|m| m.id == id)
+    }
+
+    /// The member at `address`.
+    pub fn at(&self, address: Address) -> Option<&Member> {
+        self.members.get(&address)
+    }
+
+    /// All members, by address.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// The view.
+    pub fn view(&self) -> View {
+        View::new(self.epoch, self.members.values().cloned())
+    }
+
+    /// Whether that life was a member and is one no longer; never true of programs without lives.
+    pub fn is_ended(&self, address: Address, life: Life) -> bool {
+        life != Life::NONE && self.ended_index.contains(&(address, life))
+    }
+
+    /// The last lives that ended, oldest first.
+    pub fn ended(&self) -> impl DoubleEndedIterator<Item = &Ended> {
+        self.ended.iter()
+    }
+
+    /// The last deaths, oldest first.
+    pub fn deaths(&self) -> impl DoubleEndedIterator<Item = &Death> {
+        self.deaths.iter()
+    }
+}
+
+fn refused(why: Why, detail: &str) -> Applied {
+    Applied::Refused(Refusal::new(why, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::entry::Stages;
+    use coterie_common::{Finding, HostEvidence, Tags, Wire};
+
+    const BALLOT: BallotId = BallotId { term: 1, number: 1 };
+
+    fn address(port: u16) -> Address {
+        Address::new([127, 0, 0, 1].into(), port)
+    }
+
+    fn founded(seeds: u64) -> Registry {
+        let mut registry = Registry::default();
+        registry.set_seeds(0, vec![(0..seeds).map(SeedId).collect()]);
+        let record = |id| (SeedId(id), SeedRecord { address: format!("s{id}:1"), birth: Some(id) });
+        let found = Body::Found { cluster: ClusterId([7; 16]), seeds: (0..seeds).map(record).collect() };
+        assert_eq!(registry.apply(1, &Entry::new(found)).applied, Applied::Founded);
+        registry
+    }
+
+    fn votes(subject: &Subject, finding: Finding, seeds: &[u64]) -> Vec<Vote> {
+        let vote = |&seed| Vote {
+            seed: SeedId(seed),
+            ballot: BALLOT,
+            subject: subject.clone(),
+            finding,
+            host: HostEvidence::Unknown,
+        };
+        seeds.iter().map(vote).collect()
+    }
+
+    fn join(port: u16, life: u64, replaces: u64, seeds: &[u64]) -> Entry {
+        let candidate =
+            Candidate { address: address(port), life: Life(life), wire: Wire::Native, tags: Tags::new() };
+        let replaces = Incarnation(replaces);
+        let subject = Subject::Admission { address: address(port), life: Life(life), replaces };
+        let votes = votes(&subject, Finding::Alive, seeds);
+        Entry::new(Body::Join { ballot: BALLOT, candidate, replaces, votes })
+    }
+
+    fn id(port: u16, incarnation: u64) -> MemberId {
+        MemberId { address: address(port), incarnation: Incarnation(incarnation) }
+    }
+
+    fn death(dead: MemberId, seeds: &[u64]) -> Verdict {
+        let votes = votes(&Subject::Death(dead), Finding::Refused, seeds);
+        Verdict { dead, ballot: BALLOT, votes, reporter: None, jurors: vec![], stages: Stages::default() }
+    }
+
+    fn deaths(verdicts: Vec<Verdict>) -> Entry {
+        Entry::new(Body::Deaths(verdicts))
+    }
+
+    #[test]
+    fn a_join_needs_the_votes_of_a_majority_of_distinct_seeds_of_the_set() {
+        for (seeds, expected) in [
+            (&[0_u64, 1][..], true),
+            (&[0, 1, 2], true),
+            (&[0], false),
+            (&[0, 0], false),
+            (&[0, 7], false),
+            (&[], false),
+        ] {
+            let outcome = founded(3).apply(5, &join(1, 10, 0, seeds));
+            assert_eq!(outcome.applied == Applied::Joined(Incarnation(5)), expected, "{seeds:?}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn while_the_set_changes_a_majority_of_each_set_is_needed() {
+        let mut registry = founded(3);
+        registry.set_seeds(4, vec![[0, 1, 2].map(SeedId).into(), [2, 3, 4].map(SeedId).into()]);
+        assert_eq!(registry.apply(5, &join(1, 10, 0, &[0, 1])).applied, Applied::Refused(Why::BadVotes.into()));
+        assert_eq!(registry.apply(6, &join(1, 10, 0, &[1, 2, 3])).applied, Applied::Joined(Incarnation(6)));
+    }
+
+    #[test]
+    fn votes_about_something_else_do_not_count() {
+        let mut registry = founded(3);
+        let Body::Join { candidate, .. } = join(1, 10, 0, &[]).body else { unreachable!() };
+        let other = Subject::Admission { address: address(1), life: Life(10), replaces: Incarnation(3) };
+        let votes = votes(&other, Finding::Alive, &[0, 1, 2]);
+        let entry = Body::Join { ballot: BALLOT, candidate, replaces: Incarnation(0), votes };
+        assert_eq!(registry.apply(5, &Entry::new(entry)).applied, Applied::Refused(Why::BadVotes.into()));
+    }
+
+    #[test]
+    fn a_new_life_ends_the_old_one_in_the_same_entry_and_an_ended_life_never_returns() {
+        let mut registry = founded(3);
+        registry.apply(5, &join(1, 10, 0, &[0, 1]));
+        assert_eq!(registry.apply(6, &join(1, 10, 0, &[0, 1])).applied, Applied::Known(Incarnation(5)));
+        let stale = registry.apply(7, &join(1, 11, 0, &[0, 1]));
+        assert!(matches!(stale.applied, Applied::Refused(ref r) if r.why == Why::Superseded), "{stale:?}");
+        assert_eq!(registry.epoch(), Epoch(5), "a refusal makes no epoch");
+        let replaced = registry.apply(8, &join(1, 11, 5, &[0, 1]));
+        assert!(matches!(&replaced.changes[..], [Change { event: Event::Replaced { old, .. }, .. }] if *old == id(1, 5)));
+        assert_eq!(registry.apply(9, &join(1, 10, 8, &[0, 1])).applied, Applied::Refused(Why::Ended.into()));
+        assert!(!registry.is_ended(address(1), Life::NONE), "a program without lives may come again");
+    }
+
+    #[test]
+    fn deaths_are_judged_one_by_one() {
+        let mut registry = founded(3);
+        registry.apply(5, &join(1, 10, 0, &[0, 1]));
+        registry.apply(6, &join(2, 20, 0, &[0, 1]));
+        registry.apply(7, &join(3, 30, 0, &[0, 1]));
+        let mut alive = death(id(3, 7), &[0, 1, 2]);
+        alive.votes[1].finding = Finding::Alive;
+        let verdicts = vec![death(id(1, 4), &[0, 1]), death(id(1, 5), &[0, 2]), death(id(2, 6), &[0]), alive];
+        let outcome = registry.apply(8, &deaths(verdicts));
+        let left_out =
+            vec![(id(1, 4), Why::NotMember.into()), (id(2, 6), Why::BadVotes.into()), (id(3, 7), Why::BadVotes.into())];
+        assert_eq!(outcome.applied, Applied::Died { buried: vec![id(1, 5)], left_out });
+        assert_eq!(outcome.changes, [Change { epoch: Epoch(8), event: Event::Died(id(1, 5)) }]);
+        assert_eq!(registry.deaths().count(), 1);
+    }
+
+    #[test]
+    fn a_leave_names_its_incarnation() {
+        let mut registry = founded(3);
+        registry.apply(5, &join(1, 10, 0, &[0, 1]));
+        let leave = |registry: &mut Registry, index, incarnation| {
+            registry.apply(index, &Entry::new(Body::Leave(id(1, incarnation)))).applied
+        };
+        assert_eq!(leave(&mut registry, 6, 4), Applied::Refused(Why::NotMember.into()));
+        assert_eq!(leave(&mut registry, 7, 5), Applied::Left);
+        assert_eq!(leave(&mut registry, 8, 5), Applied::Refused(Why::NotMember.into()));
+    }
+
+    #[test]
+    fn the_first_birth_of_a_seed_stays() {
+        let mut registry = founded(3);
+        let birth = |birth| Entry::new(Body::SeedBirth { seed: SeedId(1), birth });
+        assert_eq!(registry.apply(5, &birth(1)).applied, Applied::SeedBorn);
+        assert!(matches!(registry.apply(6, &birth(99)).applied, Applied::Refused(_)));
+    }
+
+    #[test]
+    fn what_is_kept_of_the_past_is_bounded() {
+        let mut registry = founded(1);
+        let last = ENDED_KEPT as u64 + 20;
+        let mut replaces = 0;
+        for index in 2..2 + last {
+            registry.apply(index, &join(1, index, replaces, &[0]));
+            replaces = index;
+        }
+        assert_eq!((registry.ended().count(), registry.ended_index.len()), (ENDED_KEPT, ENDED_KEPT));
+    }
+}

@@ -1,0 +1,383 @@
+//! Sessions: what is asked on them, and what is pushed to them.
+
+use coterie_common::limits::{HINTS_PER_SECOND, JSON_PEER_LIST_MAX};
+use coterie_common::message::{
+    Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Registration, Roster, SeedStatus, SessionMessage,
+};
+use coterie_common::{Change, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Refusal, Wire, Why};
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::effect::{Effect, SessionId};
+use super::errands::{Asker, Pending};
+use super::{Seed, log};
+
+/// Registrations that one session may ask for in a second.
+const REGISTRATIONS_PER_SECOND: u32 = 10;
+
+/// A linearizable read under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Read {
+    session: SessionId,
+    index: Option<u64>,
+}
+
+impl Seed {
+    pub(super) fn on_session(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        wire: Wire,
+        message: Message,
+        out: &mut Vec<Effect>,
+    ) {
+        let session = self.sessions.open(id, now, wire);
+        session.heard = now;
+        session.seems_gone = false;
+        match message {
+            Message::Ping { nonce } => out.push(Effect::Send { to: id, message: self.pong(nonce) }),
+            Message::Pong { .. } => {}
+            Message::Close(_) => {
+                self.sessions.close(id);
+                out.push(Effect::Close { session: id, reason: CloseReason::ShuttingDown });
+            }
+            Message::Session(message) => self.on_session_message(now, id, message, out),
+            Message::Link(_) | Message::Mesh(_) => {
+                self.count("frames_out_of_place");
+                self.close_session(id, CloseReason::Protocol("this is a seed, not a peer".to_owned()), out);
+            }
+        }
+    }
+
+    fn pong(&self, nonce: u64) -> Message {
+        let ready = self.is_ready();
+        Message::Pong { nonce, address: self.config.address, life: None, incarnation: None, ready }
+    }
+
+    fn on_session_message(&mut self, now: Instant, id: SessionId, message: SessionMessage, out: &mut Vec<Effect>) {
+        match message {
+            SessionMessage::Register(candidate) => self.on_register(now, id, candidate, out),
+            SessionMessage::Open { member, life, epoch } => self.on_open(id, member, life, epoch, out),
+            SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable, out),
+            SessionMessage::ListRequest => self.send_list(id, out),
+            SessionMessage::ChangesSince(epoch) => self.send_changes_since(id, epoch, out),
+            SessionMessage::Hint { suspect, cause } => self.on_session_hint(now, id, suspect, cause, out),
+            SessionMessage::Report(report) => self.on_report(now, id, report, out),
+            SessionMessage::Leave(member) => self.on_leave(now, id, member, out),
+            SessionMessage::Neighbours(links) => {
+                if let Some(member) = self.sessions.get(id).and_then(|s| s.member) {
+                    self.soft.set_links(member.address, links);
+                }
+            }
+            SessionMessage::Say { content, via } => {
+                let said = self.hand_on(SessionMessage::Say { content, via }, out);
+                self.send(id, SessionMessage::Said(said), out);
+            }
+            SessionMessage::StatusRequest => {
+                let status = SessionMessage::Status(self.status());
+                self.send(id, status, out);
+            }
+            SessionMessage::Registered(_)
+            | SessionMessage::List(_)
+            | SessionMessage::Changes { .. }
+            | SessionMessage::Whole { .. }
+            | SessionMessage::Rejected { .. }
+            | SessionMessage::Dial(_)
+            | SessionMessage::Said(_)
+            | SessionMessage::Status(_) => self.count("frames_out_of_place"),
+        }
+    }
+
+    fn send(&mut self, to: SessionId, message: SessionMessage, out: &mut Vec<Effect>) {
+        out.push(Effect::Send { to, message: Message::Session(message) });
+    }
+
+    fn close_session(&mut self, session: SessionId, reason: CloseReason, out: &mut Vec<Effect>) {
+        self.sessions.close(session);
+        out.push(Effect::Close { session, reason });
+    }
+
+    pub(super) fn close_sessions(&mut self, out: &mut Vec<Effect>) {
+        for (session, _) in self.sessions.iter().map(|(id, s)| (id, s.wire)).collect::<Vec<_>>() {
+            self.close_session(session, CloseReason::ShuttingDown, out);
+        }
+    }
+
+    // ---- what is asked ----
+
+    fn on_register(&mut self, now: Instant, id: SessionId, candidate: Candidate, out: &mut Vec<Effect>) {
+        log(out, Line::new("REGISTER_REQUEST").with("peer", candidate.address));
+        let allowed = self.sessions.get_mut(id).is_some_and(|s| s.registrations.allows(now, REGISTRATIONS_PER_SECOND));
+        if !allowed {
+            let detail = format!("at most {REGISTRATIONS_PER_SECOND} registrations a second on one session");
+            let pending = Pending { errand: Errand::Register(candidate), asker: Asker::Session(id) };
+            return self.answer(pending, Answer::Refused(Refusal::new(Why::TooOften, detail)), out);
+        }
+        self.run_errand(now, Errand::Register(candidate), Asker::Session(id), out);
+    }
+
+    fn on_open(&mut self, id: SessionId, member: MemberId, life: Life, epoch: Epoch, out: &mut Vec<Effect>) {
+        let known = self.registry.at(member.address).is_some_and(|m| m.id == member && m.life == life);
+        let to_come = member.incarnation.0 > self.registry.applied();
+        if !known && !to_come {
+            let ended = self.registry.epoch();
+            return self.close_session(id, CloseReason::Ended(ended), out);
+        }
+        self.sessions.bind(id, member);
+        self.begin_pushing(id, epoch, out);
+    }
+
+    fn begin_pushing(&mut self, id: SessionId, epoch: Epoch, out: &mut Vec<Effect>) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.told = Some(epoch);
+        }
+        self.push_to(&[id], out);
+    }
+
+    fn on_observe(&mut self, session: SessionId, linearizable: bool, out: &mut Vec<Effect>) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.observes = true;
+        }
+        if !linearizable {
+            return self.send_whole(session, out);
+        }
+        self.reads_made += 1;
+        self.reads.insert(self.reads_made, Read { session, index: None });
+        out.push(Effect::ReadIndex(self.reads_made));
+    }
+
+    pub(super) fn on_read_ready(&mut self, read: u64, index: Option<u64>, out: &mut Vec<Effect>) {
+        match (self.reads.get_mut(&read), index) {
+            (Some(pending), Some(index)) => {
+                pending.index = Some(index);
+                self.answer_reads(out);
+            }
+            (Some(pending), None) => {
+                let session = pending.session;
+                self.reads.remove(&read);
+                self.close_session(session, CloseReason::Refused("no leader could confirm the read".to_owned()), out);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Answers the reads whose index is applied.
+    pub(super) fn answer_reads(&mut self, out: &mut Vec<Effect>) {
+        let applied = self.registry.applied();
+        let ready = |read: &Read| read.index.is_some_and(|index| index <= applied);
+        let due: Vec<(u64, SessionId)> =
+            self.reads.iter().filter(|(_, read)| ready(read)).map(|(n, read)| (*n, read.session)).collect();
+        for (number, session) in due {
+            self.reads.remove(&number);
+            if self.sessions.get(session).is_some() {
+                self.send_whole(session, out);
+            }
+        }
+    }
+
+    fn on_session_hint(&mut self, now: Instant, id: SessionId, suspect: MemberId, cause: Cause, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let is_member = session.member.is_some_and(|m| self.registry.member(m).is_some());
+        if !is_member || !session.hints.allows(now, HINTS_PER_SECOND) {
+            return self.count("hints_dropped");
+        }
+        self.on_hint(now, suspect, cause, out);
+    }
+
+    fn on_report(&mut self, now: Instant, id: SessionId, mut report: DeathReport, out: &mut Vec<Effect>) {
+        let reporter = self.sessions.get(id).and_then(|s| s.member);
+        if report.dead.incarnation == Incarnation::NONE
+            && let Some(member) = self.registry.at(report.dead.address)
+        {
+            report.dead = member.id;
+        }
+        let Some(reporter) = reporter.filter(|m| self.registry.member(*m).is_some()) else {
+            log(
+                out,
+                Line::new("DEAD_REJECTED").with("dead", report.dead.address).with("reason", Why::Stranger.as_str()),
+            );
+            let rejected = SessionMessage::Rejected { dead: report.dead, refusal: Why::Stranger.into() };
+            return self.send(id, rejected, out);
+        };
+        log(out, report.line(report.dead, reporter.address));
+        self.run_errand(now, Errand::Report { report, reporter: reporter.address }, Asker::Session(id), out);
+    }
+
+    fn on_leave(&mut self, now: Instant, id: SessionId, member: MemberId, out: &mut Vec<Effect>) {
+        if self.sessions.get(id).and_then(|s| s.member) == Some(member) {
+            self.run_errand(now, Errand::Leave(member), Asker::Session(id), out);
+        } else {
+            self.count("frames_out_of_place");
+        }
+    }
+
+    /// Hands something to any peer that holds a session here.
+    fn hand_on(&mut self, message: SessionMessage, out: &mut Vec<Effect>) -> Result<coterie_common::Address, String> {
+        let native = self.sessions.native();
+        let alive: Vec<_> = native.into_iter().filter(|(_, address)| self.registry.at(*address).is_some()).collect();
+        let Some((session, address)) = alive.choose(&mut self.rng).copied() else {
+            return Err("this seed holds no session of a peer".to_owned());
+        };
+        self.send(session, message, out);
+        Ok(address)
+    }
+
+    pub(super) fn on_relay(&mut self, to: MemberId, message: SessionMessage, out: &mut Vec<Effect>) {
+        let session = self.sessions.of(to).next();
+        if let Some(session) = session {
+            self.send(session, message, out);
+        }
+    }
+
+    fn status(&self) -> SeedStatus {
+        SeedStatus {
+            seed: self.name(self.config.id),
+            leader: self.leader.map(|l| self.name(l)),
+            term: self.term,
+            applied: self.registry.applied(),
+            epoch: self.registry.epoch(),
+            members: self.registry.members().len() as u64,
+            sessions: self.sessions.len() as u64,
+            counters: self.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+        }
+    }
+
+    // ---- what is answered ----
+
+    /// Passes an answer on to who asked. What it is about is applied here.
+    pub(super) fn answer(&mut self, pending: Pending, answer: Answer, out: &mut Vec<Effect>) {
+        let session = match pending.asker {
+            Asker::Local(request) => return out.push(Effect::Reply { request, answer }),
+            Asker::Session(session) => session,
+        };
+        match (pending.errand, answer) {
+            (Errand::Register(candidate), Answer::Refused(refusal)) => {
+                let event = if refusal.why == Why::NoQuorum { "REGISTER_TIMEOUT" } else { "REGISTER_REJECTED" };
+                log(out, Line::new(event).with("peer", candidate.address).show("reason", &refusal));
+                self.send(session, SessionMessage::Registered(Registration::Refused(refusal)), out);
+            }
+            (Errand::Register(candidate), Answer::Admitted { incarnation, .. }) => {
+                self.send_admitted(session, MemberId { address: candidate.address, incarnation }, out);
+            }
+            (Errand::Report { report, .. }, Answer::Refused(refusal)) => {
+                log(out, Line::new("DEAD_REJECTED").with("dead", report.dead.address).show("reason", &refusal));
+                self.send(session, SessionMessage::Rejected { dead: report.dead, refusal }, out);
+            }
+            // What is in the log is pushed to every session; nothing more is to be said.
+            (Errand::Report { .. } | Errand::Leave(_), Answer::Recorded { .. } | Answer::Admitted { .. })
+            | (Errand::Register(_), Answer::Recorded { .. })
+            | (Errand::Leave(_), Answer::Refused(_)) => {}
+        }
+    }
+
+    fn send_admitted(&mut self, id: SessionId, member: MemberId, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let wire = session.wire;
+        // A death of the address's former life is told before the new life becomes visible here.
+        self.flush(id, out);
+        let roster = self.roster(wire);
+        let epoch = roster.epoch;
+        self.sessions.bind(id, member);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.told = Some(epoch);
+        }
+        let admitted = Registration::Admitted { incarnation: member.incarnation, roster };
+        self.send(id, SessionMessage::Registered(admitted), out);
+    }
+
+    fn send_list(&mut self, id: SessionId, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let (wire, own) = (session.wire, session.member);
+        self.flush(id, out);
+        let mut roster = self.roster(wire);
+        roster.members.retain(|(member, _)| Some(member.id) != own);
+        self.send(id, SessionMessage::List(roster), out);
+    }
+
+    fn send_changes_since(&mut self, id: SessionId, epoch: Epoch, out: &mut Vec<Effect>) {
+        match self.history.since(epoch) {
+            Some(changes) => {
+                let to = self.registry.epoch();
+                self.send(id, SessionMessage::Changes { previous: epoch, epoch: to, changes }, out);
+            }
+            None => self.send_whole(id, out),
+        }
+    }
+
+    pub(super) fn send_whole(&mut self, id: SessionId, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.told = Some(self.registry.epoch());
+        let wire = session.wire;
+        let ended = self.registry.ended().copied().collect();
+        let whole = SessionMessage::Whole { roster: self.roster(wire), ended };
+        self.send(id, whole, out);
+    }
+
+    /// The members and their degrees; for a JSON program a random part, where they are too many for it.
+    fn roster(&mut self, wire: Wire) -> Roster {
+        let with_degree = |m: &coterie_common::Member| (m.clone(), self.soft.degree(m.id.address));
+        let mut members: Vec<_> = self.registry.members().map(with_degree).collect();
+        if wire == Wire::Json && members.len() > JSON_PEER_LIST_MAX {
+            let (sample, _) = members.partial_shuffle(&mut self.rng, JSON_PEER_LIST_MAX);
+            members = sample.to_vec();
+        }
+        Roster { epoch: self.registry.epoch(), members }
+    }
+
+    // ---- what is pushed ----
+
+    /// Pushes what is new to every session that has no push in flight.
+    pub(super) fn push(&mut self, out: &mut Vec<Effect>) {
+        let idle: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, s)| s.told.is_some() && !s.in_flight).map(|(id, _)| id).collect();
+        self.push_to(&idle, out);
+    }
+
+    fn push_to(&mut self, sessions: &[SessionId], out: &mut Vec<Effect>) {
+        let epoch = self.registry.epoch();
+        let mut by_told: std::collections::BTreeMap<Epoch, Vec<SessionId>> = std::collections::BTreeMap::new();
+        for id in sessions {
+            if let Some(told) = self.sessions.get(*id).and_then(|s| s.told).filter(|told| *told < epoch) {
+                by_told.entry(told).or_default().push(*id);
+            }
+        }
+        for (previous, to) in by_told {
+            let Some(changes) = self.history.since(previous) else {
+                to.into_iter().for_each(|id| self.send_whole(id, out));
+                continue;
+            };
+            for id in &to {
+                if let Some(session) = self.sessions.get_mut(*id) {
+                    session.told = Some(epoch);
+                    session.in_flight = true;
+                }
+            }
+            let message = Message::Session(SessionMessage::Changes { previous, epoch, changes });
+            out.push(Effect::Push { to, message });
+        }
+    }
+
+    /// Says what a session was not told yet, whether a push is in flight or not.
+    fn flush(&mut self, id: SessionId, out: &mut Vec<Effect>) {
+        self.push_to(&[id], out);
+    }
+
+    pub(super) fn on_drained(&mut self, id: SessionId, out: &mut Vec<Effect>) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.in_flight = false;
+            self.push_to(&[id], out);
+        }
+    }
+
+    /// A JSON program ignores the news of its own end: its sessions are closed with it.
+    pub(super) fn close_ended_json(&mut self, changes: &[Change], out: &mut Vec<Effect>) {
+        for change in changes {
+            let (Event::Died(id) | Event::Left(id)) = &change.event else { continue };
+            let sessions: Vec<SessionId> = self.sessions.of(*id).collect();
+            for session in sessions {
+                if self.sessions.get(session).is_some_and(|s| s.wire == Wire::Json) {
+                    self.close_session(session, CloseReason::Ended(change.epoch), out);
+                }
+            }
+        }
+    }
+}
