@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `peer`.
+
+fn main() -> std::process::ExitCode {
+    coterie_peer::shell::main()
+}

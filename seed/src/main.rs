@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `seed`.
+
+fn main() -> std::process::ExitCode {
+    coterie_seed::shell::main()
+}

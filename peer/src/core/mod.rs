@@ -197,6 +197,11 @@ impl Peer {
         self.me
     }
 
+    /// Counts something that happened below the core.
+    pub fn note(&mut self, name: &'static str) {
+        self.count(name);
+    }
+
     fn count(&mut self, name: &'static str) {
         *self.counters.entry(name).or_insert(0) += 1;
     }

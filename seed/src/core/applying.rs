@@ -149,7 +149,6 @@ impl Seed {
     pub(super) fn on_seed_down(&mut self, seed: SeedId, out: &mut Vec<Effect>) {
         if self.others.remove(&seed).is_some() {
             log(out, Line::new("SEED_LOST").with("seed", self.name(seed)));
-            self.soft.seed_down(seed);
         }
     }
 

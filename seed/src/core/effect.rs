@@ -58,8 +58,10 @@ pub enum Input {
         /// The number of its data directory.
         birth: u64,
     },
-    /// Another seed is no longer connected.
+    /// This seed's connection to another seed has ended.
     SeedDown(SeedId),
+    /// Another seed's connection to this one has ended: nothing more is heard from it.
+    SeedSilent(SeedId),
     /// Another seed said something.
     Mesh {
         /// Which.

@@ -115,6 +115,7 @@ impl Seed {
             Input::SessionClosed(session) => self.sessions.close(session),
             Input::SeedUp { seed, birth } => self.on_seed_up(now, seed, birth, &mut out),
             Input::SeedDown(seed) => self.on_seed_down(seed, &mut out),
+            Input::SeedSilent(seed) => self.soft.seed_down(seed),
             Input::Mesh { from, message } => self.on_mesh(now, from, message, &mut out),
             Input::Leader { leader, term } => self.on_leader(now, leader, term, &mut out),
             Input::Committed(commits) => self.on_committed(now, commits, &mut out),
@@ -175,7 +176,8 @@ impl Seed {
         self.config.started.after(now.since(Instant::START))
     }
 
-    fn count(&mut self, name: &'static str) {
+    /// Counts something that happened below the core.
+    pub fn count(&mut self, name: &'static str) {
         *self.counters.entry(name).or_insert(0) += 1;
     }
 

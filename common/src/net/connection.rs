@@ -1,0 +1,216 @@
+//! One connection: a task that reads frames, a task that writes them.
+//!
+//! The owner of a core never waits for a socket. What it sends goes into a bounded outbox; what arrives comes as
+//! events into its own bounded inbox, and while that is full nothing is read, so the remote's window closes. All
+//! that is waiting in an outbox is written with one call, which makes one frame out of many small ones on the way.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+use crate::codec::{self, Decoded};
+use crate::frame::Frames;
+use crate::limits::{FIRST_FRAME_TIME_MAX, FRAME_TIME_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
+use crate::{Address, Message, Wire};
+
+/// What is read from a socket at once: small, because a node has thousands of connections.
+const READ_BYTES: usize = 4 << 10;
+
+/// What is gathered for one write at most.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// How long the rest of what a remote says is awaited after this end closed, so that it reads our last frame
+/// rather than a reset.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub enum Event {
+    /// A message came.
+    Message {
+        /// How it was said.
+        wire: Wire,
+        /// What.
+        message: Message,
+    },
+    /// All that was sent before [`Outbox::mark`] is written.
+    Drained,
+    /// The connection has ended; with what was wrong, where the remote did not speak as it should.
+    Ended(Option<String>),
+}
+
+enum Out {
+    Frames(Bytes),
+    Mark,
+    Close,
+}
+
+/// Where to send to a connection. It ends when this is dropped, or closed.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    queue: mpsc::Sender<Out>,
+    bytes: Arc<AtomicUsize>,
+    closing: Arc<Notify>,
+}
+
+/// The outbox is full: the remote does not read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {OUTBOX_BYTES_MAX} bytes or {OUTBOX_FRAMES_MAX} frames wait to be written")]
+pub struct Overflow;
+
+impl Outbox {
+    /// Sends encoded frames.
+    pub fn send(&self, frames: Bytes) -> Result<(), Overflow> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let length = frames.len();
+        if self.bytes.fetch_add(length, Ordering::Relaxed) + length > OUTBOX_BYTES_MAX {
+            return Err(Overflow);
+        }
+        self.push(Out::Frames(frames))
+    }
+
+    /// Sends a message, as `me` says it in `wire`.
+    pub fn say(&self, message: &Message, wire: Wire, me: Address) -> Result<(), Overflow> {
+        self.send(codec::encode(message, wire, me))
+    }
+
+    /// Asks for [`Event::Drained`] when everything sent before is written.
+    pub fn mark(&self) -> Result<(), Overflow> {
+        self.push(Out::Mark)
+    }
+
+    /// Closes the connection when everything sent before is written.
+    pub fn close(&self) {
+        // A full queue means a remote that does not read: it is cut off instead.
+        if self.push(Out::Close).is_err() {
+            self.closing.notify_one();
+        }
+    }
+
+    fn push(&self, out: Out) -> Result<(), Overflow> {
+        match self.queue.try_send(out) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Overflow),
+        }
+    }
+}
+
+/// Opens a connection, or gives up after `patience`.
+pub async fn dial(address: Address, patience: Duration) -> io::Result<TcpStream> {
+    let stream = timeout(patience, TcpStream::connect(address.socket())).await;
+    let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Begins to read and write `stream`. Events come to `inbox` under `key`, [`Event::Ended`] the last of them.
+pub fn spawn<K>(key: K, stream: TcpStream, inbox: mpsc::Sender<(K, Event)>) -> Outbox
+where
+    K: Copy + Send + 'static,
+{
+    let (queue, written) = mpsc::channel(OUTBOX_FRAMES_MAX);
+    let (bytes, closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let outbox = Outbox { queue, bytes: Arc::clone(&bytes), closing: Arc::clone(&closing) };
+    let (read, write) = stream.into_split();
+    tokio::spawn(read_loop(key, read, inbox.clone(), Arc::clone(&closing)));
+    tokio::spawn(write_loop(key, write, written, bytes, (inbox, closing)));
+    outbox
+}
+
+async fn read_loop<K: Copy>(key: K, mut read: OwnedReadHalf, inbox: mpsc::Sender<(K, Event)>, closing: Arc<Notify>) {
+    let error = tokio::select! {
+        result = read_frames(key, &mut read, &inbox) => result.err(),
+        () = closing.notified() => {
+            let mut rest = BytesMut::with_capacity(READ_BYTES);
+            let discard = async { while read.read_buf(&mut rest).await.is_ok_and(|n| n > 0) { rest.clear() } };
+            let _ = timeout(LINGER, discard).await;
+            None
+        }
+    };
+    let _ = inbox.send((key, Event::Ended(error))).await;
+}
+
+/// Reads until the remote closes; an error is something that it should not have said.
+async fn read_frames<K: Copy>(
+    key: K,
+    read: &mut OwnedReadHalf,
+    inbox: &mpsc::Sender<(K, Event)>,
+) -> Result<(), String> {
+    let mut frames = Frames::default();
+    let mut first = true;
+    loop {
+        frames.buffer().reserve(READ_BYTES);
+        let limit = match (first, frames.is_inside_frame()) {
+            (true, false) => Some(FIRST_FRAME_TIME_MAX),
+            (_, true) => Some(FRAME_TIME_MAX),
+            (false, false) => None,
+        };
+        let count = match limit {
+            None => read.read_buf(frames.buffer()).await,
+            Some(limit) => match timeout(limit, read.read_buf(frames.buffer())).await {
+                Ok(count) => count,
+                Err(_) if first && !frames.is_inside_frame() => return Err(format!("said nothing for {limit:?}")),
+                Err(_) => return Err(format!("a frame did not end within {limit:?}")),
+            },
+        };
+        if count.unwrap_or(0) == 0 {
+            return Ok(());
+        }
+        while let Some(payload) = frames.next_frame().map_err(|e| e.to_string())? {
+            first = false;
+            let Decoded { wire, message } = codec::decode(&payload).map_err(|e| e.to_string())?;
+            if let Some(message) = message
+                && inbox.send((key, Event::Message { wire, message })).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn write_loop<K: Copy>(
+    key: K,
+    mut write: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Out>,
+    bytes: Arc<AtomicUsize>,
+    (inbox, closing): (mpsc::Sender<(K, Event)>, Arc<Notify>),
+) {
+    let mut gathered = BytesMut::new();
+    while let Some(first) = queue.recv().await {
+        let (mut next, mut marked, mut close) = (Some(first), false, false);
+        while let Some(out) = next {
+            match out {
+                Out::Frames(frames) => gathered.extend_from_slice(&frames),
+                Out::Mark => marked = true,
+                Out::Close => close = true,
+            }
+            next = if close || gathered.len() >= WRITE_BYTES { None } else { queue.try_recv().ok() };
+        }
+        if write.write_all(&gathered).await.is_err() {
+            return;
+        }
+        bytes.fetch_sub(gathered.len(), Ordering::Relaxed);
+        gathered.clear();
+        if gathered.capacity() > WRITE_BYTES * 2 {
+            gathered = BytesMut::new();
+        }
+        if marked {
+            let _ = inbox.send((key, Event::Drained)).await;
+        }
+        if close {
+            break;
+        }
+    }
+    let _ = write.shutdown().await;
+    closing.notify_one();
+}

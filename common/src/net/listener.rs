@@ -1,0 +1,57 @@
+//! Listening: an address that is usable again at once, and an accept loop that outlives a lack of descriptors.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that may wait to be accepted: a thousand that arrive together, with room.
+const BACKLOG: i32 = 4_096;
+
+/// How long to wait when there is no descriptor left.
+const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener at `address`. SO_REUSEADDR lets a restarted node have its port while old connections linger.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The next connection. Waits where there is no descriptor for it, and passes over those that are gone already.
+pub async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if stream.set_nodelay(true).is_ok() {
+                    return stream;
+                }
+            }
+            Err(error) if is_own_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether this process or host lacks the means for a connection: that says nothing about the other end.
+pub fn is_own_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let own = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::ADDRINUSE,
+        Errno::NETUNREACH,
+        Errno::NETDOWN,
+        Errno::PERM,
+        Errno::ACCESS,
+    ];
+    error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
+}

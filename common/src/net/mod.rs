@@ -1,0 +1,15 @@
+//! What seeds and peers share of the operating system: connections, probes, log files, options.
+
+pub mod check;
+pub mod connection;
+pub mod icmp;
+pub mod journal;
+pub mod listener;
+pub mod options;
+pub mod probe;
+pub mod process;
+pub mod resolve;
+
+pub use connection::{Event, Outbox};
+pub use journal::{Journal, JournalOptions};
+pub use probe::Prober;

@@ -1,0 +1,156 @@
+//! Carrying out a probe of one life at one address.
+//!
+//! A connection that opens proves nothing, for the kernel opens it for a paused process too; only a PONG of that
+//! life does. A refused connection proves that nobody listens. Between the two lies silence, and one connection
+//! cannot tell loss from death, because the kernel repeats a lost SYN only after a second: so further ones are
+//! opened, spaced, until one answers or the patience is over.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::icmp::Pinger;
+use super::listener::is_own_shortage;
+use crate::codec::{self, Decoded};
+use crate::frame::Frames;
+use crate::limits::PROBE_CONNECTIONS_MAX;
+use crate::{Address, Finding, HostEvidence, Life, Message, ProbeOrder};
+
+/// A refusal is itself the host's answer, so ICMP is only asked when the first connection has not settled by then.
+const ICMP_AFTER: Duration = Duration::from_millis(5);
+
+/// Repeated by the PONG. It need not be secret: the connection is the probe's own.
+const NONCE: u64 = 7;
+
+/// Carries out probes for one node.
+#[derive(Clone)]
+pub struct Prober {
+    me: Address,
+    icmp: Arc<Pinger>,
+}
+
+/// How one connection of a probe ended.
+enum Attempt {
+    Answered(Option<Life>),
+    Refused,
+    /// Closed without an answer: perhaps killed between the two. Worth trying again at once.
+    Closed,
+    OwnShortage,
+    Nothing,
+}
+
+impl Prober {
+    /// A prober that asks in the name of `me`.
+    pub fn new(me: Address, icmp: Arc<Pinger>) -> Self {
+        Prober { me, icmp }
+    }
+
+    /// Probes as ordered, and returns what was found and what ICMP said meanwhile.
+    pub async fn probe(&self, order: ProbeOrder) -> (Finding, HostEvidence) {
+        let icmp = async {
+            sleep(ICMP_AFTER).await;
+            self.icmp.ping(order.address.ip(), order.patience).await
+        };
+        let probe = timeout(order.patience, self.attempts(order));
+        tokio::pin!(icmp, probe);
+        let mut host = HostEvidence::Unknown;
+        let mut asked = true;
+        loop {
+            tokio::select! {
+                biased;
+                finding = &mut probe => return (finding.unwrap_or(Finding::Silent), host),
+                evidence = &mut icmp, if asked => {
+                    host = evidence;
+                    asked = false;
+                }
+            }
+        }
+    }
+
+    /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
+    async fn attempts(&self, order: ProbeOrder) -> Finding {
+        let mut running = JoinSet::new();
+        let mut opened = 0;
+        let mut shortages = 0;
+        loop {
+            if opened < PROBE_CONNECTIONS_MAX {
+                opened += 1;
+                running.spawn(attempt(order, self.me));
+            }
+            let pause = sleep(order.spacing);
+            tokio::pin!(pause);
+            loop {
+                let ended = tokio::select! {
+                    biased;
+                    Some(ended) = running.join_next() => ended.unwrap_or(Attempt::Nothing),
+                    () = &mut pause, if opened < PROBE_CONNECTIONS_MAX => break,
+                    else => return std::future::pending().await,
+                };
+                match ended {
+                    Attempt::Answered(life) if life.unwrap_or(Life::NONE) == order.life => return Finding::Alive,
+                    Attempt::Answered(life) => return Finding::OtherLife(life.unwrap_or(Life::NONE)),
+                    Attempt::Refused => return Finding::Refused,
+                    Attempt::OwnShortage => shortages += 1,
+                    Attempt::Closed => break,
+                    Attempt::Nothing => {}
+                }
+                if shortages == PROBE_CONNECTIONS_MAX {
+                    return Finding::CannotProbe;
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(order: ProbeOrder, me: Address) -> Attempt {
+    match ask(order, me).await {
+        Ok(Some(life)) => Attempt::Answered(life),
+        Ok(None) => Attempt::Closed,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Attempt::Refused,
+        Err(error) if is_own_shortage(&error) => Attempt::OwnShortage,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Attempt::Closed,
+        Err(_) => Attempt::Nothing,
+    }
+}
+
+/// Connects, asks, and waits for the PONG, whose life it returns; `None` when the connection ended before.
+async fn ask(order: ProbeOrder, me: Address) -> io::Result<Option<Option<Life>>> {
+    let mut stream = TcpStream::connect(order.address.socket()).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(&codec::encode(&Message::Ping { nonce: NONCE }, order.wire, me)).await?;
+    let pong = read_message(&mut stream, |message| match message {
+        Message::Pong { life, nonce: NONCE | 0, .. } => Some(life),
+        _ => None,
+    });
+    pong.await
+}
+
+/// Reads until `wanted` finds what it wants; `None` when the connection ended, or nothing sensible came.
+pub async fn read_message<T>(
+    stream: &mut TcpStream,
+    wanted: impl Fn(Message) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut frames = Frames::default();
+    loop {
+        while let Ok(Some(payload)) = frames.next_frame() {
+            match codec::decode(&payload) {
+                Ok(Decoded { message: Some(message), .. }) => {
+                    if let Some(found) = wanted(message) {
+                        return Ok(Some(found));
+                    }
+                }
+                Ok(Decoded { message: None, .. }) => {}
+                Err(_) => return Ok(None),
+            }
+        }
+        frames.buffer().reserve(256);
+        if stream.read_buf(frames.buffer()).await? == 0 {
+            return Ok(None);
+        }
+    }
+}

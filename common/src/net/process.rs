@@ -1,0 +1,70 @@
+//! The frame of a process: descriptors, diagnostics, signals, and how it ends.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How a program failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Wrong usage or configuration: exit code 2.
+    Usage(anyhow::Error),
+    /// Something went wrong while running: exit code 1.
+    Running(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Running(error.into())
+    }
+}
+
+impl Failure {
+    /// Wrong usage or configuration.
+    pub fn usage(problem: impl std::fmt::Display) -> Self {
+        Failure::Usage(anyhow::anyhow!("{problem}"))
+    }
+
+    /// Something went wrong while running.
+    pub fn running(problem: impl std::fmt::Display) -> Self {
+        Failure::Running(anyhow::anyhow!("{problem}"))
+    }
+}
+
+/// Ends a program: an error becomes one line on stderr, `name: cause: cause`.
+pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
+    let (error, code) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => (error, 2),
+        Err(Failure::Running(error)) => (error, 1),
+    };
+    // Nobody may be left to read it; then nothing is to be done about that either.
+    let _ = writeln!(io::stderr(), "{name}: {error:#}");
+    ExitCode::from(code)
+}
+
+/// Sends diagnostics to stderr, as `RUST_LOG` wishes; warnings by default.
+pub fn init_diagnostics() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,openraft=error"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+}
+
+/// Raises the soft limit of descriptors to the hard one.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub async fn stop_signal() -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

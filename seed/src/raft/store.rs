@@ -1,0 +1,498 @@
+//! Log, vote and snapshots of one seed, in one redb file.
+//!
+//! openraft's loop must never wait for a disk, so everything that is to be written goes through one queue to one
+//! thread. It takes whatever has gathered, writes it with one durable commit, and only then tells who waits:
+//! with many entries under way they share the cost of one fsync (group commit). What was appended can be read at
+//! once, from memory, for it is sent to the other seeds while it is still being written here.
+//!
+//! After a failed commit nothing is written any more and everything that follows fails: the seed stops rather
+//! than go on with a log that has a hole.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use coterie_common::codec::{from_own_bytes, to_bytes};
+use coterie_common::limits::APPEND_BYTES_MAX;
+use coterie_common::message::{History, SeedId};
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{EntryPayload, OptionalSend, RaftLogReader};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::{LogEntry, LogId, SnapshotMeta, Types, Vote};
+use crate::core::entry::Body;
+use crate::core::registry::Registry;
+
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+/// Written entries that are kept decoded, for followers that lag a little.
+const KEPT_DECODED: usize = 4_096;
+
+/// Requests that one commit takes at most.
+const COMMIT_MAX: usize = 1_024;
+
+/// What is kept beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The seed's id.
+    pub id: SeedId,
+    /// The number drawn when the directory was made.
+    pub birth: u64,
+}
+
+/// The store. Clones share it; the file is closed with the last.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Arc<Database>,
+    memory: Arc<Mutex<Memory>>,
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is known without asking the disk.
+#[derive(Default)]
+struct Memory {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    /// The end of the log without a gap; everything that is not on disk yet is in it.
+    tail: BTreeMap<u64, LogEntry>,
+    /// All before this index is on disk.
+    written_to: u64,
+    history: Option<History>,
+}
+
+enum Request {
+    Append { entries: Vec<(u64, Vec<u8>)>, done: IOFlushed<Types> },
+    Vote { vote: Vec<u8>, done: Done },
+    /// Never worth a commit of its own: it goes with the next.
+    Committed(Vec<u8>),
+    Truncate { from: u64, done: Done },
+    Purge { upto: LogId, done: Done },
+    Snapshot { meta: Vec<u8>, data: Vec<u8>, done: Done },
+}
+
+type Done = oneshot::Sender<io::Result<()>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn disk(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    from_own_bytes(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+}
+
+impl Store {
+    /// Opens the log in `directory`, which is made if it is not there.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let database = Database::create(directory.join("log.redb")).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => io::Error::other("in use by another process"),
+            other => disk(other),
+        })?;
+        Self::start(database)
+    }
+
+    /// Opens the log on something that behaves like a file, or misbehaves like a disk.
+    pub fn open_on(backend: impl StorageBackend) -> io::Result<Self> {
+        Self::start(Database::builder().create_with_backend(backend).map_err(disk)?)
+    }
+
+    fn start(database: Database) -> io::Result<Self> {
+        let write = database.begin_write().map_err(disk)?;
+        write.open_table(LOG).map_err(disk)?;
+        write.open_table(META).map_err(disk)?;
+        write.commit().map_err(disk)?;
+        let database = Arc::new(database);
+        let memory = Arc::new(Mutex::new(load(&database)?));
+        let (queue, requests) = mpsc::channel();
+        let (for_writer, shared_memory) = (Arc::clone(&database), Arc::clone(&memory));
+        let writer = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || write_loop(&for_writer, &shared_memory, &requests))?;
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        let store = Store { shared: Arc::new(Shared { database, memory, queue, writer }) };
+        store.refresh_history()?;
+        Ok(store)
+    }
+
+    /// The identity of the directory; `fresh` is given to one that has none.
+    pub fn identity(&self, fresh: Identity) -> io::Result<Identity> {
+        if let Some(bytes) = self.meta("identity")? {
+            return read(&bytes);
+        }
+        let write = self.shared.database.begin_write().map_err(disk)?;
+        {
+            let mut meta = write.open_table(META).map_err(disk)?;
+            meta.insert("identity", to_bytes(&fresh).as_slice()).map_err(disk)?;
+        }
+        write.commit().map_err(disk)?;
+        Ok(fresh)
+    }
+
+    /// What the log tells of its cluster, applied or not.
+    pub fn history(&self) -> Option<History> {
+        lock(&self.shared.memory).history.clone()
+    }
+
+    /// The index of the last entry, on disk or on its way there.
+    pub fn last_index(&self) -> u64 {
+        lock(&self.shared.memory).last.map_or(0, |last| last.index)
+    }
+
+    /// The registry as the last snapshot has it.
+    pub fn snapshot(&self) -> io::Result<Option<Registry>> {
+        self.meta("snapshot")?.map(|data| read(&data)).transpose()
+    }
+
+    pub(super) fn snapshot_bytes(&self) -> io::Result<Option<(SnapshotMeta, Vec<u8>)>> {
+        let (Some(meta), Some(data)) = (self.meta("snapshot_meta")?, self.meta("snapshot")?) else { return Ok(None) };
+        Ok(Some((read(&meta)?, data)))
+    }
+
+    pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
+        let meta = to_bytes(meta);
+        self.ask(|done| Request::Snapshot { meta, data, done }).await
+    }
+
+    fn meta(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+        let read = self.shared.database.begin_read().map_err(disk)?;
+        let meta = read.open_table(META).map_err(disk)?;
+        Ok(meta.get(key).map_err(disk)?.map(|value| value.value().to_vec()))
+    }
+
+    async fn ask(&self, request: impl FnOnce(Done) -> Request) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.send(request(done))?;
+        answer.await.map_err(|_| io::Error::other("the log's writer has ended"))?
+    }
+
+    fn send(&self, request: Request) -> io::Result<()> {
+        let sent = lock(&self.shared.queue).as_ref().is_some_and(|queue| queue.send(request).is_ok());
+        if sent { Ok(()) } else { Err(io::Error::other("the log's writer has ended")) }
+    }
+
+    /// Reads what the snapshot and the whole log tell of the cluster's seeds.
+    fn refresh_history(&self) -> io::Result<()> {
+        let mut history = None;
+        if let Some(registry) = self.snapshot()?
+            && let Some(cluster) = registry.cluster()
+        {
+            let births = registry.seeds().iter().filter_map(|(id, seed)| Some((*id, seed.birth?)));
+            history = Some(History { cluster, births: births.collect() });
+        }
+        for entry in self.entries(.., usize::MAX)? {
+            note_history(&mut history, &entry);
+        }
+        lock(&self.shared.memory).history = history;
+        Ok(())
+    }
+
+    fn entries(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => u64::MAX,
+        };
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let (tail_start, tail) = self.tail(start, end);
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        if start < tail_start {
+            let transaction = self.shared.database.begin_read().map_err(disk)?;
+            let log = transaction.open_table(LOG).map_err(disk)?;
+            for row in log.range(start..end.min(tail_start)).map_err(disk)? {
+                let (_, value) = row.map_err(disk)?;
+                bytes += value.value().len();
+                if bytes > bytes_max && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                entries.push(read(value.value())?);
+            }
+        }
+        for entry in tail {
+            bytes += if bytes_max == usize::MAX { 0 } else { size(&entry) };
+            if bytes > bytes_max && !entries.is_empty() {
+                return Ok(entries);
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Where the part in memory begins, and what it has of the range.
+    fn tail(&self, start: u64, end: u64) -> (u64, Vec<LogEntry>) {
+        let memory = lock(&self.shared.memory);
+        let tail_start = memory.tail.keys().next().copied().unwrap_or(memory.written_to);
+        let from = start.max(tail_start);
+        let entries = if from < end { memory.tail.range(from..end).map(|(_, e)| e.clone()).collect() } else { Vec::new() };
+        (tail_start, entries)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        lock(&self.queue).take();
+        if let Some(writer) = lock(&self.writer).take() {
+            // The writer has ended when this returns, so the file is closed and can be opened again.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// About how long an entry is when written; exact for those whose size matters, which carry evidence.
+fn size(entry: &LogEntry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(e) => match &e.body {
+            Body::Deaths(_) => to_bytes(e).len(),
+            Body::Join { candidate, .. } => 256 + candidate.tags.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>(),
+            Body::Found { .. } | Body::SeedBirth { .. } | Body::Leave(_) => 256,
+        },
+        EntryPayload::Blank | EntryPayload::Membership(_) => 256,
+    }
+}
+
+fn note_history(history: &mut Option<History>, entry: &LogEntry) {
+    let EntryPayload::Normal(entry) = &entry.payload else { return };
+    match (&entry.body, history.as_mut()) {
+        (Body::Found { cluster, seeds }, None) => {
+            let births = seeds.iter().filter_map(|(id, seed)| Some((*id, seed.birth?))).collect();
+            *history = Some(History { cluster: *cluster, births });
+        }
+        (Body::SeedBirth { seed, birth }, Some(history)) => {
+            history.births.entry(*seed).or_insert(*birth);
+        }
+        _ => {}
+    }
+}
+
+fn load(database: &Database) -> io::Result<Memory> {
+    let transaction = database.begin_read().map_err(disk)?;
+    let meta = transaction.open_table(META).map_err(disk)?;
+    let get = |key: &str| -> io::Result<Option<Vec<u8>>> {
+        Ok(meta.get(key).map_err(disk)?.map(|value| value.value().to_vec()))
+    };
+    let vote = get("vote")?.map(|bytes| read(&bytes)).transpose()?;
+    let committed = get("committed")?.map(|bytes| read(&bytes)).transpose()?;
+    let purged: Option<LogId> = get("purged")?.map(|bytes| read(&bytes)).transpose()?;
+    let log = transaction.open_table(LOG).map_err(disk)?;
+    let last = match log.last().map_err(disk)? {
+        Some((_, value)) => Some(read::<LogEntry>(value.value())?.log_id),
+        None => purged,
+    };
+    let written_to = last.map_or(0, |last| last.index + 1);
+    Ok(Memory { vote, committed, purged, last, tail: BTreeMap::new(), written_to, history: None })
+}
+
+/// The writer thread: takes what has gathered, commits it, tells who waits.
+fn write_loop(database: &Database, memory: &Mutex<Memory>, requests: &mpsc::Receiver<Request>) {
+    let mut failed: Option<String> = None;
+    let mut committed: Option<Vec<u8>> = None;
+    while let Ok(first) = requests.recv() {
+        let mut batch = vec![first];
+        while let (true, Ok(next)) = (batch.len() < COMMIT_MAX, requests.try_recv()) {
+            batch.push(next);
+        }
+        for request in &batch {
+            if let Request::Committed(bytes) = request {
+                committed = Some(bytes.clone());
+            }
+        }
+        if batch.iter().all(|request| matches!(request, Request::Committed(_))) {
+            continue;
+        }
+        if failed.is_none() {
+            match commit(database, &batch, committed.take().as_deref()) {
+                Ok(()) => note_written(&mut lock(memory), &batch),
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
+        batch.into_iter().for_each(|request| tell(request, failed.as_deref()));
+    }
+    if let (Some(bytes), None) = (committed, failed) {
+        // Only saves the next start some work; what it could lose is found again from the other seeds.
+        let _ = commit(database, &[], Some(&bytes));
+    }
+}
+
+fn commit(database: &Database, batch: &[Request], committed: Option<&[u8]>) -> Result<(), redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_durability(Durability::Immediate)?;
+    {
+        let mut log = write.open_table(LOG)?;
+        let mut meta = write.open_table(META)?;
+        for request in batch {
+            match request {
+                Request::Append { entries, .. } => {
+                    for (index, bytes) in entries {
+                        log.insert(index, bytes.as_slice())?;
+                    }
+                }
+                Request::Vote { vote, .. } => {
+                    meta.insert("vote", vote.as_slice())?;
+                }
+                Request::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
+                Request::Purge { upto, .. } => {
+                    log.retain_in(..=upto.index, |_, _| false)?;
+                    meta.insert("purged", to_bytes(upto).as_slice())?;
+                }
+                Request::Snapshot { meta: about, data, .. } => {
+                    meta.insert("snapshot_meta", about.as_slice())?;
+                    meta.insert("snapshot", data.as_slice())?;
+                }
+                Request::Committed(_) => {}
+            }
+        }
+        if let Some(bytes) = committed {
+            meta.insert("committed", bytes)?;
+        }
+    }
+    write.commit()?;
+    Ok(())
+}
+
+fn note_written(memory: &mut Memory, batch: &[Request]) {
+    for request in batch {
+        match request {
+            Request::Append { entries, .. } => {
+                memory.written_to = entries.last().map_or(memory.written_to, |(index, _)| index + 1);
+            }
+            Request::Truncate { from, .. } => memory.written_to = memory.written_to.min(*from),
+            Request::Purge { upto, .. } => memory.written_to = memory.written_to.max(upto.index + 1),
+            Request::Vote { .. } | Request::Committed(_) | Request::Snapshot { .. } => {}
+        }
+    }
+    while memory.tail.len() > KEPT_DECODED
+        && memory.tail.first_key_value().is_some_and(|(index, _)| *index < memory.written_to)
+    {
+        memory.tail.pop_first();
+    }
+}
+
+fn tell(request: Request, failed: Option<&str>) {
+    let result = || failed.map_or(Ok(()), |error| Err(io::Error::other(error.to_owned())));
+    match request {
+        Request::Append { done, .. } => done.io_completed(result()),
+        Request::Vote { done, .. }
+        | Request::Truncate { done, .. }
+        | Request::Purge { done, .. }
+        | Request::Snapshot { done, .. } => {
+            let _ = done.send(result());
+        }
+        Request::Committed(_) => {}
+    }
+}
+
+impl RaftLogReader<Types> for Store {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<LogEntry>, io::Error> {
+        self.entries(range, usize::MAX)
+    }
+
+    /// By bytes, not by count: an append with the evidence of many deaths in it must still fit a frame.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
+        self.entries(start..end, APPEND_BYTES_MAX)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(lock(&self.shared.memory).vote)
+    }
+}
+
+impl RaftLogStorage<Types> for Store {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let memory = lock(&self.shared.memory);
+        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let bytes = to_bytes(vote);
+        self.ask(|done| Request::Vote { vote: bytes, done }).await?;
+        lock(&self.shared.memory).vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        lock(&self.shared.memory).committed = committed;
+        match committed {
+            Some(committed) => self.send(Request::Committed(to_bytes(&committed))),
+            None => Ok(()),
+        }
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(lock(&self.shared.memory).committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = LogEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut encoded = Vec::new();
+        {
+            let mut memory = lock(&self.shared.memory);
+            for entry in entries {
+                encoded.push((entry.log_id.index, to_bytes(&entry)));
+                note_history(&mut memory.history, &entry);
+                memory.last = Some(entry.log_id);
+                memory.tail.insert(entry.log_id.index, entry);
+            }
+        }
+        self.send(Request::Append { entries: encoded, done: callback })
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let from = last_log_id.map_or(0, |last| last.index + 1);
+        {
+            let mut memory = lock(&self.shared.memory);
+            memory.tail.split_off(&from);
+            if memory.last.is_some_and(|last| last.index >= from) {
+                memory.last = last_log_id.max(memory.purged);
+            }
+        }
+        self.ask(|done| Request::Truncate { from, done }).await?;
+        self.refresh_history()
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        {
+            let mut memory = lock(&self.shared.memory);
+            memory.tail = memory.tail.split_off(&(log_id.index + 1));
+            memory.purged = memory.purged.max(Some(log_id));
+            memory.last = memory.last.max(Some(log_id));
+        }
+        self.ask(|done| Request::Purge { upto: log_id, done }).await
+    }
+}

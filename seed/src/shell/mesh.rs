@@ -1,0 +1,144 @@
+//! The way to the other seeds.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coterie_common::codec::VERSION;
+use coterie_common::message::{MeshMessage, SeedHello, SeedId};
+use coterie_common::net::{Outbox, connection, resolve};
+use coterie_common::seed_list::SeedEntry;
+use coterie_common::{Address, Message, Wire};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::raft::network::Carrier;
+
+/// How long one dial of another seed may take.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The connections that this seed has dialled, and what the log asked on them.
+///
+/// Shared with openraft's tasks, which send without passing through the core; it holds routes, no state of the
+/// protocol.
+#[derive(Debug)]
+pub(super) struct Mesh {
+    me: Address,
+    links: Mutex<BTreeMap<SeedId, Link>>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Debug)]
+struct Link {
+    outbox: Outbox,
+    /// Whether the log may be sent there: never to a seed whose birth is not recorded.
+    takes_log: bool,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    last: u64,
+    waiting: BTreeMap<(SeedId, u64), oneshot::Sender<Bytes>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mesh {
+    pub(super) fn new(me: Address) -> Self {
+        Mesh { me, links: Mutex::default(), calls: Mutex::default() }
+    }
+
+    /// A dialled seed has said who it is.
+    pub(super) fn connect(&self, seed: SeedId, outbox: Outbox) {
+        lock(&self.links).insert(seed, Link { outbox, takes_log: false });
+    }
+
+    /// Whether the log may be sent to a seed.
+    pub(super) fn set_takes_log(&self, seed: SeedId, takes_log: bool) {
+        if let Some(link) = lock(&self.links).get_mut(&seed) {
+            link.takes_log = takes_log;
+        }
+    }
+
+    /// A connection has ended, and whatever was asked on it goes unanswered.
+    pub(super) fn disconnect(&self, seed: SeedId) {
+        lock(&self.links).remove(&seed);
+        lock(&self.calls).waiting.retain(|(to, _), _| *to != seed);
+    }
+
+    /// Says something to a seed, if it is connected.
+    pub(super) fn say(&self, to: SeedId, message: MeshMessage) {
+        if let Some(link) = lock(&self.links).get(&to)
+            && link.outbox.say(&Message::Mesh(message), Wire::Native, self.me).is_err()
+        {
+            link.outbox.close();
+        }
+    }
+
+    /// Says the same to all.
+    pub(super) fn say_to_all(&self, message: &MeshMessage) {
+        let seeds: Vec<SeedId> = lock(&self.links).keys().copied().collect();
+        seeds.into_iter().for_each(|seed| self.say(seed, message.clone()));
+    }
+
+    /// The log of another seed has answered.
+    pub(super) fn replied(&self, from: SeedId, number: u64, reply: Bytes) {
+        if let Some(waiting) = lock(&self.calls).waiting.remove(&(from, number)) {
+            let _ = waiting.send(reply);
+        }
+    }
+}
+
+impl Carrier for Mesh {
+    fn call(&self, to: SeedId, request: Bytes) -> oneshot::Receiver<Bytes> {
+        let (waiting, reply) = oneshot::channel();
+        if !lock(&self.links).get(&to).is_some_and(|link| link.takes_log) {
+            return reply;
+        }
+        let number = {
+            let mut calls = lock(&self.calls);
+            calls.last += 1;
+            let number = calls.last;
+            // Calls that nobody waits for any more are forgotten with the next.
+            calls.waiting.retain(|_, waiting| !waiting.is_closed());
+            calls.waiting.insert((to, number), waiting);
+            number
+        };
+        self.say(to, MeshMessage::Raft { number, request });
+        reply
+    }
+}
+
+/// Opens a connection to another seed after `pause`.
+pub(super) async fn dial(seed: SeedEntry, pause: Duration) -> Result<TcpStream, String> {
+    tokio::time::sleep(pause).await;
+    let address = resolve::resolve(&seed.host, seed.port).await?;
+    connection::dial(address, DIAL_TIME_MAX).await.map_err(|e| e.to_string())
+}
+
+/// Whether two seeds can be of one cluster; if not, why.
+pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), String> {
+    if other.version != VERSION {
+        return Err(format!("protocol version {}, this seed speaks {VERSION}", other.version));
+    }
+    match (&own.history, &other.history) {
+        (Some(a), Some(b)) if a.cluster != b.cluster => {
+            return Err(format!("cluster {}, this seed is of cluster {}", b.cluster, a.cluster));
+        }
+        (None, None) if own.list != other.list => {
+            let only = |a: &[String], b: &[String]| {
+                a.iter().filter(|seed| !b.contains(seed)).cloned().collect::<Vec<_>>().join(",")
+            };
+            let (ours, theirs) = (only(&own.list, &other.list), only(&other.list, &own.list));
+            return Err(format!("seed lists differ: only here [{ours}], only at {} [{theirs}]", other.address));
+        }
+        _ => {}
+    }
+    match own.list.contains(&other.address) || own.history.is_some() {
+        true => Ok(()),
+        false => Err(format!("{} is not in the seed list", other.address)),
+    }
+}

@@ -1,0 +1,12 @@
+//! The seed on sockets, timers and a disk.
+//!
+//! One task owns the core: it waits for what arrives and for the core's deadline, steps the core, and starts what
+//! the core wants done. It never waits for network, disk or terminal. [`node`] is that task, [`mesh`] the way to
+//! the other seeds, [`options`] what was typed.
+
+mod mesh;
+mod node;
+mod options;
+
+pub use node::{Handle, Options, Probing, run, start};
+pub use options::{SeedArgs, main};

@@ -1,0 +1,93 @@
+//! The seed's command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser};
+use coterie_common::address::file_name_part;
+use coterie_common::net::options::{NodeArgs, Place};
+use coterie_common::net::process::{self, Failure, exit, stop_signal};
+use coterie_common::net::{check, listener, resolve};
+use coterie_common::seed_list::{SeedEntry, SeedList};
+use coterie_common::{Address, Role};
+
+use super::node::{Options, Probing, run};
+use crate::raft;
+
+/// The options of a seed, as typed.
+#[derive(Args, Clone, Debug)]
+pub struct SeedArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+
+    /// Where the durable log is kept; created if it is not there [example: /var/lib/coterie]
+    #[arg(long, value_name = "DIR", default_value = "data/seed_{ip}_{port}", env = "COTERIE_DATA_DIR")]
+    data_dir: String,
+}
+
+/// Keeps a cluster's registry, together with the other seeds of the list
+#[derive(Parser, Debug)]
+#[command(name = "seed", version)]
+struct Command {
+    #[command(flatten)]
+    args: SeedArgs,
+}
+
+/// The program `seed`.
+pub fn main() -> ExitCode {
+    exit("seed", Command::parse().args.execute())
+}
+
+impl SeedArgs {
+    /// Runs the seed until it is told to stop.
+    pub fn execute(self) -> Result<(), Failure> {
+        process::init_diagnostics();
+        process::raise_descriptor_limit();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.run())
+    }
+
+    async fn run(self) -> Result<(), Failure> {
+        if let Some(address) = &self.node.check {
+            return check::check(address).await;
+        }
+        let (place, list) = self.node.place(Role::Seed)?;
+        let (own, address) = find_own(&place, &list).await?;
+        let bind = self.node.listen.unwrap_or_else(|| address.socket());
+        let listener = listener::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
+        let ip = file_name_part(&address.ip().to_string());
+        let data = self.data_dir.replace("{ip}", &ip).replace("{port}", &address.port().to_string());
+        let options = Options {
+            own,
+            address,
+            config: self.node.config_name(),
+            list: list.seeds,
+            data: PathBuf::from(data),
+            journal: self.node.journal(),
+            patience: self.node.patience,
+            raft: raft::Options::default(),
+            probing: Probing::Sockets,
+        };
+        run(listener, options, async {
+            if stop_signal().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+        .await
+    }
+}
+
+/// The line of the list that is this seed: the same text, or the same address after resolving.
+async fn find_own(place: &Place, list: &SeedList) -> Result<(SeedEntry, Address), Failure> {
+    let address = resolve::resolve(&place.host, place.port).await.map_err(Failure::running)?;
+    if let Some(own) = list.seeds.iter().find(|seed| seed.host == place.host && seed.port == place.port) {
+        return Ok((own.clone(), address));
+    }
+    for seed in list.seeds.iter().filter(|seed| seed.port == place.port) {
+        if resolve::resolve(&seed.host, seed.port).await == Ok(address) {
+            return Ok((seed.clone(), address));
+        }
+    }
+    let names: Vec<String> = list.seeds.iter().map(ToString::to_string).collect();
+    Err(Failure::usage(format!("{}:{} is not in the seed list ({})", place.host, place.port, names.join(", "))))
+}
