@@ -344,6 +344,11 @@ impl Peer {
             out.push(Effect::Warn(format!("waiting for the seeds: {open} of {wanted} sessions are open, not registered yet")));
         }
         if let Some(seed) = self.enrolment.registration_due(now) {
+            if !self.view.is_empty() {
+                // A life that was removed first learns how everything ended that it had in its view.
+                let missed = SessionMessage::ChangesSince(self.view.epoch);
+                self.tell(now, seed, Message::Session(missed), out);
+            }
             let candidate = Candidate {
                 address: self.me,
                 life: self.life,

@@ -396,8 +396,17 @@ impl Seed {
     }
 
     pub(super) fn vote_line(&self, event: &'static str, reply: &VoteReply) -> Line {
+        let (key, address) = match reply.vote.subject {
+            Subject::Admission { address, .. } => ("peer", address),
+            Subject::Death(id) => ("dead", id.address),
+        };
+        let (key, address) = match reply.vote.subject {
+            Subject::Admission { address, .. } => ("peer", address),
+            Subject::Death(id) => ("dead", id.address),
+        };
         let line = Line::new(event)
             .show("ballot", reply.vote.ballot)
+            .with(key, address)
             .with("voter", self.name(reply.vote.seed))
             .with("vote", if reply.refusal.is_none() { "yes" } else { "no" });
         match &reply.refusal {

@@ -1,0 +1,194 @@
+//! Questions to a running cluster, through a seed's main port.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Args;
+use coterie_common::clock::Clock;
+use coterie_common::message::{CloseReason, SessionMessage};
+use coterie_common::net::connection::dial;
+use coterie_common::net::process::Failure;
+use coterie_common::net::{Event, Outbox, connection, resolve};
+use coterie_common::seed_list::{parse_port, split_host_port};
+use coterie_common::{Address, Change, Event as ViewEvent, Message, View, Wire};
+use tokio::sync::mpsc;
+use tokio::time::{timeout, timeout_at};
+
+/// How long a seed may take to be reached and to answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often an observer speaks, so that neither end takes the other for silent.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// Which seed to ask.
+#[derive(Args, Clone, Debug)]
+pub struct SeedAddress {
+    /// The seed to ask
+    #[arg(long, value_name = "IP:PORT", env = "COTERIE_SEED")]
+    seed: String,
+}
+
+/// A session of somebody who is no member.
+struct Session {
+    name: String,
+    outbox: Outbox,
+    inbox: mpsc::Receiver<((), Event)>,
+    me: Address,
+}
+
+impl Session {
+    async fn open(seed: &SeedAddress) -> Result<Self, Failure> {
+        let name = seed.seed.clone();
+        let problem = |text: String| Failure::running(format!("{name}: {text}"));
+        let (host, port) = split_host_port(&name).map_err(Failure::usage)?;
+        let port = parse_port(port).map_err(Failure::usage)?;
+        let address = resolve::resolve(host, port).await.map_err(problem)?;
+        let stream = dial(address, ANSWER_TIME_MAX).await.map_err(|e| problem(e.to_string()))?;
+        let me = Address::from(stream.local_addr()?);
+        let (events, inbox) = mpsc::channel(64);
+        let outbox = connection::spawn((), stream, events);
+        Ok(Session { name, outbox, inbox, me })
+    }
+
+    fn say(&self, message: SessionMessage) {
+        // An observer says a few bytes a second: its outbox is never full.
+        let _ = self.outbox.say(&Message::Session(message), Wire::Native, self.me);
+    }
+
+    /// The next message of the session.
+    async fn next(&mut self) -> Result<SessionMessage, Failure> {
+        loop {
+            match self.inbox.recv().await {
+                Some(((), Event::Message { message: Message::Session(message), .. })) => return Ok(message),
+                Some(((), Event::Message { message: Message::Close(CloseReason::Refused(why)), .. })) => {
+                    return Err(self.failure(&why));
+                }
+                Some(((), Event::Message { message: Message::Close(reason), .. })) => {
+                    return Err(self.failure(&reason.to_string()));
+                }
+                Some(((), Event::Message { .. } | Event::Drained)) => {}
+                Some(((), Event::Ended(_))) | None => return Err(self.failure("closed the connection")),
+            }
+        }
+    }
+
+    async fn answer(&mut self) -> Result<SessionMessage, Failure> {
+        match timeout(ANSWER_TIME_MAX, self.next()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.failure("no answer")),
+        }
+    }
+
+    fn failure(&self, why: &str) -> Failure {
+        Failure::running(format!("{}: {why}", self.name))
+    }
+}
+
+/// Writes a line; a reader that has gone is no failure, but ends the work.
+fn print(line: &str) -> Result<bool, Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Shows the members of the view that the seed has.
+pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failure> {
+    let mut session = Session::open(&seed).await?;
+    session.say(SessionMessage::Observe { linearizable });
+    let SessionMessage::Whole { roster, .. } = session.answer().await? else {
+        return Err(session.failure("answered something else"));
+    };
+    print(&format!("epoch {}, {} members", roster.epoch, roster.members.len()))?;
+    for (member, degree) in roster.members {
+        let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let line = format!("{} incarnation={} degree={degree}{}", member.id.address, member.id.incarnation, tags.concat());
+        if !print(&line)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Shows the changes of the view as they come.
+pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
+    let mut session = Session::open(&seed).await?;
+    session.say(SessionMessage::Observe { linearizable: false });
+    let clock = Clock::start();
+    let end = limit.map(|limit| clock.now() + limit);
+    let mut view = View::default();
+    loop {
+        let ping_at = clock.now() + PING_EVERY;
+        let until = end.map_or(ping_at, |end| end.min(ping_at));
+        match timeout_at(clock.timer(until), session.next()).await {
+            Ok(message) => {
+                for line in changed(&mut view, message?, &session) {
+                    if !print(&line)? {
+                        return Ok(());
+                    }
+                }
+            }
+            Err(_) if end.is_some_and(|end| clock.now() >= end) => return Ok(()),
+            Err(_) => {
+                let _ = session.outbox.say(&Message::Ping { nonce: 1 }, Wire::Native, session.me);
+            }
+        }
+    }
+}
+
+fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<String> {
+    match message {
+        SessionMessage::Whole { roster, .. } => {
+            *view = View::new(roster.epoch, roster.members.into_iter().map(|(member, _)| member));
+            vec![format!("epoch {}: {} members", view.epoch, view.len())]
+        }
+        SessionMessage::Changes { previous, .. } if previous > view.epoch => {
+            session.say(SessionMessage::ChangesSince(view.epoch));
+            Vec::new()
+        }
+        SessionMessage::Changes { epoch, changes, .. } => {
+            let news = view.apply(epoch, changes);
+            news.iter().map(|change| describe(change, view.len())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn describe(change: &Change, members: usize) -> String {
+    let what = match &change.event {
+        ViewEvent::Joined(member) => format!("{} joined", member.id.address),
+        ViewEvent::Replaced { new, .. } => format!("{} came back as another life", new.id.address),
+        ViewEvent::Left(id) => format!("{} left", id.address),
+        ViewEvent::Died(id) => format!("{} died", id.address),
+    };
+    format!("epoch {}: {what}; {members} members", change.epoch)
+}
+
+/// Has a peer broadcast a message.
+pub async fn send(seed: SeedAddress, text: String) -> Result<(), Failure> {
+    let mut session = Session::open(&seed).await?;
+    let via = session.me.to_string();
+    session.say(SessionMessage::Say { content: text.into(), via });
+    match session.answer().await? {
+        SessionMessage::Said(Ok(peer)) => print(&format!("handed to {peer}")).map(|_| ()),
+        SessionMessage::Said(Err(why)) => Err(session.failure(&why)),
+        _ => Err(session.failure("answered something else")),
+    }
+}
+
+/// Shows how a seed is.
+pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
+    let mut session = Session::open(&seed).await?;
+    session.say(SessionMessage::StatusRequest);
+    let SessionMessage::Status(status) = session.answer().await? else {
+        return Err(session.failure("answered something else"));
+    };
+    let leader = status.leader.unwrap_or_else(|| "none".to_owned());
+    print(&format!("seed {}: leader {leader}, term {}, applied {}", status.seed, status.term, status.applied))?;
+    print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
+    for (name, count) in status.counters {
+        print(&format!("{name} {count}"))?;
+    }
+    Ok(())
+}

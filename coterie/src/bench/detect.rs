@@ -1,0 +1,165 @@
+//! How long a death takes to be known by all.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use coterie_common::clock::{Clock, wall};
+use coterie_common::net::process::Failure;
+use coterie_common::{Instant, Role};
+use rand::seq::IndexedRandom;
+
+use super::Figures;
+use crate::cluster::{Cluster, Directory, LogEvent, Plan};
+
+/// How often the logs are read: seldom, so that measuring takes little from what is measured.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a step may take before the measurement is given up.
+const STEP_TIME_MAX: Duration = Duration::from_secs(20);
+
+const DAY_MICROS: u64 = 86_400_000_000;
+
+/// The options of `coterie bench detect`, as typed.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DetectArgs {
+    /// How many seeds
+    #[arg(long, default_value_t = 3)]
+    seeds: usize,
+    /// How many peers
+    #[arg(long, default_value_t = 9)]
+    peers: usize,
+    /// How many are killed, one after the other
+    #[arg(long, default_value_t = 50)]
+    rounds: usize,
+    /// Where logs and data are kept; a temporary directory otherwise
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
+    let directory = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
+    let plan = Plan {
+        seeds: args.seeds,
+        peers: args.peers,
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        base_port: None,
+        seed_args: Vec::new(),
+        peer_args: vec!["--messages".to_owned(), "0".to_owned()],
+        program: std::env::current_exe()?,
+    };
+    let cluster = Cluster::prepare(Directory::take(&directory, true)?, plan)?;
+    let mut bench = Bench { cluster, clock: Clock::start() };
+    let result = bench.measure(args.rounds);
+    bench.cluster.stop_all();
+    if args.dir.is_none() {
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+    let rounds = result?;
+    println!("kill -9 -> DEAD_CONFIRMED, {} seeds, {} peers, {} kills", args.seeds, args.peers, rounds.len());
+    let row = |name: &str, pick: fn(&Round) -> Duration| {
+        println!("{name:<14} {}", Figures::new(rounds.iter().map(pick).collect()));
+    };
+    row("last survivor", |round| round.last_peer);
+    row("last seed", |round| round.last_seed);
+    row("both", |round| round.last_peer.max(round.last_seed));
+    Ok(())
+}
+
+struct Bench {
+    cluster: Cluster,
+    clock: Clock,
+}
+
+/// When the last of each kind knew.
+struct Round {
+    last_peer: Duration,
+    last_seed: Duration,
+}
+
+impl Bench {
+    fn measure(&mut self, rounds: usize) -> Result<Vec<Round>, Failure> {
+        self.cluster.start_all()?;
+        let peers = self.cluster.of(Role::Peer);
+        let mut joining: BTreeSet<usize> = peers.iter().copied().collect();
+        self.wait("all peers to join", |index, event| {
+            if event.event == "JOINED" {
+                joining.remove(&index);
+            }
+            joining.is_empty()
+        })?;
+        let mut results = Vec::new();
+        for _ in 0..rounds {
+            self.settle(peers.len())?;
+            let victim = peers.choose(&mut rand::rng()).copied().unwrap_or_default();
+            results.push(self.kill(victim)?);
+            self.restart(victim)?;
+        }
+        Ok(results)
+    }
+
+    /// Lets the overlay settle, so that one death does not run into another's repair.
+    fn settle(&mut self, _peers: usize) -> Result<(), Failure> {
+        let until = self.clock.now() + Duration::from_millis(300);
+        while self.clock.now() < until {
+            std::thread::park_timeout(LOOK_EVERY);
+            self.cluster.events();
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, victim: usize) -> Result<Round, Failure> {
+        let dead = self.cluster.nodes[victim].record.address.to_string();
+        let mut unaware: BTreeSet<usize> = (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
+        let seeds: BTreeSet<usize> = self.cluster.of(Role::Seed).into_iter().collect();
+        let killed = wall().as_micros() % DAY_MICROS;
+        if let Some(process) = &self.cluster.nodes[victim].process {
+            process.kill();
+        }
+        let (mut last_peer, mut last_seed) = (Duration::ZERO, Duration::ZERO);
+        self.wait(&format!("all to know of the death of {dead}"), |index, event| {
+            if event.event == "DEAD_CONFIRMED" && event.get("dead") == dead && unaware.remove(&index) {
+                let micros = event.micros_of_day().unwrap_or_default();
+                let after = Duration::from_micros((micros + DAY_MICROS - killed) % DAY_MICROS);
+                let last = if seeds.contains(&index) { &mut last_seed } else { &mut last_peer };
+                *last = after.max(*last);
+            }
+            unaware.is_empty()
+        })?;
+        Ok(Round { last_peer, last_seed })
+    }
+
+    fn restart(&mut self, victim: usize) -> Result<(), Failure> {
+        if let Some(mut process) = self.cluster.nodes[victim].process.take() {
+            process.wait_or_kill(STEP_TIME_MAX);
+        }
+        self.cluster.start(victim)?;
+        let (mut joined, mut linked) = (false, false);
+        self.wait("the killed peer to return", |index, event| {
+            joined |= index == victim && event.event == "JOINED";
+            linked |= index == victim && event.event == "LINK_UP";
+            joined && linked
+        })
+    }
+
+    /// Reads events until `done` says so.
+    fn wait(&mut self, what: &str, mut done: impl FnMut(usize, &LogEvent) -> bool) -> Result<(), Failure> {
+        let until: Instant = self.clock.now() + STEP_TIME_MAX;
+        loop {
+            let mut over = false;
+            for (index, event) in self.cluster.events() {
+                over |= done(index, &event);
+            }
+            if over {
+                return Ok(());
+            }
+            if self.clock.now() >= until {
+                let place = self.cluster.directory.path().display();
+                return Err(Failure::running(format!("waited {STEP_TIME_MAX:?} for {what}; the logs are in {place}")));
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Measurements, of real processes and real sockets.
+
+mod detect;
+mod figures;
+mod register;
+
+use clap::{Args, Subcommand};
+use coterie_common::net::process::{self, Failure};
+
+pub use figures::Figures;
+
+/// What is to be measured.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// From kill -9 of a peer to DEAD_CONFIRMED at the last survivor and the last seed
+    Detect(detect::DetectArgs),
+    /// Registrations a second: the commit path alone, and complete
+    Register(register::RegisterArgs),
+}
+
+/// Measures.
+pub fn run(args: BenchArgs) -> Result<(), Failure> {
+    process::init_diagnostics();
+    process::raise_descriptor_limit();
+    match args.what {
+        What::Detect(args) => detect::run(&args),
+        What::Register(args) => register::run(&args),
+    }
+}

@@ -1,0 +1,84 @@
+//! The program `coterie`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use coterie::ask::{self, SeedAddress};
+use coterie::bench::{BenchArgs, run as run_bench};
+use coterie::up::{UpArgs, run as run_up};
+use coterie_common::net::process::{self, Failure, exit};
+use coterie_peer::shell::PeerArgs;
+use coterie_seed::shell::SeedArgs;
+
+/// Knows who is in the cluster now
+#[derive(Parser, Debug)]
+#[command(name = "coterie", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a seed [example: coterie seed 127.0.0.1 5011]
+    Seed(SeedArgs),
+    /// Run a peer [example: coterie peer 127.0.0.1 6001]
+    Peer(PeerArgs),
+    /// Run a whole cluster of processes on this machine [example: coterie up --peers 9]
+    Up(UpArgs),
+    /// Show the members [example: coterie members --seed 127.0.0.1:5011]
+    Members {
+        #[command(flatten)]
+        seed: SeedAddress,
+        /// Wait for everything that was answered anywhere before, by way of the leader
+        #[arg(long)]
+        linearizable: bool,
+    },
+    /// Show changes of the view as they come [example: coterie watch --seed 127.0.0.1:5011 --for 1m]
+    Watch {
+        #[command(flatten)]
+        seed: SeedAddress,
+        /// End after this time
+        #[arg(long = "for", value_name = "TIME", value_parser = coterie_common::net::options::parse_duration)]
+        limit: Option<Duration>,
+    },
+    /// Have a peer broadcast a message [example: coterie send --seed 127.0.0.1:5011 hello]
+    Send {
+        #[command(flatten)]
+        seed: SeedAddress,
+        /// What is said
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
+    /// Show how a seed is: leader, term, epoch, counters [example: coterie status --seed 127.0.0.1:5011]
+    Status {
+        #[command(flatten)]
+        seed: SeedAddress,
+    },
+    /// Measure [example: coterie bench detect]
+    Bench(BenchArgs),
+}
+
+fn main() -> ExitCode {
+    if let Err(problem) = coterie::cluster::process::die_with_parent() {
+        return exit("coterie", Err(Failure::running(problem)));
+    }
+    match Cli::parse().command {
+        Command::Seed(args) => exit("seed", args.execute()),
+        Command::Peer(args) => exit("peer", args.execute()),
+        Command::Up(args) => exit("coterie", in_runtime(run_up(args))),
+        Command::Members { seed, linearizable } => exit("coterie", in_runtime(ask::members(seed, linearizable))),
+        Command::Watch { seed, limit } => exit("coterie", in_runtime(ask::watch(seed, limit))),
+        Command::Send { seed, words } => exit("coterie", in_runtime(ask::send(seed, words.join(" ")))),
+        Command::Status { seed } => exit("coterie", in_runtime(ask::status(seed))),
+        Command::Bench(args) => exit("coterie", run_bench(args)),
+    }
+}
+
+/// Runs on the main thread: the processes that it starts die with that thread.
+fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    process::init_diagnostics();
+    process::raise_descriptor_limit();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
