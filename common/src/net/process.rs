@@ -48,7 +48,7 @@ pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
 
 /// Sends diagnostics to stderr, as `RUST_LOG` wishes; warnings by default.
 pub fn init_diagnostics() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,openraft=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,openraft=off"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
 }
 

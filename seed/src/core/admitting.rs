@@ -400,10 +400,6 @@ impl Seed {
             Subject::Admission { address, .. } => ("peer", address),
             Subject::Death(id) => ("dead", id.address),
         };
-        let (key, address) = match reply.vote.subject {
-            Subject::Admission { address, .. } => ("peer", address),
-            Subject::Death(id) => ("dead", id.address),
-        };
         let line = Line::new(event)
             .show("ballot", reply.vote.ballot)
             .with(key, address)

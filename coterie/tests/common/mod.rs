@@ -1,0 +1,219 @@
+//! A cluster of real processes for one test, at an address of its own in 127/8.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use coterie::cluster::{Cluster, Directory, LogEvent, Plan, Tail};
+use coterie_common::clock::Clock;
+use coterie_common::{Address, Instant, Role};
+
+/// How long anything may take. Far above what it takes on an idle machine: only a failure waits so long.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_coterie"))
+}
+
+/// Runs the program with `args` to its end.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(program()).args(args).stdin(std::process::Stdio::null()).output().expect("the program runs")
+}
+
+/// An address in 127/8 that no other test uses, in this process or another one that runs beside it.
+pub fn own_ip() -> IpAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let test = NEXT.fetch_add(1, Ordering::Relaxed);
+    IpAddr::V4(Ipv4Addr::new(127, high, low, u8::try_from(test + 1).expect("fewer than 250 clusters in a file")))
+}
+
+/// Waits until `done` says so, looking often; panics with `what` after the deadline.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let clock = Clock::start();
+    while !done() {
+        assert!(clock.now() < Instant::START + DEADLINE, "waited {DEADLINE:?} for {what}");
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+/// A cluster, its directory, and all that its logs have told so far.
+pub struct TestCluster {
+    pub cluster: Cluster,
+    pub seen: Vec<(usize, LogEvent)>,
+    pub ip: IpAddr,
+    _files: tempfile::TempDir,
+}
+
+impl TestCluster {
+    /// Prepared, nothing started.
+    pub fn prepare(seeds: usize, peers: usize, seed_args: &[&str], peer_args: &[&str]) -> Self {
+        let files = tempfile::tempdir().expect("a temporary directory");
+        let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+        let ip = own_ip();
+        let plan = Plan {
+            seeds,
+            peers,
+            ip,
+            base_port: None,
+            seed_args: owned(seed_args),
+            peer_args: owned(peer_args),
+            program: program(),
+        };
+        let directory = Directory::take(files.path(), false).expect("the directory is ours");
+        let cluster = Cluster::prepare(directory, plan).expect("the cluster is prepared");
+        TestCluster { cluster, seen: Vec::new(), ip, _files: files }
+    }
+
+    /// Started, and all peers are members.
+    pub fn form(seeds: usize, peers: usize, peer_args: &[&str]) -> Self {
+        let mut cluster = Self::prepare(seeds, peers, &[], peer_args);
+        cluster.cluster.start_all().expect("the processes start");
+        cluster.wait_for_all("JOINED", &cluster.peers());
+        if seeds > 0 {
+            cluster.wait_for_all("LEADER", &cluster.seeds());
+        }
+        cluster
+    }
+
+    pub fn path(&self) -> &Path {
+        self.cluster.directory.path()
+    }
+
+    pub fn seeds(&self) -> Vec<usize> {
+        self.cluster.of(Role::Seed)
+    }
+
+    pub fn peers(&self) -> Vec<usize> {
+        self.cluster.of(Role::Peer)
+    }
+
+    pub fn address(&self, index: usize) -> Address {
+        self.cluster.nodes[index].record.address
+    }
+
+    /// Reads what the logs have to tell by now.
+    pub fn look(&mut self) {
+        let news = self.cluster.events();
+        self.seen.extend(news);
+    }
+
+    /// How much has been seen: what comes later can be told from it.
+    pub fn mark(&mut self) -> usize {
+        self.look();
+        self.seen.len()
+    }
+
+    /// The events of one node from `mark` on.
+    pub fn events_of(&self, mark: usize, index: usize) -> Vec<&LogEvent> {
+        self.seen[mark..].iter().filter(|(i, _)| *i == index).map(|(_, event)| event).collect()
+    }
+
+    /// Waits until the events seen since `mark` satisfy `done`.
+    pub fn wait(&mut self, what: &str, mark: usize, mut done: impl FnMut(&[(usize, LogEvent)]) -> bool) {
+        let clock = Clock::start();
+        loop {
+            self.look();
+            if done(&self.seen[mark..]) {
+                return;
+            }
+            assert!(
+                clock.now() < Instant::START + DEADLINE,
+                "waited {DEADLINE:?} for {what}; events since:\n{}\nstderr:\n{}",
+                self.tell(mark),
+                self.stderr()
+            );
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Waits until each of `nodes` has logged `event` since `mark`, as `matches` wants it.
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        mark: usize,
+        nodes: &[usize],
+        matches: impl Fn(usize, &LogEvent) -> bool,
+    ) {
+        let nodes: BTreeSet<usize> = nodes.iter().copied().collect();
+        self.wait(what, mark, |events| {
+            let done: BTreeSet<usize> = events.iter().filter(|(i, e)| matches(*i, e)).map(|(i, _)| *i).collect();
+            nodes.is_subset(&done)
+        });
+    }
+
+    /// Waits until each of `nodes` has logged `event` at all.
+    pub fn wait_for_all(&mut self, event: &str, nodes: &[usize]) {
+        self.wait_for(&format!("{event} at {nodes:?}"), 0, nodes, |_, e| e.event == event);
+    }
+
+    /// Waits until each of `nodes` has logged since `mark` that the node at `dead` died.
+    pub fn wait_for_death(&mut self, mark: usize, dead: Address, nodes: &[usize]) {
+        let dead = dead.to_string();
+        self.wait_for(&format!("the death of {dead}"), mark, nodes, |_, e| {
+            e.event == "DEAD_CONFIRMED" && e.get("dead") == dead
+        });
+    }
+
+    pub fn kill(&mut self, index: usize) {
+        let mut process = self.cluster.nodes[index].process.take().expect("it runs");
+        process.kill();
+        process.wait_or_kill(DEADLINE);
+    }
+
+    pub fn pause(&self, index: usize) {
+        self.cluster.nodes[index].process.as_ref().expect("it runs").pause();
+    }
+
+    pub fn resume(&self, index: usize) {
+        self.cluster.nodes[index].process.as_ref().expect("it runs").resume();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn stop(&mut self, index: usize) -> Option<i32> {
+        let mut process = self.cluster.nodes[index].process.take().expect("it runs");
+        process.terminate();
+        process.wait_or_kill(DEADLINE)
+    }
+
+    pub fn start(&mut self, index: usize) {
+        self.cluster.start(index).expect("the process starts");
+    }
+
+    pub fn say(&mut self, index: usize, line: &str) {
+        self.cluster.nodes[index].process.as_mut().expect("it runs").say(line).expect("it listens");
+    }
+
+    /// The number of members in the latest view that a peer has logged.
+    pub fn members_at(&self, index: usize) -> Option<u64> {
+        self.seen.iter().rev().find(|(i, e)| *i == index && e.event == "VIEW").and_then(|(_, e)| e.number("members"))
+    }
+
+    /// The whole log file of a node, whatever was seen of it.
+    pub fn whole_log(&self, index: usize) -> Vec<LogEvent> {
+        Tail::from_start(&self.cluster.nodes[index].record.log).events()
+    }
+
+    fn tell(&self, mark: usize) -> String {
+        let lines: Vec<&str> = self.seen[mark..].iter().map(|(_, e)| e.line.as_str()).collect();
+        lines[lines.len().saturating_sub(80)..].join("\n")
+    }
+
+    /// What the nodes said on stderr.
+    pub fn stderr(&self) -> String {
+        let read = |node: &coterie::cluster::Node| {
+            let path = coterie::cluster::directory::stderr_of(&node.record);
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if text.is_empty() { String::new() } else { format!("{}: {text}", node.name) }
+        };
+        self.cluster.nodes.iter().map(read).collect()
+    }
+}
