@@ -18,3 +18,272 @@ fn a_killed_peer_is_confirmed_dead_at_every_node_with_one_epoch() {
     assert_eq!(epochs.len(), 8, "once at each node");
     assert!(epochs.iter().all(|epoch| epoch == &epochs[0]), "one entry, one epoch: {epochs:?}");
 }
+
+/// Seeds print at most one line per entry, and all lines of one entry agree.
+#[test]
+fn every_node_tells_the_same_history() {
+    let mut cluster = TestCluster::form(3, 5, &["--messages", "0"]);
+    let everybody: Vec<usize> = (0..8).collect();
+    cluster.wait_for("a view of five", 0, &cluster.peers(), |_, e| e.event == "VIEW" && e.get("members") == "5");
+    for seed in cluster.seeds() {
+        let registered: Vec<String> =
+            cluster.events_of(0, seed).iter().filter(|e| e.event == "REGISTERED").map(|e| e.get("peer").to_owned()).collect();
+        assert_eq!(registered.len(), 5, "one REGISTERED per entry: {registered:?}");
+    }
+    let history = |cluster: &TestCluster, index: usize| -> Vec<(String, String)> {
+        let told = cluster.events_of(0, index).into_iter().filter(|e| e.event == "REGISTERED");
+        told.map(|e| (e.get("epoch").to_owned(), e.get("peer").to_owned())).collect()
+    };
+    assert_eq!(history(&cluster, 0), history(&cluster, 1));
+    assert_eq!(history(&cluster, 0), history(&cluster, 2));
+    assert!(everybody.iter().all(|&index| cluster.cluster.is_alive(index)));
+}
+
+#[test]
+fn a_message_reaches_every_peer_once() {
+    let mut cluster = TestCluster::form(3, 6, &["--messages", "3", "--message-interval", "100ms"]);
+    let peers = cluster.peers();
+    let mark = cluster.mark();
+    cluster.say(peers[0], "the same words");
+    cluster.say(peers[0], "the same words");
+    cluster.wait("18 + 2 messages at each peer", 0, |events| {
+        peers.iter().all(|peer| events.iter().filter(|(i, e)| i == peer && e.event.starts_with("GOSSIP")).count() >= 20)
+    });
+    // One more message, said after all the others: once it is everywhere, so is any duplicate before it.
+    cluster.say(peers[1], "the last");
+    cluster.wait_for("the last message", mark, &peers, |_, e| e.event.starts_with("GOSSIP") && e.get("content") == "the last");
+    for &peer in &peers {
+        let heard: Vec<(&str, &str)> = cluster
+            .events_of(0, peer)
+            .into_iter()
+            .filter(|e| e.event.starts_with("GOSSIP"))
+            .map(|e| (e.get("content"), e.get("origin")))
+            .collect();
+        assert_eq!(heard.len(), 21, "{heard:?}");
+        assert_eq!(heard.iter().filter(|(content, _)| *content == "the same words").count(), 2);
+    }
+}
+
+#[test]
+fn a_peer_that_stands_still_is_found_dead_and_comes_back_as_another_life() {
+    let mut cluster = TestCluster::form(3, 4, &["--messages", "0"]);
+    let paused = cluster.peers()[0];
+    let address = cluster.address(paused);
+    let mark = cluster.mark();
+    cluster.pause(paused);
+    let others: Vec<usize> = (0..7).filter(|&index| index != paused).collect();
+    cluster.wait_for_death(mark, address, &others);
+    cluster.resume(paused);
+    cluster.wait_for("its return", mark, &[paused], |_, e| e.event == "JOINED");
+    cluster.wait_for("its return at the seeds", mark, &cluster.seeds(), |_, e| {
+        e.event == "REGISTERED" && e.get("peer") == address.to_string()
+    });
+    let declared = cluster.events_of(mark, paused).into_iter().find(|e| e.event == "DECLARED_DEAD").cloned();
+    let old = declared.expect("it is told that it was removed").number("incarnation");
+    let joined = cluster.events_of(mark, paused).into_iter().find(|e| e.event == "JOINED").cloned();
+    assert!(joined.unwrap().number("incarnation") > old, "another incarnation");
+}
+
+#[test]
+fn a_peer_that_is_told_to_stop_leaves_in_order_and_nobody_suspects_it() {
+    let mut cluster = TestCluster::form(3, 4, &["--messages", "0"]);
+    let leaver = cluster.peers()[1];
+    let address = cluster.address(leaver).to_string();
+    let mark = cluster.mark();
+    assert_eq!(cluster.stop(leaver), Some(0));
+    let others: Vec<usize> = (0..7).filter(|&index| index != leaver).collect();
+    cluster.wait_for("LEFT everywhere", mark, &others, |_, e| e.event == "LEFT" && e.get("peer") == address);
+    // A death that everybody learns of later: a suspicion of the leaver would have been logged by then.
+    let victim = cluster.peers()[3];
+    cluster.kill(victim);
+    let rest: Vec<usize> = others.into_iter().filter(|&index| index != victim).collect();
+    cluster.wait_for_death(mark, cluster.address(victim), &rest);
+    let suspected = cluster.seen[mark..].iter().any(|(_, e)| e.event == "SUSPICION" && e.get("suspect") == address);
+    assert!(!suspected, "nobody suspects who leaves");
+    let log = cluster.whole_log(leaver);
+    assert_eq!(log.last().map(|e| e.event.as_str()), Some("SHUTTING_DOWN"));
+}
+
+#[test]
+fn when_most_peers_die_at_once_the_rest_learn_of_every_death() {
+    let mut cluster = TestCluster::form(3, 9, &["--messages", "0"]);
+    let mark = cluster.mark();
+    let victims: Vec<usize> = cluster.peers()[..6].to_vec();
+    for &victim in &victims {
+        cluster.cluster.nodes[victim].process.as_ref().unwrap().kill();
+    }
+    let survivors: Vec<usize> = (0..12).filter(|index| !victims.contains(index)).collect();
+    for &victim in &victims {
+        cluster.wait_for_death(mark, cluster.address(victim), &survivors);
+    }
+    let peers: Vec<usize> = cluster.peers()[6..].to_vec();
+    cluster.wait("a view of three", mark, |events| {
+        let last = |peer| events.iter().rev().find(|(i, e)| *i == peer && e.event == "VIEW");
+        peers.iter().all(|&peer| last(peer).is_some_and(|(_, e)| e.get("members") == "3"))
+    });
+}
+
+#[test]
+fn a_peer_without_a_neighbour_left_is_missed_all_the_same() {
+    let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
+    let mark = cluster.mark();
+    let only = cluster.peers()[0];
+    cluster.kill(only);
+    cluster.wait_for_death(mark, cluster.address(only), &cluster.seeds());
+}
+
+#[test]
+fn members_survive_kill_9_of_all_seeds_at_once() {
+    let mut cluster = TestCluster::form(3, 4, &["--messages", "0"]);
+    let seeds = cluster.seeds();
+    for &seed in &seeds {
+        cluster.kill(seed);
+    }
+    // One peer dies while nobody is there to be told.
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    let mark = cluster.mark();
+    for &seed in &seeds {
+        cluster.start(seed);
+    }
+    cluster.wait_for("a leader", mark, &seeds, |_, e| e.event == "LEADER");
+    let rest: Vec<usize> = (0..7).filter(|&index| index != victim).collect();
+    cluster.wait_for_death(mark, cluster.address(victim), &rest);
+    let again = cluster.seen[mark..].iter().filter(|(_, e)| e.event == "REGISTERED").count();
+    assert_eq!(again, 0, "what was registered is not registered, nor printed, again");
+    let declared = cluster.seen[mark..].iter().filter(|(_, e)| e.event == "DECLARED_DEAD").count();
+    assert_eq!(declared, 0, "nobody alive was removed");
+}
+
+#[test]
+fn a_minority_of_the_seeds_refuses_and_a_majority_goes_on() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let seeds = cluster.seeds();
+    let mark = cluster.mark();
+    let leader_name = cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
+    let leader = seeds.iter().copied().find(|&seed| cluster.address(seed).to_string() == leader_name).unwrap();
+    cluster.kill(leader);
+    let followers: Vec<usize> = seeds.iter().copied().filter(|&seed| seed != leader).collect();
+    cluster.wait_for("another leader", mark, &followers, |_, e| e.event == "LEADER" && e.get("leader") != leader_name);
+    let mark = cluster.mark();
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &followers);
+    // Now only one of three is left: nothing can be decided any more.
+    let mark = cluster.mark();
+    cluster.kill(followers[0]);
+    let second = cluster.peers()[1];
+    cluster.kill(second);
+    let last = cluster.peers()[2];
+    cluster.wait_for("a suspicion", mark, &[last], |_, e| e.event == "SUSPICION");
+    cluster.start(victim);
+    cluster.wait_for("a registration that times out", mark, &[followers[1]], |_, e| e.event == "REGISTER_TIMEOUT");
+    let decided = cluster.events_of(mark, followers[1]).iter().any(|e| e.event == "DEAD_CONFIRMED" || e.event == "REGISTERED");
+    assert!(!decided, "a minority decides nothing");
+    // With a second seed back, both are decided.
+    cluster.start(followers[0]);
+    cluster.wait_for_death(mark, cluster.address(second), &[followers[0], followers[1], last]);
+    cluster.wait_for("the return of the first victim", mark, &[victim], |_, e| e.event == "JOINED");
+}
+
+#[test]
+fn a_seed_that_was_down_catches_up() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let seed = cluster.seeds()[1];
+    cluster.kill(seed);
+    let mark = cluster.mark();
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    let others: Vec<usize> = cluster.seeds().into_iter().filter(|&s| s != seed).collect();
+    cluster.wait_for_death(mark, cluster.address(victim), &others);
+    cluster.start(seed);
+    cluster.wait_for_death(mark, cluster.address(victim), &[seed]);
+}
+
+#[test]
+fn a_seed_that_comes_late_to_the_founding_is_let_in() {
+    let mut cluster = TestCluster::prepare(3, 2, &[], &["--messages", "0"]);
+    let (early, late) = (cluster.seeds()[..2].to_vec(), cluster.seeds()[2]);
+    for index in early.iter().copied().chain(cluster.peers()) {
+        cluster.start(index);
+    }
+    cluster.wait_for_all("JOINED", &cluster.peers());
+    cluster.start(late);
+    cluster.wait_for("the members at the late seed", 0, &[late], |_, e| {
+        (e.event == "REGISTERED" || e.event == "VIEW") && e.get("members") == "2"
+    });
+    // It counts as a voter from then on: with one of the others dead, decisions go on.
+    cluster.kill(early[0]);
+    let mark = cluster.mark();
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &[early[1], late]);
+}
+
+#[test]
+fn a_seed_that_lost_its_directory_ends_with_advice() {
+    let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
+    let seed = cluster.seeds()[0];
+    let own = cluster.address(seed);
+    cluster.kill(seed);
+    let data = cluster.cluster.nodes[seed].record.data.clone().unwrap();
+    std::fs::remove_dir_all(data).unwrap();
+    cluster.start(seed);
+    let mut process = cluster.cluster.nodes[seed].process.take().unwrap();
+    assert_eq!(process.wait_or_kill(common::DEADLINE), Some(1));
+    let said = cluster.stderr();
+    let expected = format!("has a history with this seed: run coterie seed-replace {own}");
+    assert!(said.contains("seed: data directory is empty, but cluster ") && said.contains(&expected), "{said}");
+}
+
+#[test]
+fn an_orderly_stop_of_the_leader_hands_leadership_over() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let name = cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
+    let leader = cluster.seeds().into_iter().find(|&seed| cluster.address(seed).to_string() == name).unwrap();
+    let mark = cluster.mark();
+    assert_eq!(cluster.stop(leader), Some(0));
+    let others: Vec<usize> = cluster.seeds().into_iter().filter(|&s| s != leader).collect();
+    cluster.wait_for("another leader", mark, &others, |_, e| e.event == "LEADER" && e.get("leader") != name);
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &others);
+}
+
+#[test]
+fn peers_wait_for_seeds_that_start_after_them() {
+    let mut cluster = TestCluster::prepare(3, 2, &[], &["--messages", "0"]);
+    for index in cluster.peers().into_iter().chain(cluster.seeds()) {
+        cluster.start(index);
+    }
+    cluster.wait_for_all("JOINED", &cluster.peers());
+}
+
+#[test]
+fn the_overlay_is_connected_again_after_its_hub_died() {
+    // Each peer may have one link: the overlay comes apart by itself, and the seeds have to mend it.
+    let mut cluster = TestCluster::form(3, 6, &["--messages", "0", "--overlay", "random", "--max-neighbours", "1"]);
+    let peers = cluster.peers();
+    let clock = coterie_common::clock::Clock::start();
+    let mut round = 0;
+    loop {
+        round += 1;
+        let words = format!("round {round}");
+        let mark = cluster.mark();
+        cluster.say(peers[0], &words);
+        cluster.wait_for("the message at its origin", mark, &peers[..1], |_, e| e.get("content") == words);
+        let heard = |cluster: &TestCluster| {
+            peers.iter().filter(|&&p| cluster.events_of(mark, p).iter().any(|e| e.get("content") == words)).count()
+        };
+        let patience = clock.now() + std::time::Duration::from_millis(500);
+        while heard(&cluster) < peers.len() && clock.now() < patience {
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+            cluster.look();
+        }
+        if heard(&cluster) == peers.len() {
+            return;
+        }
+        let spent = clock.now().since(coterie_common::Instant::START);
+        assert!(spent < common::DEADLINE, "the overlay is still in pieces after {spent:?}");
+    }
+}
