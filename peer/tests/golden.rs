@@ -15,6 +15,8 @@
 
 #[path = "golden/script.rs"]
 mod script;
+#[path = "golden/show.rs"]
+mod show;
 #[path = "golden/words.rs"]
 mod words;
 
@@ -22,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::message::{CloseReason, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage};
+use coterie_common::message::{LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage};
 use coterie_common::{Address, Epoch, Incarnation, Instant, Life, Message, Patience, Wire};
 use coterie_peer::core::{Config, ConnectionId, DialFailure, Effect, Input, OverlayKind, Peer, SeedSlot};
 
@@ -31,7 +33,8 @@ use words::*;
 
 #[test]
 fn every_script_goes_as_written() {
-    let played = script::play_all(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts"), "coterie-peer", Player::new);
+    let played =
+        script::play_all(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts"), "coterie-peer", Player::new);
     assert!(played >= 24, "only {played} scripts were found");
 }
 
@@ -67,7 +70,12 @@ impl Player {
             seeds: (0..words.number("seeds").unwrap_or(1)).map(|n| format!("{HOST}{}", 5000 + n)).collect(),
             overlay: OverlayKind::Pareto,
             max_neighbours: words.number("max").unwrap_or(16) as usize,
-            tags: words.key("tag").and_then(|t| t.split_once(':')).map(|(k, v)| (k.into(), v.into())).into_iter().collect(),
+            tags: words
+                .key("tag")
+                .and_then(|t| t.split_once(':'))
+                .map(|(k, v)| (k.into(), v.into()))
+                .into_iter()
+                .collect(),
             messages: words.number("messages").unwrap_or(0),
             message_interval: words.key("interval").map_or(Duration::from_secs(5), duration),
             ping_interval: Duration::from_secs(1),
@@ -84,11 +92,11 @@ impl Player {
         self.configure(words);
         let linked: BTreeSet<Address> = words.list("linked").into_iter().map(address).collect();
         let mut todo = self.core.step(self.now, Input::Start);
-        let incarnation = Incarnation(words.number("incarnation").unwrap_or_else(|| panic!("whose incarnation?")));
+        let incarnation =
+            Incarnation(words.number("incarnation").unwrap_or_else(|| panic!("whose incarnation?")));
         let mut members: Vec<_> = words.list("members").into_iter().map(member).collect();
         members.push(member(&format!("{}#{incarnation}", self.me)));
         let epoch = Epoch(words.number("epoch").unwrap_or(incarnation.0));
-        let mut connection = 900;
         while !todo.is_empty() {
             let effects = std::mem::take(&mut todo);
             for effect in effects {
@@ -97,36 +105,53 @@ impl Player {
                     Effect::Tell { seed, message: Message::Session(SessionMessage::Register(candidate)) } => {
                         let own = members.last_mut().unwrap_or_else(|| panic!("no members"));
                         own.life = candidate.life;
-                        let roster = Roster { epoch, members: members.iter().map(|m| (m.clone(), 0)).collect() };
+                        let roster =
+                            Roster { epoch, members: members.iter().map(|m| (m.clone(), 0)).collect() };
                         let registration = Registration::Admitted { incarnation, roster };
-                        Input::Session { seed, message: Message::Session(SessionMessage::Registered(registration)) }
-                    }
-                    Effect::Dial { address, .. } => {
-                        connection += 1;
-                        match linked.contains(&address) {
-                            true => Input::Dialled { address, connection: ConnectionId(u64::from(address.port()) % 1000) },
-                            false => Input::DialFailed { address, failure: DialFailure::Other },
+                        Input::Session {
+                            seed,
+                            message: Message::Session(SessionMessage::Registered(registration)),
                         }
                     }
+                    Effect::Dial { address, .. } => match linked.contains(&address) {
+                        true => Input::Dialled {
+                            address,
+                            connection: ConnectionId(u64::from(address.port()) % 1000),
+                        },
+                        false => Input::DialFailed { address, failure: DialFailure::Other },
+                    },
                     _ => continue,
                 };
                 todo.extend(self.core.step(self.now, input));
             }
         }
         for address in &linked {
-            let member = self.core.view().at(*address).cloned().unwrap_or_else(|| panic!("{address} is no member"));
+            let member =
+                self.core.view().at(*address).cloned().unwrap_or_else(|| panic!("{address} is no member"));
             let connection = ConnectionId(u64::from(address.port()) % 1000);
             if self.core.neighbours().any(|n| n == member.id) && member.wire == Wire::Json {
                 continue;
             }
-            let hello = LinkMessage::Hello { address: *address, life: member.life, incarnation: member.id.incarnation, mending: false };
-            self.core.step(self.now, Input::Frame { connection, wire: member.wire, message: Message::Link(hello) });
+            let hello = LinkMessage::Hello {
+                address: *address,
+                life: member.life,
+                incarnation: member.id.incarnation,
+                mending: false,
+            };
+            self.core.step(
+                self.now,
+                Input::Frame { connection, wire: member.wire, message: Message::Link(hello) },
+            );
         }
         self.pass_until(Instant::START + Duration::from_millis(200));
         self.lives = vec![self.core.life()];
         let neighbours: Vec<String> = self.core.neighbours().map(|n| n.address.to_string()).collect();
         let (view, neighbours) = (self.core.view(), neighbours.join(","));
-        vec![brief(&format!("a member at 200ms: epoch {}, {} members, linked with {neighbours}", view.epoch, view.len()))]
+        vec![brief(&format!(
+            "a member at 200ms: epoch {}, {} members, linked with {neighbours}",
+            view.epoch,
+            view.len()
+        ))]
     }
 
     // ---- time ----
@@ -148,26 +173,41 @@ impl Player {
 
     /// Gives one input, lets seeds and neighbours answer pings, and shows the rest of what the core wants done.
     fn step(&mut self, input: Input) -> Vec<String> {
-        let mut lines = Vec::new();
+        let (mut lines, mut answers) = (Vec::new(), Vec::new());
         for effect in self.core.step(self.now, input) {
             let answer = match &effect {
                 Effect::Tell { seed, message: Message::Ping { nonce } } if !self.hushed.contains(&seed.0) => {
-                    let message = Message::Pong { nonce: *nonce, address: address(&(5000 + seed.0).to_string()), life: None, incarnation: None, ready: true };
+                    let message = Message::Pong {
+                        nonce: *nonce,
+                        address: address(&(5000 + seed.0).to_string()),
+                        life: None,
+                        incarnation: None,
+                        ready: true,
+                    };
                     Some(Input::Session { seed: *seed, message })
                 }
                 Effect::Send { to, message: Message::Ping { nonce } } if self.answering.contains(to) => {
-                    let message = Message::Pong { nonce: *nonce, address: self.me, life: None, incarnation: None, ready: true };
+                    let message = Message::Pong {
+                        nonce: *nonce,
+                        address: self.me,
+                        life: None,
+                        incarnation: None,
+                        ready: true,
+                    };
                     Some(Input::Frame { connection: *to, wire: Wire::Native, message })
                 }
                 _ => None,
             };
             match answer {
-                Some(answer) => lines.extend(self.step(answer)),
+                Some(answer) => answers.push(answer),
                 None => lines.push(self.show(&effect)),
             }
         }
         if self.lives.last() != Some(&self.core.life()) {
             self.lives.push(self.core.life());
+        }
+        for answer in answers {
+            lines.extend(self.step(answer));
         }
         lines
     }
@@ -181,31 +221,62 @@ impl Player {
             "ping" => Message::Ping { nonce: number(words.at(1)) },
             "pong" => {
                 let id = id(words.at(1));
-                Message::Pong { nonce: 1, address: id.address, life: Some(life(words.at(1))), incarnation: Some(id.incarnation), ready: true }
+                Message::Pong {
+                    nonce: 1,
+                    address: id.address,
+                    life: Some(life(words.at(1))),
+                    incarnation: Some(id.incarnation),
+                    ready: true,
+                }
             }
             "close" => Message::Close(close_reason(words.at(1))),
             "hello" if !words.at(1).contains('#') => Message::Link(LinkMessage::Hello {
-                address: address(words.at(1)), life: Life::NONE, incarnation: Incarnation::NONE, mending: false,
+                address: address(words.at(1)),
+                life: Life::NONE,
+                incarnation: Incarnation::NONE,
+                mending: false,
             }),
             "hello" => {
                 let id = id(words.at(1));
-                let hello = LinkMessage::Hello { address: id.address, life: life(words.at(1)), incarnation: id.incarnation, mending: words.has("mending") };
+                let hello = LinkMessage::Hello {
+                    address: id.address,
+                    life: life(words.at(1)),
+                    incarnation: id.incarnation,
+                    mending: words.has("mending"),
+                };
                 Message::Link(hello)
             }
             "gossip" | "forged" => {
                 let rumor = self.rumor(words.at(1), &words.from(2).text());
-                let id = if words.at(0) == "gossip" { rumor.id } else { RumorId::of_content(b"something else") };
+                let id =
+                    if words.at(0) == "gossip" { rumor.id } else { RumorId::of_content(b"something else") };
                 Message::Link(LinkMessage::Gossip(Rumor { id, ..rumor }))
             }
             "recent" | "want" => {
                 let ids = words.from(1).0.iter().map(|name| self.rumor_named(name)).collect();
-                Message::Link(if words.at(0) == "want" { LinkMessage::Want(ids) } else { LinkMessage::Recent(ids) })
+                Message::Link(if words.at(0) == "want" {
+                    LinkMessage::Want(ids)
+                } else {
+                    LinkMessage::Recent(ids)
+                })
             }
             "suspects" => {
-                let suspect = if words.at(1).contains('#') { id(words.at(1)) } else { id(&format!("{}#0", words.at(1))) };
-                Message::Link(LinkMessage::SuspectRequest { suspect, cause: cause(words.at(2)), requester: address(words.at(3)) })
+                let suspect = if words.at(1).contains('#') {
+                    id(words.at(1))
+                } else {
+                    id(&format!("{}#0", words.at(1)))
+                };
+                Message::Link(LinkMessage::SuspectRequest {
+                    suspect,
+                    cause: cause(words.at(2)),
+                    requester: address(words.at(3)),
+                })
             }
-            "votes" => Message::Link(LinkMessage::SuspectResponse { suspect: id(words.at(1)), alive: words.at(2) == "alive", responder: address("6999") }),
+            "votes" => Message::Link(LinkMessage::SuspectResponse {
+                suspect: id(words.at(1)),
+                alive: words.at(2) == "alive",
+                responder: address("6999"),
+            }),
             other => panic!("{other:?} is no frame"),
         }
     }
@@ -225,7 +296,14 @@ impl Player {
             n => RumorId::of(origin.address, origin.incarnation, n, &content),
         };
         self.rumors.insert(rumor_id, who.to_owned());
-        Rumor { id: rumor_id, origin: origin.address, incarnation: origin.incarnation, sequence, via: None, content }
+        Rumor {
+            id: rumor_id,
+            origin: origin.address,
+            incarnation: origin.incarnation,
+            sequence,
+            via: None,
+            content,
+        }
     }
 
     fn rumor_named(&mut self, name: &str) -> RumorId {
@@ -243,7 +321,10 @@ impl Player {
             }
             (m, 0)
         };
-        let roster = |epoch: u64| Roster { epoch: Epoch(epoch), members: words.list("members").into_iter().map(|m| own(member(m))).collect() };
+        let roster = |epoch: u64| Roster {
+            epoch: Epoch(epoch),
+            members: words.list("members").into_iter().map(|m| own(member(m))).collect(),
+        };
         Message::Session(match words.at(0) {
             "ping" => return Message::Ping { nonce: number(words.at(1)) },
             "close" => return Message::Close(close_reason(words.at(1))),
@@ -254,9 +335,14 @@ impl Player {
             }
             "refused" => SessionMessage::Registered(Registration::Refused(refusal(words.from(1)))),
             "changes" => {
-                let (previous, epoch) = words.at(1).split_once("..").unwrap_or_else(|| panic!("from where to where?"));
+                let (previous, epoch) =
+                    words.at(1).split_once("..").unwrap_or_else(|| panic!("from where to where?"));
                 let changes = words.from(2).0.iter().map(|c| change(c)).collect();
-                SessionMessage::Changes { previous: Epoch(number(previous)), epoch: Epoch(number(epoch)), changes }
+                SessionMessage::Changes {
+                    previous: Epoch(number(previous)),
+                    epoch: Epoch(number(epoch)),
+                    changes,
+                }
             }
             "whole" => {
                 let ended = words.from(2).0.iter().filter(|w| w.contains('@')).map(|e| ended(e)).collect();
@@ -264,107 +350,11 @@ impl Player {
             }
             "rejected" => SessionMessage::Rejected { dead: id(words.at(1)), refusal: refusal(words.from(2)) },
             "dial" => SessionMessage::Dial(address(words.at(1))),
-            "say" => SessionMessage::Say { via: words.at(1).to_owned(), content: words.from(2).text().into() },
+            "say" => {
+                SessionMessage::Say { via: words.at(1).to_owned(), content: words.from(2).text().into() }
+            }
             other => panic!("no seed says {other:?}"),
         })
-    }
-
-    // ---- showing ----
-
-    fn life(&self, life: Life) -> String {
-        match self.lives.iter().position(|l| *l == life) {
-            Some(index) => format!("own-{}", index + 1),
-            None if life == self.core.life() => format!("own-{}", self.lives.len() + 1),
-            None => life.to_string(),
-        }
-    }
-
-    fn show(&mut self, effect: &Effect) -> String {
-        let connections = |all: &[ConnectionId]| all.iter().map(|c| format!("c{}", c.0)).collect::<Vec<_>>().join(",");
-        brief(&match effect {
-            Effect::Send { to, message } => format!("send c{} {}", to.0, self.show_message(message)),
-            Effect::SendMany { to, message } => format!("send {} {}", connections(to), self.show_message(message)),
-            Effect::Close(connection) => format!("close c{}", connection.0),
-            Effect::Dial { address, wire } => format!("dial {address} {}", show_wire(*wire)),
-            Effect::OpenSession(SeedSlot(seed)) => format!("open s{seed}"),
-            Effect::Tell { seed, message } => format!("tell s{} {}", seed.0, self.show_message(message)),
-            Effect::CloseSession(SeedSlot(seed)) => format!("close s{seed}"),
-            Effect::Probe { target, order } => {
-                let (wire, life) = (show_wire(order.wire), order.life);
-                format!("probe {target} life={life} {wire} patience={:?} spacing={:?}", order.patience, order.spacing)
-            }
-            Effect::CancelProbe(target) => format!("cancel-probe {target}"),
-            Effect::Ask { witness, wire, message, patience } => {
-                let question = self.show_message(&Message::Link(message.clone()));
-                format!("ask {witness} {} patience={patience:?} {question}", show_wire(*wire))
-            }
-            Effect::Log(line) => format!("log {}", line.body()),
-            Effect::Print(text) => format!("print {text}"),
-            Effect::Warn(text) => format!("warn {text}"),
-            Effect::Deliver { origin, content } => format!("deliver {origin} {:?}", String::from_utf8_lossy(content)),
-            Effect::Exit(Ok(())) => "exit in order".to_owned(),
-            Effect::Exit(Err(reason)) => format!("exit failed: {reason}"),
-        })
-    }
-
-    fn show_message(&mut self, message: &Message) -> String {
-        match message {
-            Message::Ping { nonce } => format!("ping {nonce}"),
-            Message::Pong { nonce, life, incarnation, ready, .. } => {
-                let life = life.map_or("none".to_owned(), |l| self.life(l));
-                let incarnation = incarnation.map_or(0, |i| i.0);
-                format!("pong {nonce} life={life} incarnation={incarnation} ready={ready}")
-            }
-            Message::Close(CloseReason::Ended(epoch)) => format!("close ended={epoch}"),
-            Message::Close(reason) => format!("close {reason}"),
-            Message::Link(message) => self.show_link(message),
-            Message::Session(message) => self.show_session(message),
-            Message::Mesh(message) => panic!("a peer says {message:?}"),
-        }
-    }
-
-    fn show_link(&mut self, message: &LinkMessage) -> String {
-        match message {
-            LinkMessage::Hello { address, life, incarnation, mending } => {
-                let mending = if *mending { " mending" } else { "" };
-                format!("hello {address}#{incarnation} life={}{mending}", self.life(*life))
-            }
-            LinkMessage::Gossip(rumor) => {
-                let name = format!("{}#{}.{}", rumor.origin, rumor.incarnation, rumor.sequence);
-                let name = self.rumors.entry(rumor.id).or_insert(brief(&name)).clone();
-                let via = rumor.via.as_ref().map_or(String::new(), |via| format!(" via={via}"));
-                format!("gossip {name}{via} {:?}", String::from_utf8_lossy(&rumor.content))
-            }
-            LinkMessage::Recent(ids) => format!("recent [{}]", self.show_rumors(ids)),
-            LinkMessage::Want(ids) => format!("want [{}]", self.show_rumors(ids)),
-            LinkMessage::SuspectRequest { suspect, cause, requester } => format!("suspects {suspect} {cause} {requester}"),
-            LinkMessage::SuspectResponse { suspect, alive, responder } => {
-                format!("votes {suspect} {} by {responder}", if *alive { "alive" } else { "dead" })
-            }
-        }
-    }
-
-    fn show_rumors(&self, ids: &[RumorId]) -> String {
-        let name = |id: &RumorId| self.rumors.get(id).cloned().unwrap_or_else(|| format!("{id:?}"));
-        ids.iter().map(name).collect::<Vec<_>>().join(" ")
-    }
-
-    fn show_session(&self, message: &SessionMessage) -> String {
-        match message {
-            SessionMessage::Register(candidate) => {
-                let tags: Vec<String> = candidate.tags.iter().map(|(k, v)| format!(" {k}={v}")).collect();
-                format!("register {} life={} {}{}", candidate.address, self.life(candidate.life), show_wire(candidate.wire), tags.concat())
-            }
-            SessionMessage::Open { member, life, epoch } => format!("open {member} life={} epoch={epoch}", self.life(*life)),
-            SessionMessage::ChangesSince(epoch) => format!("changes-since {epoch}"),
-            SessionMessage::Hint { suspect, cause } => format!("hint {suspect} {cause}"),
-            SessionMessage::Report(report) => show_report(report),
-            SessionMessage::Leave(id) => format!("leave {id}"),
-            SessionMessage::Neighbours(links) => {
-                format!("neighbours [{}]", links.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-            }
-            other => panic!("a peer says {other:?}"),
-        }
     }
 }
 
@@ -386,7 +376,8 @@ impl script::Player for Player {
             (_, _, Some(connection)) => {
                 let connection = ConnectionId(connection);
                 let is_json = words.at(1) == "json";
-                let (wire, words) = if is_json { (Wire::Json, words.from(2)) } else { (Wire::Native, words.from(1)) };
+                let (wire, words) =
+                    if is_json { (Wire::Json, words.from(2)) } else { (Wire::Native, words.from(1)) };
                 match words.at(0) {
                     "ended" => Input::Ended { connection },
                     _ => Input::Frame { connection, wire, message: self.link(words) },
@@ -419,12 +410,23 @@ impl script::Player for Player {
                 Some(hex) => Bytes::from(vec![u8::from_str_radix(hex, 16).unwrap_or_else(|e| panic!("{e}"))]),
                 None => Bytes::from(words.from(1).text()),
             }),
-            ("dialled", ..) => Input::Dialled { address: address(words.at(1)), connection: ConnectionId(number(&words.at(2)[1..])) },
-            ("refused", ..) => Input::DialFailed { address: address(words.at(1)), failure: DialFailure::Refused },
-            ("unreachable", ..) => Input::DialFailed { address: address(words.at(1)), failure: DialFailure::Other },
-            ("probed", ..) => Input::Probed { target: id(words.at(1)), finding: finding(words.at(2)), host: host(words) },
+            ("dialled", ..) => Input::Dialled {
+                address: address(words.at(1)),
+                connection: ConnectionId(number(&words.at(2)[1..])),
+            },
+            ("refused", ..) => {
+                Input::DialFailed { address: address(words.at(1)), failure: DialFailure::Refused }
+            }
+            ("unreachable", ..) => {
+                Input::DialFailed { address: address(words.at(1)), failure: DialFailure::Other }
+            }
+            ("probed", ..) => {
+                Input::Probed { target: id(words.at(1)), finding: finding(words.at(2)), host: host(words) }
+            }
             (witness, ..) if words.0.get(1) == Some(&"votes") => {
-                let Message::Link(message) = self.link(words.from(1)) else { unreachable!("a vote is a link's message") };
+                let Message::Link(message) = self.link(words.from(1)) else {
+                    unreachable!("a vote is a link's message")
+                };
                 Input::Answered { witness: address(witness), message }
             }
             (other, ..) => panic!("{other:?} is no command"),

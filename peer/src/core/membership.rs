@@ -242,13 +242,13 @@ impl Peer {
         ended: &[Ended],
         out: &mut Vec<Effect>,
     ) {
+        let line = Line::new("PEER_LIST").with("epoch", roster.epoch).with("members", roster.members.len());
+        log(out, line.with("from", self.config.seeds[seed.0].as_str()));
+        self.degrees = roster.members.iter().map(|(m, degree)| (m.id.address, *degree)).collect();
         if roster.epoch <= self.view.epoch && !self.view.is_empty() {
             return;
         }
-        self.degrees = roster.members.iter().map(|(m, degree)| (m.id.address, *degree)).collect();
         let next = View::new(roster.epoch, roster.members.into_iter().map(|(m, _)| m));
-        let line = Line::new("PEER_LIST").with("epoch", next.epoch).with("members", next.len());
-        log(out, line.with("from", self.config.seeds[seed.0].as_str()));
         let changes = self.view.difference(&next, ended);
         self.view.epoch = Epoch(self.view.epoch.0.min(oldest(&changes)));
         self.follow(now, next.epoch, changes, out);
@@ -394,9 +394,11 @@ impl Peer {
             return self.finish(out);
         }
         let open: Vec<SeedSlot> = self.enrolment.open().collect();
-        if now >= again && !open.is_empty() {
-            let leave = SessionMessage::Leave(MemberId { address: self.me, incarnation });
-            self.tell(now, open[tries % open.len()], Message::Session(leave), out);
+        if now >= again {
+            if !open.is_empty() {
+                let leave = SessionMessage::Leave(MemberId { address: self.me, incarnation });
+                self.tell(now, open[tries % open.len()], Message::Session(leave), out);
+            }
             let again = now + LEAVE_AGAIN;
             self.standing.state = State::Leaving { incarnation, until, again, tries: tries + 1 };
         }

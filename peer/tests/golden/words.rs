@@ -2,13 +2,14 @@
 //!
 //! `6002` is 127.0.0.1:6002, `6002#3` its incarnation 3. A member's life is the number of its incarnation unless
 //! `/9` names another; `j` marks a JSON program, whose life is 0. `died=6002#3@7` is a change of epoch 7.
+#![allow(dead_code, reason = "the scripts of peers and of seeds do not use quite the same words")]
 
 use std::time::Duration;
 
 use coterie_common::message::{Candidate, Cause, CloseReason, DeathReport, JurorVote, Roster};
 use coterie_common::{
-    Address, Change, Ended, Ending, Epoch, Event, Finding, HostEvidence, Incarnation, Life, Member, MemberId, Refusal,
-    Tags, Why, Wire,
+    Address, Change, Ended, Ending, Epoch, Event, Finding, HostEvidence, Incarnation, Life, Member, MemberId,
+    Refusal, Tags, Why, Wire,
 };
 
 pub(crate) const HOST: &str = "127.0.0.1:";
@@ -59,7 +60,10 @@ pub(crate) fn duration(text: &str) -> Duration {
     match text.strip_suffix("ms") {
         Some(ms) => Duration::from_millis(number(ms)),
         None => {
-            let seconds: f64 = text.strip_suffix('s').and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("{text:?} is no time"));
+            let seconds: f64 = text
+                .strip_suffix('s')
+                .and_then(|s| s.parse().ok())
+                .unwrap_or_else(|| panic!("{text:?} is no time"));
             Duration::from_secs_f64(seconds)
         }
     }
@@ -106,7 +110,12 @@ pub(crate) fn show_member(member: &Member) -> String {
 pub(crate) fn candidate(words: Words<'_>) -> Candidate {
     let wire = if words.has("json") { Wire::Json } else { Wire::Native };
     let tags = words.key("tag").and_then(|t| t.split_once(':')).map(|(k, v)| (k.to_owned(), v.to_owned()));
-    Candidate { address: address(words.at(0)), life: Life(words.number("life").unwrap_or(0)), wire, tags: Tags::from_iter(tags) }
+    Candidate {
+        address: address(words.at(0)),
+        life: Life(words.number("life").unwrap_or(0)),
+        wire,
+        tags: Tags::from_iter(tags),
+    }
 }
 
 pub(crate) fn show_wire(wire: Wire) -> &'static str {
@@ -178,8 +187,20 @@ pub(crate) fn show_roster(roster: &Roster) -> String {
 
 pub(crate) fn refusal(words: Words<'_>) -> Refusal {
     let all = [
-        Why::BadRequest, Why::AddressInUse, Why::NotAnswering, Why::TooOften, Why::Limit, Why::Ended, Why::NoQuorum,
-        Why::NotMember, Why::Stranger, Why::Oneself, Why::BadVotes, Why::Alive, Why::CannotProbe, Why::Superseded,
+        Why::BadRequest,
+        Why::AddressInUse,
+        Why::NotAnswering,
+        Why::TooOften,
+        Why::Limit,
+        Why::Ended,
+        Why::NoQuorum,
+        Why::NotMember,
+        Why::Stranger,
+        Why::Oneself,
+        Why::BadVotes,
+        Why::Alive,
+        Why::CannotProbe,
+        Why::Superseded,
     ];
     let why = all.into_iter().find(|why| why.as_str() == words.at(0));
     Refusal::new(why.unwrap_or_else(|| panic!("{:?} is no reason", words.at(0))), words.from(1).text())
@@ -232,7 +253,13 @@ pub(crate) fn report(words: Words<'_>) -> DeathReport {
         JurorVote { juror: id(juror), dead: vote == "dead" }
     };
     let votes = words.list("votes").into_iter().map(vote).collect();
-    DeathReport { dead: id(words.at(0)), timestamp: STARTED, cause: cause(words.at(1)), votes, undecided: words.has("undecided") }
+    DeathReport {
+        dead: id(words.at(0)),
+        timestamp: STARTED,
+        cause: cause(words.at(1)),
+        votes,
+        undecided: words.has("undecided"),
+    }
 }
 
 pub(crate) fn show_report(report: &DeathReport) -> String {
@@ -243,7 +270,8 @@ pub(crate) fn show_report(report: &DeathReport) -> String {
 }
 
 /// The time of day at which every script begins: a round number of seconds.
-pub(crate) const STARTED: coterie_common::Timestamp = coterie_common::Timestamp::from_micros(1_700_000_000_000_000);
+pub(crate) const STARTED: coterie_common::Timestamp =
+    coterie_common::Timestamp::from_micros(1_700_000_000_000_000);
 
 /// The host goes without saying; but the text of a report is a contract, and stays whole.
 pub(crate) fn brief(text: &str) -> String {

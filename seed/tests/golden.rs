@@ -1,0 +1,544 @@
+//! The seed's core, played from scripts: commands in, the whole trace of effects out.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p coterie-seed --test golden` writes what is expected anew; read the diff.
+//!
+//! ```text
+//! seed 0 of 3 printed=9                 a seed with an empty log; this is always seed s0
+//! given leader members=6001#3,6005#5j sessions=1:6001#3 ...     s0 leads in term 1; s1 and s2 are connected, s1 holds
+//!                                       the sessions of all members (`unheld`: not) and the overlay is a ring (`unlinked`)
+//! given follower members=...            likewise, but s1 leads
+//! at 3s | wait                          time passes; ... to the next deadline
+//! 1 register 6001 life=7 | 2 json report 6002#4 asked | 1 drained | 1 closed | ...       a session's frames
+//! s1 up | s1 errand 4 leave 6001#3 | s1 done 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
+//! s1 votes 1.1 refused age=300 | s1 votes 1.1 no alive                       a vote in a ballot opened here
+//! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
+//! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
+//! probed 6001/7 alive | fail p1 | leader s1 term=2 | leader none term=2 | read 1 ready 12 | restore ... | stop
+//! ```
+//! Native sessions say something every second, unseen, until `hush 1`.
+
+#[path = "../../peer/tests/golden/script.rs"]
+mod script;
+#[path = "golden/show.rs"]
+mod show;
+#[path = "../../peer/tests/golden/words.rs"]
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use coterie_common::message::{
+    Answer, BallotId, Candidate, ClusterId, DeathProposal, Errand, MeshMessage, RegisterProposal, SeedId,
+    SessionMessage, SoftState, Subject, Vote, VoteReply,
+};
+use coterie_common::{
+    Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Wire,
+};
+use coterie_seed::core::entry::{Body, SeedRecord, Stages, Verdict};
+use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
+
+use script::Player as _;
+use show::{show_answer, show_entry, show_mesh, show_message};
+use words::*;
+
+#[test]
+fn every_script_goes_as_written() {
+    let played =
+        script::play_all(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts"), "coterie-seed", Player::new);
+    assert!(played >= 18, "only {played} scripts were found");
+}
+
+/// How often the peers at the other end of native sessions say something.
+const SAID_EVERY: Duration = Duration::from_secs(1);
+
+/// One core and the world around it.
+struct Player {
+    core: Seed,
+    now: Instant,
+    /// What every ballot seen here is about.
+    ballots: BTreeMap<BallotId, Subject>,
+    proposed: Vec<Entry>,
+    /// Native sessions whose other end is there.
+    talking: BTreeSet<SessionId>,
+    said: Instant,
+}
+
+fn core(printed: u64, seeds: u64) -> Seed {
+    let config = Config {
+        id: SeedId(0),
+        address: address("5000"),
+        seeds: (0..seeds).map(|n| (SeedId(n), format!("{HOST}{}", 5000 + n))).collect(),
+        birth: 100,
+        patience: Patience::default(),
+        printed,
+        started: STARTED,
+    };
+    Seed::new(config, Registry::default(), [1; 32])
+}
+
+fn seed(text: &str) -> SeedId {
+    SeedId(text.strip_prefix('s').map_or_else(|| panic!("{text:?} is no seed"), number))
+}
+
+fn session(text: &str) -> SessionId {
+    SessionId(number(text))
+}
+
+fn ballot(text: &str) -> BallotId {
+    let (term, count) = text.split_once('.').unwrap_or_else(|| panic!("{text:?} is no ballot"));
+    BallotId { term: number(term), number: number(count) }
+}
+
+/// `6001/7`: one life at one address.
+fn target(text: &str) -> (Address, Life) {
+    let (at, life) = text.split_once('/').unwrap_or_else(|| panic!("{text:?} is no life"));
+    (address(at), Life(number(life)))
+}
+
+fn vote(seed: u64, ballot: BallotId, subject: &Subject, finding: Finding) -> Vote {
+    Vote { seed: SeedId(seed), ballot, subject: subject.clone(), finding, host: HostEvidence::Unknown }
+}
+
+/// A ballot of another time, for entries that were not proposed here.
+const ELSEWHERE: BallotId = BallotId { term: 77, number: 1 };
+
+impl Player {
+    fn new() -> Self {
+        Player {
+            core: core(0, 3),
+            now: Instant::START,
+            ballots: BTreeMap::new(),
+            proposed: Vec::new(),
+            talking: BTreeSet::new(),
+            said: Instant::START,
+        }
+    }
+
+    fn given(&mut self, words: Words<'_>) -> Vec<String> {
+        let members: Vec<_> = words.list("members").into_iter().map(member).collect();
+        self.core = core(words.number("printed").unwrap_or(0), 3);
+        let seeds = (0..3).map(SeedId).collect::<BTreeSet<_>>();
+        let record =
+            |n: u64| (SeedId(n), SeedRecord { address: format!("{HOST}{}", 5000 + n), birth: Some(100 + n) });
+        let found = Body::Found { cluster: ClusterId([0xab; 16]), seeds: (0..3).map(record).collect() };
+        let mut log = vec![
+            Commit { index: 1, payload: Payload::Seeds(vec![seeds]) },
+            Commit { index: 2, payload: Payload::Entry(Entry::new(found)) },
+        ];
+        for member in &members {
+            let candidate = Candidate {
+                address: member.id.address,
+                life: member.life,
+                wire: member.wire,
+                tags: member.tags.clone(),
+            };
+            let entry = Payload::Entry(self.join(candidate, Incarnation::NONE));
+            log.push(Commit { index: member.id.incarnation.0, payload: entry });
+        }
+        self.core.step(self.now, Input::Committed(log));
+        for seed in [1, 2] {
+            self.core.step(self.now, Input::SeedUp { seed: SeedId(seed), birth: 100 + seed });
+        }
+        let leader = SeedId(u64::from(!words.has("leader")));
+        self.core.step(self.now, Input::Leader { leader: Some(leader), term: 1 });
+        let ids: Vec<MemberId> = members.iter().map(|m| m.id).collect();
+        let ring = |i: usize| (ids[i].address, vec![ids[(i + 1) % ids.len()].address]);
+        let soft = SoftState {
+            whole: true,
+            held: if words.has("unheld") { Vec::new() } else { ids.clone() },
+            lost: Vec::new(),
+            links: if words.has("unlinked") { Vec::new() } else { (0..ids.len()).map(ring).collect() },
+            epoch: Epoch(0),
+        };
+        if leader == SeedId(0) {
+            self.core.step(self.now, Input::Mesh { from: SeedId(1), message: MeshMessage::Soft(soft) });
+        }
+        for held in words.list("sessions") {
+            let (number, who) = held.split_once(':').unwrap_or_else(|| panic!("{held:?} is no session"));
+            self.given_session(session(number), &member(who), leader);
+        }
+        self.pass_until(Instant::START + Duration::from_millis(200));
+        let registry = self.core.registry();
+        let leads = if leader == SeedId(0) { "leads" } else { "follows s1" };
+        let (applied, epoch, count) = (registry.applied(), registry.epoch(), registry.members().len());
+        vec![format!("a seed that {leads} at 200ms: applied {applied}, epoch {epoch}, {count} members")]
+    }
+
+    fn given_session(&mut self, session: SessionId, member: &coterie_common::Member, leader: SeedId) {
+        let id = member.id;
+        let message = match member.wire {
+            Wire::Native => {
+                SessionMessage::Open { member: id, life: member.life, epoch: self.core.registry().epoch() }
+            }
+            Wire::Json => SessionMessage::Register(Candidate {
+                address: id.address,
+                life: Life::NONE,
+                wire: Wire::Json,
+                tags: member.tags.clone(),
+            }),
+        };
+        let effects = self.core.step(
+            self.now,
+            Input::Session { session, wire: member.wire, message: Message::Session(message) },
+        );
+        for effect in effects {
+            if let Effect::ToSeed { message: MeshMessage::Errand { number, .. }, .. } = effect {
+                let answer = Answer::Admitted { incarnation: id.incarnation, index: id.incarnation.0 };
+                self.core.step(
+                    self.now,
+                    Input::Mesh { from: leader, message: MeshMessage::Done { number, answer } },
+                );
+            }
+        }
+        if member.wire == Wire::Native {
+            self.talking.insert(session);
+        }
+    }
+
+    fn join(&self, candidate: Candidate, replaces: Incarnation) -> Entry {
+        let subject = Subject::Admission { address: candidate.address, life: candidate.life, replaces };
+        let votes = [0, 1].map(|seed| vote(seed, ELSEWHERE, &subject, Finding::Alive)).into();
+        Entry::new(Body::Join { ballot: ELSEWHERE, candidate, replaces, votes })
+    }
+
+    // ---- time ----
+
+    /// Lets time pass, waking the core whenever it wished to be woken.
+    fn pass_until(&mut self, end: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut wakes = 0;
+        loop {
+            let (wake, say) = (self.core.next_deadline().max(self.now), self.said + SAID_EVERY);
+            if wake.min(say) > end {
+                break;
+            }
+            let inputs = if say <= wake {
+                self.now = say;
+                self.said = say;
+                let pong = Message::Pong {
+                    nonce: 0,
+                    address: address("6999"),
+                    life: None,
+                    incarnation: None,
+                    ready: true,
+                };
+                let say = |session: &SessionId| Input::Session {
+                    session: *session,
+                    wire: Wire::Native,
+                    message: pong.clone(),
+                };
+                self.talking.iter().map(say).collect()
+            } else {
+                self.now = wake;
+                vec![Input::Wake]
+            };
+            let time = show_time(self.now);
+            for input in inputs {
+                lines.extend(self.step(input).into_iter().map(|line| format!("{time}: {line}")));
+            }
+            wakes += 1;
+            assert!(wakes < 10_000, "the core wishes to be woken again and again at {time}");
+        }
+        self.now = self.now.max(end);
+        lines
+    }
+
+    fn step(&mut self, input: Input) -> Vec<String> {
+        let effects = self.core.step(self.now, input);
+        effects.iter().map(|effect| brief(&self.show(effect))).collect()
+    }
+
+    // ---- reading ----
+
+    fn on_session(&mut self, id: SessionId, words: Words<'_>) -> Input {
+        let is_json = words.at(0) == "json";
+        let (wire, words) = if is_json { (Wire::Json, words.from(1)) } else { (Wire::Native, words.from(0)) };
+        let rest = words.from(1);
+        let message = match words.at(0) {
+            "drained" => return Input::SessionDrained(id),
+            "closed" => {
+                self.talking.remove(&id);
+                return Input::SessionClosed(id);
+            }
+            "ping" => {
+                return Input::Session {
+                    session: id,
+                    wire,
+                    message: Message::Ping { nonce: number(rest.at(0)) },
+                };
+            }
+            "register" => {
+                let wire_words: Vec<&str> =
+                    if is_json { [rest.0, &["json"]].concat() } else { rest.0.to_vec() };
+                SessionMessage::Register(candidate(Words(&wire_words)))
+            }
+            "open" => {
+                let member = member(rest.at(0));
+                SessionMessage::Open {
+                    member: member.id,
+                    life: member.life,
+                    epoch: Epoch(rest.number("epoch").unwrap_or(0)),
+                }
+            }
+            "observe" => SessionMessage::Observe { linearizable: rest.has("linearizable") },
+            "list" => SessionMessage::ListRequest,
+            "changes-since" => SessionMessage::ChangesSince(Epoch(number(rest.at(0)))),
+            "hint" => SessionMessage::Hint { suspect: words::id(rest.at(0)), cause: cause(rest.at(1)) },
+            "report" => SessionMessage::Report(report(rest)),
+            "leave" => SessionMessage::Leave(words::id(rest.at(0))),
+            "neighbours" => SessionMessage::Neighbours(
+                list(rest.0.first().copied().unwrap_or_default()).into_iter().map(address).collect(),
+            ),
+            "say" => SessionMessage::Say { via: rest.at(0).to_owned(), content: rest.from(1).text().into() },
+            "status" => SessionMessage::StatusRequest,
+            other => panic!("no session says {other:?}"),
+        };
+        if wire == Wire::Native {
+            self.talking.insert(id);
+        }
+        Input::Session { session: id, wire, message: Message::Session(message) }
+    }
+
+    fn on_seed(&mut self, from: SeedId, words: Words<'_>) -> Input {
+        let rest = words.from(1);
+        let message = match words.at(0) {
+            "up" => return Input::SeedUp { seed: from, birth: rest.number("birth").unwrap_or(100 + from.0) },
+            "down" => return Input::SeedDown(from),
+            "silent" => return Input::SeedSilent(from),
+            "errand" => MeshMessage::Errand { number: number(rest.at(0)), errand: errand(rest.from(1)) },
+            "done" => MeshMessage::Done { number: number(rest.at(0)), answer: answer(rest.from(1)) },
+            "votes" => MeshMessage::Vote(self.vote_of(from, rest)),
+            "proposes" => self.proposal(rest),
+            "soft" => MeshMessage::Soft(SoftState {
+                whole: rest.has("whole"),
+                held: rest.list("held").into_iter().map(id).collect(),
+                lost: rest.list("lost").into_iter().map(id).collect(),
+                links: rest.list("links").into_iter().map(links).collect(),
+                epoch: Epoch(0),
+            }),
+            "relay" => MeshMessage::Relay {
+                to: id(rest.at(0)),
+                message: Box::new(SessionMessage::Dial(address(rest.at(1)))),
+            },
+            other => panic!("no seed says {other:?}"),
+        };
+        Input::Mesh { from, message }
+    }
+
+    /// `1.1 refused age=300`, `1.1 no alive`. Whoever votes no found somebody alive.
+    fn vote_of(&self, from: SeedId, words: Words<'_>) -> VoteReply {
+        let id = ballot(words.at(0));
+        let subject = self.ballots.get(&id).unwrap_or_else(|| panic!("ballot {id} was not seen"));
+        let (finding, refusal) = match words.at(1) {
+            "no" => (Finding::Alive, Some(refusal(words.from(2)))),
+            yes => (finding(yes), None),
+        };
+        VoteReply {
+            vote: vote(from.0, id, subject, finding),
+            refusal,
+            age_ms: words.number("age").unwrap_or(0),
+        }
+    }
+
+    fn proposal(&mut self, words: Words<'_>) -> MeshMessage {
+        let (id, commit) = (ballot(words.at(1)), words.number("commit").unwrap_or(0));
+        match words.at(0) {
+            "register" => MeshMessage::RegisterProposal(RegisterProposal {
+                ballot: id,
+                candidate: candidate(words.from(2)),
+                replaces: Incarnation(words.number("replaces").unwrap_or(0)),
+                commit,
+            }),
+            "death" => MeshMessage::DeathProposal(DeathProposal {
+                ballot: id,
+                dead: words::id(words.at(2)),
+                commit,
+                broke: words.has("broke"),
+            }),
+            other => panic!("no seed proposes {other:?}"),
+        }
+    }
+
+    /// `10 p1`, `11 join 6001 life=7 replaces=3`, `12 deaths 6001#11`, `13 leave 6001#3`, `14 seeds 3`, `15 found`, `16 blank`.
+    fn commit(&self, words: Words<'_>) -> Commit {
+        let rest = words.from(2);
+        let entry = match words.at(1) {
+            "blank" => return Commit { index: number(words.at(0)), payload: Payload::Blank },
+            "seeds" => {
+                let set = (0..number(rest.at(0))).map(SeedId).collect();
+                return Commit { index: number(words.at(0)), payload: Payload::Seeds(vec![set]) };
+            }
+            "found" => {
+                let record = |n: u64| {
+                    (SeedId(n), SeedRecord { address: format!("{HOST}{}", 5000 + n), birth: Some(100 + n) })
+                };
+                Entry::new(Body::Found {
+                    cluster: ClusterId([0xab; 16]),
+                    seeds: (0..3).map(record).collect(),
+                })
+            }
+            "join" => self.join(candidate(rest), Incarnation(rest.number("replaces").unwrap_or(0))),
+            "leave" => Entry::new(Body::Leave(id(rest.at(0)))),
+            "deaths" => {
+                Entry::new(Body::Deaths(list(rest.at(0)).into_iter().map(|dead| death(id(dead))).collect()))
+            }
+            mine => self.proposed(mine).clone(),
+        };
+        Commit { index: number(words.at(0)), payload: Payload::Entry(entry) }
+    }
+
+    fn commits(&self, words: Words<'_>) -> Vec<Commit> {
+        words.0.split(|word| *word == "&").map(|one| self.commit(Words(one))).collect()
+    }
+
+    fn proposed(&self, name: &str) -> &Entry {
+        let index = name.strip_prefix('p').map_or(0, number) as usize;
+        self.proposed.get(index.wrapping_sub(1)).unwrap_or_else(|| panic!("{name:?} was not proposed"))
+    }
+
+    // ---- showing ----
+
+    fn show(&mut self, effect: &Effect) -> String {
+        match effect {
+            Effect::Send { to, message } => format!("send {} {}", to.0, show_message(message)),
+            Effect::Push { to, message } => {
+                let to: Vec<String> = to.iter().map(|s| s.0.to_string()).collect();
+                format!("push {} {}", to.join(","), show_message(message))
+            }
+            Effect::Close { session, reason } => {
+                self.talking.remove(session);
+                format!("close {} {reason}", session.0)
+            }
+            Effect::ToSeed { to, message } => {
+                self.note_ballot(message);
+                format!("to s{to} {}", show_mesh(message))
+            }
+            Effect::Propose(entry) => {
+                self.proposed.push(entry.clone());
+                format!("propose p{} {}", self.proposed.len(), show_entry(entry))
+            }
+            Effect::Probe(order) => {
+                let (address, life, wire) = (order.address, order.life, show_wire(order.wire));
+                format!(
+                    "probe {address}/{life} {wire} patience={:?} spacing={:?}",
+                    order.patience, order.spacing
+                )
+            }
+            Effect::ReadIndex(read) => format!("read-index {read}"),
+            Effect::Reply { request, answer } => format!("reply {request} {}", show_answer(answer)),
+            Effect::Log(line) => format!("log {}", line.body()),
+        }
+    }
+
+    fn note_ballot(&mut self, message: &MeshMessage) {
+        let (ballot, subject) = match message {
+            MeshMessage::RegisterProposal(p) => {
+                let Candidate { address, life, .. } = p.candidate;
+                (p.ballot, Subject::Admission { address, life, replaces: p.replaces })
+            }
+            MeshMessage::DeathProposal(p) => (p.ballot, Subject::Death(p.dead)),
+            _ => return,
+        };
+        self.ballots.insert(ballot, subject);
+    }
+}
+
+fn death(dead: MemberId) -> Verdict {
+    let votes = [0, 1].map(|seed| vote(seed, ELSEWHERE, &Subject::Death(dead), Finding::Refused)).into();
+    Verdict { dead, ballot: ELSEWHERE, votes, reporter: None, jurors: Vec::new(), stages: Stages::default() }
+}
+
+fn errand(words: Words<'_>) -> Errand {
+    match words.at(0) {
+        "register" => Errand::Register(candidate(words.from(1))),
+        "leave" => Errand::Leave(id(words.at(1))),
+        "report" => Errand::Report {
+            report: report(words.from(1)),
+            reporter: address(words.key("by").unwrap_or_else(|| panic!("by whom?"))),
+        },
+        other => panic!("{other:?} is no errand"),
+    }
+}
+
+fn answer(words: Words<'_>) -> Answer {
+    match words.at(0) {
+        "admitted" => {
+            Answer::Admitted { incarnation: Incarnation(number(words.at(1))), index: number(words.at(1)) }
+        }
+        "recorded" => Answer::Recorded { index: number(words.at(1)) },
+        "refused" => Answer::Refused(refusal(words.from(1))),
+        other => panic!("{other:?} is no answer"),
+    }
+}
+
+/// `6001:6002+6003`
+fn links(text: &str) -> (Address, Vec<Address>) {
+    let (from, to) = text.split_once(':').unwrap_or_else(|| panic!("{text:?} are no links"));
+    (address(from), to.split('+').filter(|t| !t.is_empty()).map(address).collect())
+}
+
+impl script::Player for Player {
+    fn play(&mut self, command: &str) -> Vec<String> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let words = Words(&words);
+        let first = words.at(0);
+        let is_seed = first.strip_prefix('s').is_some_and(|n| n.parse::<u64>().is_ok());
+        let input = match first {
+            _ if is_seed => self.on_seed(seed(first), words.from(1)),
+            _ if first.parse::<u64>().is_ok() => self.on_session(session(first), words.from(1)),
+            "given" => return self.given(words),
+            "seed" => {
+                self.core = core(words.number("printed").unwrap_or(0), number(words.at(3)));
+                return Vec::new();
+            }
+            "at" => return self.pass_until(Instant::START + duration(words.at(1))),
+            "wait" => return self.pass_until(self.core.next_deadline()),
+            "hush" => {
+                self.talking.remove(&session(words.at(1)));
+                return Vec::new();
+            }
+            "leader" => {
+                let leader = (words.at(1) != "none").then(|| seed(words.at(1)));
+                Input::Leader {
+                    leader,
+                    term: words.number("term").unwrap_or_else(|| panic!("in which term?")),
+                }
+            }
+            "commit" => Input::Committed(self.commits(words.from(1))),
+            "restore" => {
+                let mut registry = Registry::default();
+                for Commit { index, payload } in self.commits(words.from(1)) {
+                    match payload {
+                        Payload::Entry(entry) => drop(registry.apply(index, &entry)),
+                        Payload::Seeds(sets) => registry.set_seeds(index, sets),
+                        Payload::Blank => registry.skip(index),
+                    }
+                }
+                Input::Restored(Box::new(registry))
+            }
+            "fail" => Input::ProposalFailed(self.proposed(words.at(1)).clone()),
+            "probed" => Input::Probed {
+                target: target(words.at(1)),
+                finding: finding(words.at(2)),
+                host: host(words),
+            },
+            "read" => Input::ReadReady {
+                read: number(words.at(1)),
+                index: (words.at(2) == "ready").then(|| number(words.at(3))),
+            },
+            "local" => Input::Register { request: number(words.at(1)), candidate: candidate(words.from(3)) },
+            "stop" => Input::Stop,
+            other => panic!("{other:?} is no command"),
+        };
+        self.step(input)
+    }
+}
+
+/// The harness is a part of what the scripts prove: a script that goes otherwise must fail.
+#[test]
+fn the_player_shows_what_the_core_does() {
+    let mut player = Player::new();
+    player.play("given leader members=6001#3 sessions=1:6001#3");
+    assert_eq!(player.play("1 ping 4"), ["send 1 pong 4 ready=true"]);
+    assert_eq!(player.play("s1 down"), ["log SEED_LOST seed=5001"]);
+}
