@@ -189,8 +189,12 @@ impl Seed {
             let index = self.registry.applied();
             return self.done(owner, Answer::Recorded { index }, out);
         }
-        self.tending.leaving.entry(member).or_default().push(owner);
-        out.push(Effect::Propose(Entry::new(Body::Leave(member))));
+        let owners = self.tending.leaving.entry(member).or_default();
+        owners.push(owner);
+        // One entry for all who ask: each of them proposing again what failed would double it every time.
+        if owners.len() == 1 {
+            out.push(Effect::Propose(Entry::new(Body::Leave(member))));
+        }
     }
 
     fn leave_applied(&mut self, member: MemberId, index: u64, out: &mut Vec<Effect>) {
