@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,14 +57,19 @@ impl Prober {
             sleep(ICMP_AFTER).await;
             self.icmp.ping(order.address.ip(), order.patience).await
         };
-        let probe = timeout(order.patience, self.attempts(order));
+        let hopeful = AtomicU32::new(0);
+        let probe = timeout(order.patience, self.attempts(order, &hopeful));
         tokio::pin!(icmp, probe);
         let mut host = HostEvidence::Unknown;
         let mut asked = true;
         loop {
             tokio::select! {
                 biased;
-                finding = &mut probe => return (finding.unwrap_or(Finding::Silent), host),
+                finding = &mut probe => {
+                    let any = hopeful.load(Ordering::Relaxed) > 0;
+                    let silence = if any { Finding::Silent } else { Finding::CannotProbe };
+                    return (finding.unwrap_or(silence), host);
+                }
                 evidence = &mut icmp, if asked => {
                     host = evidence;
                     asked = false;
@@ -73,13 +79,14 @@ impl Prober {
     }
 
     /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
-    async fn attempts(&self, order: ProbeOrder) -> Finding {
+    /// `hopeful` counts those that did not fail for want of this host's own means: without one, silence says nothing.
+    async fn attempts(&self, order: ProbeOrder, hopeful: &AtomicU32) -> Finding {
         let mut running = JoinSet::new();
         let mut opened = 0;
-        let mut shortages = 0;
         loop {
             if opened < PROBE_CONNECTIONS_MAX {
                 opened += 1;
+                hopeful.fetch_add(1, Ordering::Relaxed);
                 running.spawn(attempt(order, self.me));
             }
             let pause = sleep(order.spacing);
@@ -95,12 +102,14 @@ impl Prober {
                     Attempt::Answered(life) if life.unwrap_or(Life::NONE) == order.life => return Finding::Alive,
                     Attempt::Answered(life) => return Finding::OtherLife(life.unwrap_or(Life::NONE)),
                     Attempt::Refused => return Finding::Refused,
-                    Attempt::OwnShortage => shortages += 1,
+                    Attempt::OwnShortage => {
+                        let left = hopeful.fetch_sub(1, Ordering::Relaxed) - 1;
+                        if left == 0 && opened == PROBE_CONNECTIONS_MAX {
+                            return Finding::CannotProbe;
+                        }
+                    }
                     Attempt::Closed => break,
                     Attempt::Nothing => {}
-                }
-                if shortages == PROBE_CONNECTIONS_MAX {
-                    return Finding::CannotProbe;
                 }
             }
         }

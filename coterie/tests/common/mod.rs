@@ -33,7 +33,12 @@ pub fn own_ip() -> IpAddr {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let test = NEXT.fetch_add(1, Ordering::Relaxed);
-    IpAddr::V4(Ipv4Addr::new(127, high, low, u8::try_from(test + 1).expect("fewer than 250 clusters in a file")))
+    IpAddr::V4(Ipv4Addr::new(
+        127,
+        high,
+        low,
+        u8::try_from(test + 1).expect("fewer than 250 clusters in a file"),
+    ))
 }
 
 /// Waits until `done` says so, looking often; panics with `what` after the deadline.
@@ -145,7 +150,8 @@ impl TestCluster {
     ) {
         let nodes: BTreeSet<usize> = nodes.iter().copied().collect();
         self.wait(what, mark, |events| {
-            let done: BTreeSet<usize> = events.iter().filter(|(i, e)| matches(*i, e)).map(|(i, _)| *i).collect();
+            let done: BTreeSet<usize> =
+                events.iter().filter(|(i, e)| matches(*i, e)).map(|(i, _)| *i).collect();
             nodes.is_subset(&done)
         });
     }
@@ -194,7 +200,11 @@ impl TestCluster {
 
     /// The number of members in the latest view that a peer has logged.
     pub fn members_at(&self, index: usize) -> Option<u64> {
-        self.seen.iter().rev().find(|(i, e)| *i == index && e.event == "VIEW").and_then(|(_, e)| e.number("members"))
+        self.seen
+            .iter()
+            .rev()
+            .find(|(i, e)| *i == index && e.event == "VIEW")
+            .and_then(|(_, e)| e.number("members"))
     }
 
     /// The whole log file of a node, whatever was seen of it.

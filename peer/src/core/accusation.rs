@@ -307,9 +307,10 @@ impl Peer {
         };
         let Some(dead) = finding.is_dead() else {
             self.count("probes_abstained");
-            if self.suspicions.contains_key(&target) {
-                // Nothing was learnt: the probe is tried again while the suspicion lasts.
-                self.probe(now, target, Cause::Asked, out);
+            let pending = self.suspicions.get(&target).filter(|s| !s.is_reported());
+            if let Some(cause) = pending.map(|s| s.cause) {
+                // Nothing was learnt: the probe is tried again while the jury sits.
+                self.probe(now, target, cause, out);
             }
             return;
         };

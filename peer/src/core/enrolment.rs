@@ -155,9 +155,10 @@ impl Enrolment {
 
     /// Which seed to send a registration to now, if one is due. The next falls due when its time is over.
     pub fn registration_due(&mut self, now: Instant) -> Option<SeedSlot> {
-        if self.registering.is_some_and(|(_, until)| now >= until) {
+        if let Some((seed, _)) = self.registering.filter(|(_, until)| now >= *until) {
             self.registering = None;
-            self.order.rotate_left(1);
+            self.order.retain(|other| *other != seed);
+            self.order.push(seed);
         }
         if self.registering.is_some() || now < self.ask_not_before {
             return None;

@@ -62,7 +62,8 @@ impl Peer {
     /// The seeds found that the overlay has come apart, and whom to dial to mend it.
     pub(super) fn mend(&mut self, now: Instant, address: Address, out: &mut Vec<Effect>) {
         let known = self.view.at(address).is_some() && address != self.me;
-        if known && self.standing.is_member() && !self.neighbours.contains_key(&address) {
+        let busy = self.neighbours.contains_key(&address) || self.overlay.is_dialling(address);
+        if known && self.standing.is_member() && !busy {
             self.dial(now, address, true, out);
         }
     }
@@ -102,11 +103,18 @@ impl Peer {
     fn on_hello(&mut self, now: Instant, connection: ConnectionId, greeter: Greeter, out: &mut Vec<Effect>) {
         if let Some(Connection::Greeting(id)) = self.connections.get(&connection).cloned() {
             self.overlay.dialled(id.address);
-            if id == greeter.id {
+            if self.view.get(id).is_none() {
+                self.close(connection, CloseReason::Ended(self.view.epoch), out);
+            } else if id == greeter.id {
                 self.link_up(now, (id, greeter.life, Wire::Native), connection, true, out);
             } else {
                 self.close(connection, CloseReason::Protocol(format!("dialled {id}, met {}", greeter.id)), out);
             }
+            return;
+        }
+        if self.connections.contains_key(&connection) {
+            // A link has one HELLO from each end: another could only take somebody else's name.
+            self.count("hellos_out_of_place");
             return;
         }
         match self.judge_hello(greeter) {
@@ -124,7 +132,11 @@ impl Peer {
         let present = self.view.at(greeter.id.address);
         match greeter.wire {
             _ if greeter.id.address == self.me => Err(Some(CloseReason::Protocol("that is my address".to_owned()))),
-            Wire::Json => present.map(|m| m.id).ok_or(None),
+            Wire::Json => match present {
+                Some(member) if member.wire == Wire::Json => Ok(member.id),
+                Some(_) => Err(Some(CloseReason::Protocol("that member does not speak JSON".to_owned()))),
+                None => Err(None),
+            },
             Wire::Native if present.is_some_and(|m| m.id == greeter.id) => Ok(greeter.id),
             Wire::Native if greeter.id.incarnation.0 > self.view.epoch.0 => Err(None),
             Wire::Native => Err(Some(CloseReason::Ended(self.view.epoch))),
@@ -177,10 +189,13 @@ impl Peer {
                         return self.close(connection, CloseReason::Duplicate, out);
                     }
                     let previous = std::mem::replace(&mut old.connections, vec![connection]);
+                    // What was said on the other one may not have been heard: this is a new link.
+                    self.links_made += 1;
+                    old.number = LinkNumber(self.links_made);
                     old.dialled_by_us = dialled_by_us;
                     self.connections.insert(connection, Connection::Link(id.address));
                     previous.into_iter().for_each(|c| self.close(c, CloseReason::Duplicate, out));
-                    return;
+                    return self.tell_recent(connection, out);
                 }
             }
         }
@@ -197,9 +212,13 @@ impl Peer {
         log(out, Line::new("LINK_UP").with("peer", id.address));
         self.heard_from(id, out);
         if wire == Wire::Native {
-            let recent = LinkMessage::Recent(self.rumors.recent());
-            out.push(Effect::Send { to: connection, message: Message::Link(recent) });
+            self.tell_recent(connection, out);
         }
+    }
+
+    fn tell_recent(&self, connection: ConnectionId, out: &mut Vec<Effect>) {
+        let recent = LinkMessage::Recent(self.rumors.recent());
+        out.push(Effect::Send { to: connection, message: Message::Link(recent) });
     }
 
     // ---- frames ----
@@ -258,7 +277,7 @@ impl Peer {
         out.push(Effect::Close(connection));
         match self.connections.remove(&connection) {
             Some(Connection::Greeting(id)) => self.overlay.refused(now, id.address),
-            Some(Connection::Link(address)) => self.connection_closed(address, connection, reason, out),
+            Some(Connection::Link(address)) => self.connection_closed(now, address, connection, reason, out),
             Some(Connection::Waiting { .. } | Connection::Question) | None => {}
         }
         if let (CloseReason::Ended(epoch), Some(me)) = (reason, self.id()) {
@@ -305,6 +324,7 @@ impl Peer {
     /// The neighbour closed a connection on purpose.
     fn connection_closed(
         &mut self,
+        now: Instant,
         address: Address,
         connection: ConnectionId,
         reason: &CloseReason,
@@ -314,6 +334,8 @@ impl Peer {
         neighbour.connections.retain(|c| *c != connection);
         if neighbour.connections.is_empty() {
             self.neighbours.remove(&address);
+            // It may be leaving: to dial it again at once would be to suspect it.
+            self.overlay.refused(now, address);
             log(out, Line::new("LINK_DOWN").with("peer", address).show("cause", reason));
         }
     }
@@ -366,7 +388,9 @@ impl Peer {
             }
         }
         if self.standing.is_member() {
-            self.dial_missing(now, out);
+            if self.standing.is_announced() {
+                self.dial_missing(now, out);
+            }
             self.tell_links(now, out);
         }
     }
@@ -410,6 +434,12 @@ impl Peer {
         }
         for id in suspects {
             self.suspect(now, id, Cause::PingsMissed, out);
+            if !self.suspicions.contains_key(&id)
+                && let Some(neighbour) = self.neighbours.get_mut(&id.address)
+            {
+                // It is to be left alone for now: the link is pinged anew, so that it is looked at again.
+                neighbour.detector.heard(now);
+            }
         }
     }
 

@@ -75,6 +75,11 @@ impl Standing {
         matches!(self.state, State::Over)
     }
 
+    /// Whether JOINED was said, and neighbours were chosen.
+    pub(super) fn is_announced(&self) -> bool {
+        matches!(self.state, State::Member { announced: true, .. })
+    }
+
     pub(super) fn is_member(&self) -> bool {
         matches!(self.state, State::Member { .. })
     }
@@ -99,7 +104,10 @@ impl Peer {
     fn on_session_closed(&mut self, now: Instant, seed: SeedSlot, reason: &CloseReason, out: &mut Vec<Effect>) {
         out.push(Effect::CloseSession(seed));
         self.enrolment.down(now, seed, &mut self.rng);
-        if let (CloseReason::Ended(epoch), Some(_)) = (reason, self.standing.incarnation()) {
+        // A close that is older than this incarnation is about the one before it.
+        if let (CloseReason::Ended(epoch), Some(incarnation)) = (reason, self.standing.incarnation())
+            && epoch.0 >= incarnation.0
+        {
             self.removed(now, *epoch, out);
         }
     }
@@ -143,7 +151,7 @@ impl Peer {
     }
 
     fn refused(&mut self, now: Instant, refusal: &Refusal, out: &mut Vec<Effect>) {
-        if !refusal.why.may_retry() && refusal.why != Why::NoQuorum {
+        if !refusal.why.may_retry() {
             self.standing.state = State::Over;
             out.push(Effect::Exit(Err(format!("registration of {} rejected: {refusal}", self.me))));
             return;
@@ -242,10 +250,13 @@ impl Peer {
         ended: &[Ended],
         out: &mut Vec<Effect>,
     ) {
+        if roster.epoch < self.view.epoch {
+            return;
+        }
         let line = Line::new("PEER_LIST").with("epoch", roster.epoch).with("members", roster.members.len());
         log(out, line.with("from", self.config.seeds[seed.0].as_str()));
         self.degrees = roster.members.iter().map(|(m, degree)| (m.id.address, *degree)).collect();
-        if roster.epoch <= self.view.epoch && !self.view.is_empty() {
+        if roster.epoch == self.view.epoch && !self.view.is_empty() {
             return;
         }
         let next = View::new(roster.epoch, roster.members.into_iter().map(|(m, _)| m));
@@ -268,6 +279,7 @@ impl Peer {
         self.standing.state = State::Outside;
         self.standing.said_waiting = now;
         self.enrolment.forget_introductions();
+        self.links_told = super::LinksTold::default();
         let removals = &mut self.standing.removals;
         if now.since(since) >= REJOIN_RESET {
             removals.any = false;
@@ -312,6 +324,7 @@ impl Peer {
                 }
             }
             State::Leaving { incarnation, until, again, tries } => {
+                self.introduce(now, out);
                 self.settle_leaving(now, (incarnation, until, again, tries), out);
             }
             State::Over => return,

@@ -141,7 +141,8 @@ impl Peer {
         }
         self.settle(now, &mut out);
         self.now = now;
-        self.named_deadline = self.next_deadline();
+        // What fell due by what was just done is due now, not late.
+        self.named_deadline = self.next_deadline().max(now);
         out
     }
 
@@ -151,6 +152,8 @@ impl Peer {
         if self.standing.is_over() {
             return;
         }
+        // A suspicion that is dropped may leave a link to be replaced; a link that is silent starts a suspicion.
+        self.settle_suspicions(now, out);
         self.settle_links(now, out);
         self.settle_suspicions(now, out);
         self.settle_talk(now, out);

@@ -81,6 +81,9 @@ impl Seed {
 
     /// There is a leader to ask: what was not answered yet is asked again.
     pub(super) fn resend_errands(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for (owner, errand) in std::mem::take(&mut self.early) {
+            self.on_errand(now, owner, errand, out);
+        }
         let all: Vec<(u64, Errand)> = self.errands.unanswered().map(|(n, e)| (n, e.clone())).collect();
         for (number, errand) in all {
             self.send_errand(now, number, errand, out);
@@ -125,8 +128,11 @@ impl Seed {
 
     pub(super) fn on_errand(&mut self, now: Instant, owner: Owner, errand: Errand, out: &mut Vec<Effect>) {
         if !self.leads() || self.registry.cluster().is_none() {
-            // The owner asks again when it knows the leader.
-            return self.count("errands_to_no_leader");
+            // Its owner may have heard of the new leader sooner than the leader itself.
+            if self.early.len() < BALLOTS_MAX {
+                self.early.push((owner, errand));
+            }
+            return self.count("errands_before_leading");
         }
         match errand {
             Errand::Register(candidate) => self.open_admission(now, candidate, vec![owner], out),
@@ -275,14 +281,12 @@ impl Seed {
 
     /// The leader asks for this seed's vote. It votes by a registry that is at least as new as the leader's.
     pub(super) fn on_proposal(&mut self, now: Instant, from: SeedId, message: MeshMessage, out: &mut Vec<Effect>) {
-        let commit = match &message {
-            MeshMessage::RegisterProposal(proposal) => {
-                log(out, self.proposal_line("REGISTER_PROPOSAL", proposal.ballot, from, ("peer", proposal.candidate.address)));
-                proposal.commit
+        match &message {
+            MeshMessage::RegisterProposal(p) => {
+                log(out, self.proposal_line("REGISTER_PROPOSAL", p.ballot, from, ("peer", p.candidate.address)));
             }
-            MeshMessage::DeathProposal(proposal) => {
-                log(out, self.proposal_line("DEAD_PROPOSAL", proposal.ballot, from, ("dead", proposal.dead.address)));
-                proposal.commit
+            MeshMessage::DeathProposal(p) => {
+                log(out, self.proposal_line("DEAD_PROPOSAL", p.ballot, from, ("dead", p.dead.address)));
             }
             MeshMessage::Hello(_)
             | MeshMessage::Errand { .. }
@@ -292,33 +296,29 @@ impl Seed {
             | MeshMessage::RaftReply { .. }
             | MeshMessage::Soft(_)
             | MeshMessage::Relay { .. } => return,
-        };
-        if commit > self.registry.applied() {
-            if self.ahead.len() < BALLOTS_MAX {
-                self.ahead.push((from, message));
-            }
-            return;
         }
-        self.consider(now, from, message, out);
+        self.consider_when_reached(now, from, message, out);
+    }
+
+    /// Votes now, or when this registry has reached the index that the leader's had.
+    pub(super) fn consider_when_reached(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        message: MeshMessage,
+        out: &mut Vec<Effect>,
+    ) {
+        let applied = self.registry.applied();
+        match message {
+            MeshMessage::RegisterProposal(p) if p.commit <= applied => self.consider_admission(now, from, p, out),
+            MeshMessage::DeathProposal(p) if p.commit <= applied => self.consider_death(now, from, p, out),
+            _ if self.ahead.len() < BALLOTS_MAX => self.ahead.push((from, message)),
+            _ => self.count("proposals_over_limit"),
+        }
     }
 
     fn proposal_line(&self, event: &'static str, ballot: BallotId, from: SeedId, who: (&'static str, Address)) -> Line {
         Line::new(event).show("ballot", ballot).with(who.0, who.1).with("proposer", self.name(from))
-    }
-
-    pub(super) fn consider(&mut self, now: Instant, from: SeedId, message: MeshMessage, out: &mut Vec<Effect>) {
-        match message {
-            MeshMessage::RegisterProposal(proposal) => self.consider_admission(now, from, proposal, out),
-            MeshMessage::DeathProposal(proposal) => self.consider_death(now, from, proposal, out),
-            MeshMessage::Hello(_)
-            | MeshMessage::Errand { .. }
-            | MeshMessage::Done { .. }
-            | MeshMessage::Vote(_)
-            | MeshMessage::Raft { .. }
-            | MeshMessage::RaftReply { .. }
-            | MeshMessage::Soft(_)
-            | MeshMessage::Relay { .. } => {}
-        }
     }
 
     /// Cheap checks first, then the candidate is probed.

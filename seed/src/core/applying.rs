@@ -31,16 +31,7 @@ impl Seed {
         self.deliver_answers(out);
         self.answer_reads(out);
         for (from, message) in std::mem::take(&mut self.ahead) {
-            let reached = match &message {
-                coterie_common::message::MeshMessage::RegisterProposal(p) => p.commit <= self.registry.applied(),
-                coterie_common::message::MeshMessage::DeathProposal(p) => p.commit <= self.registry.applied(),
-                _ => false,
-            };
-            if reached {
-                self.consider(now, from, message, out);
-            } else {
-                self.ahead.push((from, message));
-            }
+            self.consider_when_reached(now, from, message, out);
         }
         self.found_if_first(out);
     }
@@ -56,10 +47,10 @@ impl Seed {
         for change in &outcome.changes {
             self.forget_ended(now, change, out);
         }
-        self.close_ended_json_after_push(&outcome.changes, out);
+        self.close_ended_json(&outcome.changes, out);
         match &entry.body {
             Body::Join { ballot, .. } => self.admission_applied(now, (*ballot, index), &outcome.applied, out),
-            Body::Deaths(_) => self.deaths_applied(now, index, &outcome.applied, out),
+            Body::Deaths(verdicts) => self.deaths_applied(now, index, verdicts, &outcome.applied, out),
             Body::Leave(id) => self.leave_applied(*id, index, out),
             Body::Found { .. } => self.resend_errands(now, out),
             Body::SeedBirth { .. } => {}
@@ -95,13 +86,6 @@ impl Seed {
         }
     }
 
-    fn close_ended_json_after_push(&mut self, changes: &[Change], out: &mut Vec<Effect>) {
-        if changes.iter().any(|c| matches!(c.event, Event::Died(_) | Event::Left(_))) {
-            self.push(out);
-            self.close_ended_json(changes, out);
-        }
-    }
-
     /// A snapshot took the registry's place: sessions get the whole view.
     pub(super) fn on_restored(&mut self, now: Instant, registry: Registry, out: &mut Vec<Effect>) {
         let before = self.registry.view();
@@ -113,6 +97,7 @@ impl Seed {
         for change in &changes {
             self.forget_ended(now, change, out);
         }
+        self.tell_json_difference(&changes, out);
         self.catch_up(now, out);
         self.close_ended_json(&changes, out);
     }
@@ -123,8 +108,11 @@ impl Seed {
         if (self.leader, self.term) == (leader, term) {
             return;
         }
+        if self.term != term {
+            self.ballots_opened = 0;
+        }
         (self.leader, self.term) = (leader, term);
-        self.ballots_opened = 0;
+        self.ahead.clear();
         self.forget_admissions();
         self.forget_burials();
         self.soft.new_leader();

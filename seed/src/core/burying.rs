@@ -138,7 +138,10 @@ impl Seed {
         report: Option<(Address, Vec<JurorVote>)>,
         out: &mut Vec<Effect>,
     ) {
-        if self.burials.open.contains_key(&dead) {
+        if let Some(burial) = self.burials.open.get_mut(&dead) {
+            if let (None, Some((reporter, votes))) = (burial.reporter, report) {
+                (burial.reporter, burial.jurors) = (Some(reporter), votes);
+            }
             return;
         }
         let (reporter, jurors) = report.map_or((None, Vec::new()), |(reporter, votes)| (Some(reporter), votes));
@@ -231,7 +234,9 @@ impl Seed {
         };
         let Some(first) = self.burials.open.values().filter_map(carried_at).min() else { return };
         let others = self.burials.open.values().any(|b| b.state == State::Voting);
-        if (others || !self.burials.hinted.is_empty()) && now < first + DEATH_GATHER_TIME {
+        let is_open = |target: &Target| self.burials.open.keys().any(|dead| dead.address == target.0);
+        let hints = self.burials.hinted.iter().any(|target| !is_open(target));
+        if (others || hints) && now < first + DEATH_GATHER_TIME {
             return;
         }
         let stale_before = self.config.patience.scale(EVIDENCE_AGE_MAX);
@@ -261,7 +266,14 @@ impl Seed {
     }
 
     /// The log has decided about deaths.
-    pub(super) fn deaths_applied(&mut self, now: Instant, index: u64, applied: &Applied, out: &mut Vec<Effect>) {
+    pub(super) fn deaths_applied(
+        &mut self,
+        now: Instant,
+        index: u64,
+        verdicts: &[Verdict],
+        applied: &Applied,
+        out: &mut Vec<Effect>,
+    ) {
         let Applied::Died { buried, left_out } = applied else { return };
         for dead in buried {
             self.burials.ended.insert(*dead, now);
@@ -269,8 +281,10 @@ impl Seed {
             owners.into_iter().for_each(|owner| self.done(owner, Answer::Recorded { index }, out));
         }
         for (dead, refusal) in left_out {
-            let owners = self.burials.open.remove(dead).map(|b| b.owners).unwrap_or_default();
-            owners.into_iter().for_each(|owner| self.done(owner, Answer::Refused(refusal.clone()), out));
+            let ballot = verdicts.iter().find(|v| v.dead == *dead).map(|v| v.ballot);
+            if self.burials.open.get(dead).map(|b| b.id) == ballot {
+                self.reject(now, *dead, refusal, out);
+            }
         }
     }
 

@@ -33,7 +33,7 @@ mod tending;
 
 use std::collections::BTreeMap;
 
-use coterie_common::message::{BallotId, MeshMessage, SeedId};
+use coterie_common::message::{BallotId, Errand, MeshMessage, SeedId};
 use coterie_common::{Instant, Line, Timestamp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -43,7 +43,7 @@ pub use effect::{Commit, Effect, Input, Payload, SessionId};
 pub use entry::Entry;
 pub use registry::Registry;
 
-use admitting::Admissions;
+use admitting::{Admissions, Owner};
 use burying::Burials;
 use errands::Errands;
 use history::History;
@@ -74,6 +74,8 @@ pub struct Seed {
     tending: Tending,
     /// Proposals that wait until this registry has reached the leader's.
     ahead: Vec<(SeedId, MeshMessage)>,
+    /// Errands that came before this seed knew that it leads.
+    early: Vec<(Owner, Errand)>,
     reads: BTreeMap<u64, serving::Read>,
     reads_made: u64,
     counters: BTreeMap<&'static str, u64>,
@@ -98,6 +100,7 @@ impl Seed {
             soft: Soft::default(),
             tending: Tending::default(),
             ahead: Vec::new(),
+            early: Vec::new(),
             reads: BTreeMap::new(),
             reads_made: 0,
             counters: BTreeMap::new(),

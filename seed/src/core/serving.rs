@@ -57,6 +57,9 @@ impl Seed {
         match message {
             SessionMessage::Register(candidate) => self.on_register(now, id, candidate, out),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, member, life, epoch, out),
+            SessionMessage::Observe { .. } | SessionMessage::ListRequest if self.registry.cluster().is_none() => {
+                self.close_session(id, CloseReason::Refused("the cluster is not founded yet".to_owned()), out);
+            }
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable, out),
             SessionMessage::ListRequest => self.send_list(id, out),
             SessionMessage::ChangesSince(epoch) => self.send_changes_since(id, epoch, out),
@@ -272,6 +275,11 @@ impl Seed {
     fn send_admitted(&mut self, id: SessionId, member: MemberId, out: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get(id) else { return };
         let wire = session.wire;
+        if self.registry.member(member).is_none() {
+            // It was admitted, and has ended since: it has to come as another life.
+            let ended = Registration::Refused(Why::Ended.into());
+            return self.send(id, SessionMessage::Registered(ended), out);
+        }
         // A death of the address's former life is told before the new life becomes visible here.
         self.flush(id, out);
         let roster = self.roster(wire);
@@ -368,6 +376,23 @@ impl Seed {
         }
     }
 
+    /// After a snapshot: JSON has no word for a whole view, so such programs are told the difference.
+    pub(super) fn tell_json_difference(&mut self, changes: &[Change], out: &mut Vec<Effect>) {
+        let epoch = self.registry.epoch();
+        let told: Vec<(SessionId, Epoch)> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.wire == Wire::Json)
+            .filter_map(|(id, s)| Some((id, s.told?)))
+            .collect();
+        for (id, previous) in told {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.told = Some(epoch);
+            }
+            self.send(id, SessionMessage::Changes { previous, epoch, changes: changes.to_vec() }, out);
+        }
+    }
+
     /// A JSON program ignores the news of its own end: its sessions are closed with it.
     pub(super) fn close_ended_json(&mut self, changes: &[Change], out: &mut Vec<Effect>) {
         for change in changes {
@@ -375,6 +400,7 @@ impl Seed {
             let sessions: Vec<SessionId> = self.sessions.of(*id).collect();
             for session in sessions {
                 if self.sessions.get(session).is_some_and(|s| s.wire == Wire::Json) {
+                    self.flush(session, out);
                     self.close_session(session, CloseReason::Ended(change.epoch), out);
                 }
             }

@@ -77,8 +77,9 @@ impl Soft {
             ),
         };
         let changed = std::mem::take(&mut self.changed_links);
+        let is_held = |a: &Address| held.iter().any(|member| member.address == *a);
         let links = match whole {
-            true => self.links.iter().map(|(a, l)| (*a, l.clone())).collect(),
+            true => self.links.iter().filter(|(a, _)| is_held(a)).map(|(a, l)| (*a, l.clone())).collect(),
             false => changed.iter().filter_map(|a| self.links.get(a).map(|l| (*a, l.clone()))).collect::<Vec<_>>(),
         };
         self.told_held = held;

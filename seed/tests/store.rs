@@ -1,0 +1,150 @@
+//! The log store: openraft's own conformance suite, and disks that fail.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use coterie_common::message::SeedId;
+use coterie_seed::core::Registry;
+use coterie_seed::raft::machine::Machine;
+use coterie_seed::raft::store::Identity;
+use coterie_seed::raft::{StateRequest, Store, Types};
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use tokio::sync::mpsc;
+
+/// Owns a registry as the seed's task does.
+fn own_registry(store: &Store) -> mpsc::Sender<StateRequest> {
+    let mut registry: Registry = store.snapshot().unwrap().unwrap_or_default();
+    let (sender, mut requests) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            match request {
+                StateRequest::Apply(commits, done) => {
+                    commits.iter().for_each(|commit| registry.skip(commit.index));
+                    let _ = done.send(());
+                }
+                StateRequest::Copy(reply) => drop(reply.send(registry.clone())),
+                StateRequest::Replace(other, done) => {
+                    registry = *other;
+                    let _ = done.send(());
+                }
+            }
+        }
+    });
+    sender
+}
+
+struct Builder;
+
+impl StoreBuilder<Types, Store, Machine, tempfile::TempDir> for Builder {
+    async fn build(&self) -> Result<(tempfile::TempDir, Store, Machine), StorageError<Types>> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let machine = Machine::new(own_registry(&store), store.clone()).unwrap();
+        Ok((directory, store, machine))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_conforms_to_what_openraft_expects() {
+    Suite::test_all(Builder).await.unwrap();
+}
+
+#[test]
+fn a_directory_keeps_the_identity_it_was_given_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Identity { id: SeedId(1), birth: 77 };
+    assert_eq!(Store::open(directory.path()).unwrap().identity(first).unwrap(), first);
+    let second = Identity { id: SeedId(2), birth: 78 };
+    assert_eq!(Store::open(directory.path()).unwrap().identity(second).unwrap(), first);
+}
+
+#[test]
+fn a_second_seed_on_the_same_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = Store::open(directory.path()).unwrap();
+    let error = Store::open(directory.path()).err().map(|e| e.to_string());
+    assert_eq!(error.as_deref(), Some("in use by another process"));
+}
+
+#[test]
+fn a_torn_file_is_refused_rather_than_read() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Store::open(directory.path()).unwrap());
+    let file = directory.path().join("log.redb");
+    tear(&file);
+    assert!(Store::open(directory.path()).is_err(), "half a file is no log");
+}
+
+fn tear(file: &Path) {
+    let length = std::fs::metadata(file).unwrap().len();
+    std::fs::File::options().write(true).open(file).unwrap().set_len(length / 3).unwrap();
+}
+
+/// A disk in memory that fails when it is told to.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+    syncs: Arc<AtomicU64>,
+}
+
+impl Disk {
+    fn check(&self) -> io::Result<()> {
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl redb::StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.bytes.lock().unwrap();
+        out.copy_from_slice(&bytes[offset as usize..offset as usize + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.check()?;
+        self.bytes.lock().unwrap().resize(length as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        self.check()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.bytes.lock().unwrap()[offset as usize..offset as usize + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_write_everything_that_follows_fails_and_what_was_written_is_there() {
+    use openraft::storage::RaftLogStorage;
+    use openraft::vote::RaftVote;
+    type Vote = openraft::alias::VoteOf<Types>;
+    let disk = Disk::default();
+    let vote = |term| Vote::from_leader_id(openraft::impls::leader_id_std::LeaderId { term, voted_for: 1 }, false);
+    let mut store = Store::open_on(disk.clone()).unwrap();
+    store.save_vote(&vote(1)).await.unwrap();
+    disk.full.store(true, Ordering::SeqCst);
+    let error = store.save_vote(&vote(2)).await.unwrap_err().to_string();
+    assert!(error.contains("no space left"), "{error}");
+    disk.full.store(false, Ordering::SeqCst);
+    assert!(store.save_vote(&vote(3)).await.is_err(), "a log with a hole is not written on");
+    drop(store);
+    let mut again = Store::open_on(disk).unwrap();
+    let kept = openraft::RaftLogReader::<Types>::read_vote(&mut again).await.unwrap();
+    assert_eq!(kept, Some(vote(1)));
+}
