@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::line::hex;
 use crate::message::{
-    Candidate, Cause, CloseReason, DeathReport, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage,
+    Candidate, Cause, CloseReason, DeathReport, LinkMessage, Registration, Roster, Rumor, RumorId,
+    SessionMessage,
 };
 use crate::{Address, Event, Incarnation, Life, MemberId, Message, Tags, Timestamp, Wire};
 
@@ -174,14 +175,22 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Message>, JsonError> {
                 requester: address("requester_ip", &requester_ip, requester_port)?,
             })
         }
-        Json::SuspectResponse { suspect_ip, suspect_port, alive, responder_ip, responder_port, incarnation } => {
-            link(LinkMessage::SuspectResponse {
-                suspect: named(address("suspect_ip", &suspect_ip, suspect_port)?, incarnation),
-                alive,
-                responder: address("responder_ip", &responder_ip, responder_port)?,
-            })
-        }
-        Json::RegisterResponse { .. } | Json::PeerListResponse { .. } | Json::DeadConfirmed { .. } | Json::Unknown => None,
+        Json::SuspectResponse {
+            suspect_ip,
+            suspect_port,
+            alive,
+            responder_ip,
+            responder_port,
+            incarnation,
+        } => link(LinkMessage::SuspectResponse {
+            suspect: named(address("suspect_ip", &suspect_ip, suspect_port)?, incarnation),
+            alive,
+            responder: address("responder_ip", &responder_ip, responder_port)?,
+        }),
+        Json::RegisterResponse { .. }
+        | Json::PeerListResponse { .. }
+        | Json::DeadConfirmed { .. }
+        | Json::Unknown => None,
     })
 }
 
@@ -202,7 +211,11 @@ fn rumor(gossip: Json) -> Result<Rumor, JsonError> {
         n => RumorId::of(origin, incarnation, n, content.as_bytes()),
     };
     if let Some(id) = id.filter(|id| *id != expected.to_string()) {
-        return Err(JsonError::Value { field: "id", value: id, expected: "the SHA-256 of origin, number and content" });
+        return Err(JsonError::Value {
+            field: "id",
+            value: id,
+            expected: "the SHA-256 of origin, number and content",
+        });
     }
     Ok(Rumor { id: expected, origin, incarnation, sequence, via: None, content: Bytes::from(content) })
 }
@@ -237,7 +250,9 @@ pub(crate) fn encode(message: &Message, me: Address) -> Vec<Vec<u8>> {
         }],
         Message::Link(message) => encode_link(message, me).into_iter().collect(),
         Message::Session(message) => encode_session(message),
-        Message::Close(CloseReason::Ended(_) | CloseReason::Unknown | CloseReason::Full | CloseReason::Duplicate)
+        Message::Close(
+            CloseReason::Ended(_) | CloseReason::Unknown | CloseReason::Full | CloseReason::Duplicate,
+        )
         | Message::Close(CloseReason::ShuttingDown | CloseReason::Rejoining | CloseReason::Silent)
         | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_))
         | Message::Mesh(_) => Vec::new(),
@@ -307,9 +322,10 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
         SessionMessage::List(roster) => vec![Json::PeerListResponse { peer_list: peers(roster, None) }],
         SessionMessage::Changes { changes, .. } => {
             let died = |event: &Event| match event {
-                Event::Died(id) => {
-                    Some(Json::DeadConfirmed { dead_ip: id.address.ip().to_string(), dead_port: id.address.port() })
-                }
+                Event::Died(id) => Some(Json::DeadConfirmed {
+                    dead_ip: id.address.ip().to_string(),
+                    dead_port: id.address.port(),
+                }),
                 Event::Joined(_) | Event::Left(_) | Event::Replaced { .. } => None,
             };
             changes.iter().filter_map(|c| died(&c.event)).collect()
@@ -337,6 +353,10 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
 fn peers(roster: &Roster, asker: Option<Incarnation>) -> Vec<JsonPeer> {
     let others = roster.members.iter().filter(|(m, _)| Some(m.id.incarnation) != asker);
     others
-        .map(|(m, degree)| JsonPeer { ip: m.id.address.ip().to_string(), port: m.id.address.port(), degree: *degree })
+        .map(|(m, degree)| JsonPeer {
+            ip: m.id.address.ip().to_string(),
+            port: m.id.address.port(),
+            degree: *degree,
+        })
         .collect()
 }

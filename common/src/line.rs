@@ -223,7 +223,10 @@ mod tests {
 
     fn line() -> Line {
         let suspect: Address = "127.0.0.1:6003".parse().unwrap();
-        Line::new("SUSPICION").with("suspect", suspect).with("incarnation", Incarnation(7)).with("cause", "connection_lost")
+        Line::new("SUSPICION")
+            .with("suspect", suspect)
+            .with("incarnation", Incarnation(7))
+            .with("cause", "connection_lost")
     }
 
     #[test]
@@ -254,7 +257,8 @@ mod tests {
     #[test]
     fn content_is_cut_between_characters_and_shown_in_hex_when_it_is_not_text() {
         let long = "é".repeat(150);
-        let Some(Value::Text(shown)) = Line::new("GOSSIP").content(long.as_bytes()).get("content").cloned() else {
+        let Some(Value::Text(shown)) = Line::new("GOSSIP").content(long.as_bytes()).get("content").cloned()
+        else {
             panic!("no content");
         };
         assert_eq!(shown, "é".repeat(100));

@@ -79,6 +79,9 @@ mod tests {
         assert_eq!(patience.for_probe(false, 0.0, false), Duration::from_millis(800));
         assert_eq!(patience.for_probe(false, 0.5, false), Duration::from_millis(1200));
         assert_eq!(patience.for_probe(false, 0.5, true), Duration::from_millis(1500));
-        assert_eq!(Patience::new(Duration::from_millis(80)).for_probe(true, 0.0, false), Duration::from_millis(20));
+        assert_eq!(
+            Patience::new(Duration::from_millis(80)).for_probe(true, 0.0, false),
+            Duration::from_millis(20)
+        );
     }
 }

@@ -85,7 +85,8 @@ fn without_duplicates(file: &std::path::Path, placed: Vec<Placed>) -> SeedList {
             list.seeds.push(seed);
         } else {
             let place = line.map(|l| format!(":{l}")).unwrap_or_default();
-            list.warnings.push(format!("{}{place}: seed {name} is listed twice; counted once", file.display()));
+            list.warnings
+                .push(format!("{}{place}: seed {name} is listed twice; counted once", file.display()));
         }
     }
     list
@@ -235,7 +236,10 @@ mod tests {
         assert_eq!(names("127.0.0.1,5011\n127.0.0.1,5012\n"), expected);
         assert_eq!(names("127.0.0.1:5011\n127.0.0.1:5012"), expected);
         assert_eq!(names("127.0.0.1:5011 127.0.0.1:5012"), expected);
-        assert_eq!(names("\u{feff}# seeds\r\n\r\n127.0.0.1 , 5011\r\n127.0.0.1,5012,  # second\r\n"), expected);
+        assert_eq!(
+            names("\u{feff}# seeds\r\n\r\n127.0.0.1 , 5011\r\n127.0.0.1,5012,  # second\r\n"),
+            expected
+        );
         let list = r#"{"num_seeds": 2, "Seed_addresses": [{"Host": "127.0.0.1", "Port": 5011}, {"Host": "127.0.0.1", "Port": "5012"}]}"#;
         assert_eq!(names(list), expected);
         let named = r#"{"Seed_addresses": {"a": {"Host": "127.0.0.1", "Port": 5011}, "b": {"Host": "127.0.0.1", "Port": 5012}}}"#;
@@ -255,7 +259,10 @@ mod tests {
     fn errors_name_the_file_the_line_and_the_value() {
         assert_eq!(error(""), "config.csv: lists no seed");
         assert_eq!(error("# nothing\n\n"), "config.csv: lists no seed");
-        assert_eq!(error("127.0.0.1,1\nnonsense"), "config.csv:2: \"nonsense\" mixes `ip,port` and `ip:port` in one file");
+        assert_eq!(
+            error("127.0.0.1,1\nnonsense"),
+            "config.csv:2: \"nonsense\" mixes `ip,port` and `ip:port` in one file"
+        );
         assert_eq!(error("nonsense"), "config.csv:1: \"nonsense\" is not `ip:port`");
         assert_eq!(error("127.0.0.1,0"), "config.csv:1: port 0 is not between 1 and 65535");
         assert_eq!(error("\n127.0.0.1:70000"), "config.csv:2: port 70000 is not between 1 and 65535");

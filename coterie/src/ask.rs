@@ -103,7 +103,12 @@ pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failur
     print(&format!("epoch {}, {} members", roster.epoch, roster.members.len()))?;
     for (member, degree) in roster.members {
         let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
-        let line = format!("{} incarnation={} degree={degree}{}", member.id.address, member.id.incarnation, tags.concat());
+        let line = format!(
+            "{} incarnation={} degree={degree}{}",
+            member.id.address,
+            member.id.incarnation,
+            tags.concat()
+        );
         if !print(&line)? {
             break;
         }
@@ -185,7 +190,10 @@ pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
         return Err(session.failure("answered something else"));
     };
     let leader = status.leader.unwrap_or_else(|| "none".to_owned());
-    print(&format!("seed {}: leader {leader}, term {}, applied {}", status.seed, status.term, status.applied))?;
+    print(&format!(
+        "seed {}: leader {leader}, term {}, applied {}",
+        status.seed, status.term, status.applied
+    ))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
     for (name, count) in status.counters {
         print(&format!("{name} {count}"))?;

@@ -68,7 +68,9 @@ fn main() -> ExitCode {
         Command::Seed(args) => exit("seed", args.execute()),
         Command::Peer(args) => exit("peer", args.execute()),
         Command::Up(args) => exit("coterie", in_runtime(run_up(args))),
-        Command::Members { seed, linearizable } => exit("coterie", in_runtime(ask::members(seed, linearizable))),
+        Command::Members { seed, linearizable } => {
+            exit("coterie", in_runtime(ask::members(seed, linearizable)))
+        }
         Command::Watch { seed, limit } => exit("coterie", in_runtime(ask::watch(seed, limit))),
         Command::Send { seed, words } => exit("coterie", in_runtime(ask::send(seed, words.join(" ")))),
         Command::Status { seed } => exit("coterie", in_runtime(ask::status(seed))),

@@ -1,5 +1,7 @@
 //! Whole clusters of real processes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 mod common;
 
 use common::TestCluster;
@@ -13,8 +15,11 @@ fn a_killed_peer_is_confirmed_dead_at_every_node_with_one_epoch() {
     cluster.kill(victim);
     let survivors: Vec<usize> = (0..9).filter(|&index| index != victim).collect();
     cluster.wait_for_death(mark, dead, &survivors);
-    let epochs: Vec<&str> =
-        cluster.seen[mark..].iter().filter(|(_, e)| e.event == "DEAD_CONFIRMED").map(|(_, e)| e.get("epoch")).collect();
+    let epochs: Vec<&str> = cluster.seen[mark..]
+        .iter()
+        .filter(|(_, e)| e.event == "DEAD_CONFIRMED")
+        .map(|(_, e)| e.get("epoch"))
+        .collect();
     assert_eq!(epochs.len(), 8, "once at each node");
     assert!(epochs.iter().all(|epoch| epoch == &epochs[0]), "one entry, one epoch: {epochs:?}");
 }
@@ -24,10 +29,15 @@ fn a_killed_peer_is_confirmed_dead_at_every_node_with_one_epoch() {
 fn every_node_tells_the_same_history() {
     let mut cluster = TestCluster::form(3, 5, &["--messages", "0"]);
     let everybody: Vec<usize> = (0..8).collect();
-    cluster.wait_for("a view of five", 0, &cluster.peers(), |_, e| e.event == "VIEW" && e.get("members") == "5");
+    cluster
+        .wait_for("a view of five", 0, &cluster.peers(), |_, e| e.event == "VIEW" && e.get("members") == "5");
     for seed in cluster.seeds() {
-        let registered: Vec<String> =
-            cluster.events_of(0, seed).iter().filter(|e| e.event == "REGISTERED").map(|e| e.get("peer").to_owned()).collect();
+        let registered: Vec<String> = cluster
+            .events_of(0, seed)
+            .iter()
+            .filter(|e| e.event == "REGISTERED")
+            .map(|e| e.get("peer").to_owned())
+            .collect();
         assert_eq!(registered.len(), 5, "one REGISTERED per entry: {registered:?}");
     }
     let history = |cluster: &TestCluster, index: usize| -> Vec<(String, String)> {
@@ -47,11 +57,15 @@ fn a_message_reaches_every_peer_once() {
     cluster.say(peers[0], "the same words");
     cluster.say(peers[0], "the same words");
     cluster.wait("18 + 2 messages at each peer", 0, |events| {
-        peers.iter().all(|peer| events.iter().filter(|(i, e)| i == peer && e.event.starts_with("GOSSIP")).count() >= 20)
+        peers.iter().all(|peer| {
+            events.iter().filter(|(i, e)| i == peer && e.event.starts_with("GOSSIP")).count() >= 20
+        })
     });
     // One more message, said after all the others: once it is everywhere, so is any duplicate before it.
     cluster.say(peers[1], "the last");
-    cluster.wait_for("the last message", mark, &peers, |_, e| e.event.starts_with("GOSSIP") && e.get("content") == "the last");
+    cluster.wait_for("the last message", mark, &peers, |_, e| {
+        e.event.starts_with("GOSSIP") && e.get("content") == "the last"
+    });
     for &peer in &peers {
         let heard: Vec<(&str, &str)> = cluster
             .events_of(0, peer)
@@ -98,7 +112,8 @@ fn a_peer_that_is_told_to_stop_leaves_in_order_and_nobody_suspects_it() {
     cluster.kill(victim);
     let rest: Vec<usize> = others.into_iter().filter(|&index| index != victim).collect();
     cluster.wait_for_death(mark, cluster.address(victim), &rest);
-    let suspected = cluster.seen[mark..].iter().any(|(_, e)| e.event == "SUSPICION" && e.get("suspect") == address);
+    let suspected =
+        cluster.seen[mark..].iter().any(|(_, e)| e.event == "SUSPICION" && e.get("suspect") == address);
     assert!(!suspected, "nobody suspects who leaves");
     let log = cluster.whole_log(leaver);
     assert_eq!(log.last().map(|e| e.event.as_str()), Some("SHUTTING_DOWN"));
@@ -160,11 +175,15 @@ fn a_minority_of_the_seeds_refuses_and_a_majority_goes_on() {
     let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
     let seeds = cluster.seeds();
     let mark = cluster.mark();
-    let leader_name = cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
-    let leader = seeds.iter().copied().find(|&seed| cluster.address(seed).to_string() == leader_name).unwrap();
+    let leader_name =
+        cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
+    let leader =
+        seeds.iter().copied().find(|&seed| cluster.address(seed).to_string() == leader_name).unwrap();
     cluster.kill(leader);
     let followers: Vec<usize> = seeds.iter().copied().filter(|&seed| seed != leader).collect();
-    cluster.wait_for("another leader", mark, &followers, |_, e| e.event == "LEADER" && e.get("leader") != leader_name);
+    cluster.wait_for("another leader", mark, &followers, |_, e| {
+        e.event == "LEADER" && e.get("leader") != leader_name
+    });
     let mark = cluster.mark();
     let victim = cluster.peers()[0];
     cluster.kill(victim);
@@ -177,8 +196,13 @@ fn a_minority_of_the_seeds_refuses_and_a_majority_goes_on() {
     let last = cluster.peers()[2];
     cluster.wait_for("a suspicion", mark, &[last], |_, e| e.event == "SUSPICION");
     cluster.start(victim);
-    cluster.wait_for("a registration that times out", mark, &[followers[1]], |_, e| e.event == "REGISTER_TIMEOUT");
-    let decided = cluster.events_of(mark, followers[1]).iter().any(|e| e.event == "DEAD_CONFIRMED" || e.event == "REGISTERED");
+    cluster.wait_for("a registration that times out", mark, &[followers[1]], |_, e| {
+        e.event == "REGISTER_TIMEOUT"
+    });
+    let decided = cluster
+        .events_of(mark, followers[1])
+        .iter()
+        .any(|e| e.event == "DEAD_CONFIRMED" || e.event == "REGISTERED");
     assert!(!decided, "a minority decides nothing");
     // With a second seed back, both are decided.
     cluster.start(followers[0]);
@@ -233,13 +257,17 @@ fn a_seed_that_lost_its_directory_ends_with_advice() {
     assert_eq!(process.wait_or_kill(common::DEADLINE), Some(1));
     let said = cluster.stderr();
     let expected = format!("has a history with this seed: run coterie seed-replace {own}");
-    assert!(said.contains("seed: data directory is empty, but cluster ") && said.contains(&expected), "{said}");
+    assert!(
+        said.contains("seed: data directory is empty, but cluster ") && said.contains(&expected),
+        "{said}"
+    );
 }
 
 #[test]
 fn an_orderly_stop_of_the_leader_hands_leadership_over() {
     let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
-    let name = cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
+    let name =
+        cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
     let leader = cluster.seeds().into_iter().find(|&seed| cluster.address(seed).to_string() == name).unwrap();
     let mark = cluster.mark();
     assert_eq!(cluster.stop(leader), Some(0));
@@ -262,7 +290,8 @@ fn peers_wait_for_seeds_that_start_after_them() {
 #[test]
 fn the_overlay_is_connected_again_after_its_hub_died() {
     // Each peer may have one link: the overlay comes apart by itself, and the seeds have to mend it.
-    let mut cluster = TestCluster::form(3, 6, &["--messages", "0", "--overlay", "random", "--max-neighbours", "1"]);
+    let mut cluster =
+        TestCluster::form(3, 6, &["--messages", "0", "--overlay", "random", "--max-neighbours", "1"]);
     let peers = cluster.peers();
     let clock = coterie_common::clock::Clock::start();
     let mut round = 0;
@@ -273,7 +302,10 @@ fn the_overlay_is_connected_again_after_its_hub_died() {
         cluster.say(peers[0], &words);
         cluster.wait_for("the message at its origin", mark, &peers[..1], |_, e| e.get("content") == words);
         let heard = |cluster: &TestCluster| {
-            peers.iter().filter(|&&p| cluster.events_of(mark, p).iter().any(|e| e.get("content") == words)).count()
+            peers
+                .iter()
+                .filter(|&&p| cluster.events_of(mark, p).iter().any(|e| e.get("content") == words))
+                .count()
         };
         let patience = clock.now() + std::time::Duration::from_millis(500);
         while heard(&cluster) < peers.len() && clock.now() < patience {

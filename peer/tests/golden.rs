@@ -13,6 +13,8 @@
 //! ```
 //! Seeds answer the pings of their sessions, unseen, until `hush s0`; so do neighbours from `auto c1` on.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 #[path = "golden/script.rs"]
 mod script;
 #[path = "golden/show.rs"]

@@ -1,5 +1,7 @@
 //! Three seeds over real sockets and real disks: elect, write, lose the leader, snapshot, restart.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,7 +78,12 @@ impl Seeds {
             list: self.addresses.iter().map(|address| Self::entry(*address)).collect(),
             config: "test".to_owned(),
             data: self.data(index),
-            journal: JournalOptions { files: vec![], format: Format::Text, events: Events::None, stdout: false },
+            journal: JournalOptions {
+                files: vec![],
+                format: Format::Text,
+                events: Events::None,
+                stdout: false,
+            },
             patience: Patience::default(),
             raft: raft::Options { snapshot_every: self.snapshot_every, ..raft::Options::default() },
             probing: Probing::Assumed,
@@ -150,7 +157,8 @@ impl Seeds {
     }
 
     async fn leader(&self, index: usize) -> usize {
-        self.wait(index, "a leader", |registry, leader| leader.is_some() && registry.cluster().is_some()).await;
+        self.wait(index, "a leader", |registry, leader| leader.is_some() && registry.cluster().is_some())
+            .await;
         let (registry, leader) = self.registry(index).await;
         let name = registry.seeds()[&leader.unwrap()].address.clone();
         self.addresses.iter().position(|address| address.to_string() == name).unwrap()

@@ -17,6 +17,8 @@
 //! ```
 //! Native sessions say something every second, unseen, until `hush 1`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 #[path = "../../peer/tests/golden/script.rs"]
 mod script;
 #[path = "golden/show.rs"]

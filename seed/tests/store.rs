@@ -1,5 +1,7 @@
 //! The log store: openraft's own conformance suite, and disks that fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -135,7 +137,8 @@ async fn after_a_failed_write_everything_that_follows_fails_and_what_was_written
     use openraft::vote::RaftVote;
     type Vote = openraft::alias::VoteOf<Types>;
     let disk = Disk::default();
-    let vote = |term| Vote::from_leader_id(openraft::impls::leader_id_std::LeaderId { term, voted_for: 1 }, false);
+    let vote =
+        |term| Vote::from_leader_id(openraft::impls::leader_id_std::LeaderId { term, voted_for: 1 }, false);
     let mut store = Store::open_on(disk.clone()).unwrap();
     store.save_vote(&vote(1)).await.unwrap();
     disk.full.store(true, Ordering::SeqCst);

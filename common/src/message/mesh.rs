@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Candidate, DeathReport, SessionMessage};
 use crate::line::hex;
-use crate::{Address, Finding, HostEvidence, Incarnation, MemberId, Refusal, Life, Epoch};
+use crate::{Address, Epoch, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
 /// A seed's number in the log: its rank in the sorted list at formation. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -21,12 +21,10 @@ use serde::{Deserialize, Serialize};
 
 pub use link::{Cause, LinkMessage, Rumor, RumorId};
 pub use mesh::{
-    Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, SeedHello, SeedId,
-    SoftState, Subject, Vote, VoteReply,
+    Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, SeedHello,
+    SeedId, SoftState, Subject, Vote, VoteReply,
 };
-pub use session::{
-    Candidate, DeathReport, JurorVote, Registration, Roster, SeedStatus, SessionMessage,
-};
+pub use session::{Candidate, DeathReport, JurorVote, Registration, Roster, SeedStatus, SessionMessage};
 
 use crate::{Address, Epoch, Incarnation, Life};
 

@@ -127,7 +127,12 @@ where
     outbox
 }
 
-async fn read_loop<K: Copy>(key: K, mut read: OwnedReadHalf, inbox: mpsc::Sender<(K, Event)>, closing: Arc<Notify>) {
+async fn read_loop<K: Copy>(
+    key: K,
+    mut read: OwnedReadHalf,
+    inbox: mpsc::Sender<(K, Event)>,
+    closing: Arc<Notify>,
+) {
     let error = tokio::select! {
         result = read_frames(key, &mut read, &inbox) => result.err(),
         () = closing.notified() => {
@@ -159,7 +164,9 @@ async fn read_frames<K: Copy>(
             None => read.read_buf(frames.buffer()).await,
             Some(limit) => match timeout(limit, read.read_buf(frames.buffer())).await {
                 Ok(count) => count,
-                Err(_) if first && !frames.is_inside_frame() => return Err(format!("said nothing for {limit:?}")),
+                Err(_) if first && !frames.is_inside_frame() => {
+                    return Err(format!("said nothing for {limit:?}"));
+                }
                 Err(_) => return Err(format!("a frame did not end within {limit:?}")),
             },
         };

@@ -104,7 +104,8 @@ impl Journal {
             }
             for pattern in &options.files {
                 let path = file_name(pattern, role, own);
-                let named = |e: io::Error| io::Error::new(e.kind(), format!("log file {}: {e}", path.display()));
+                let named =
+                    |e: io::Error| io::Error::new(e.kind(), format!("log file {}: {e}", path.display()));
                 let file = open_append(&path).map_err(named)?;
                 sinks.push(Sink::start(path.display().to_string(), file, (role, own, options.format))?);
             }
@@ -135,7 +136,10 @@ impl Journal {
 pub fn file_name(pattern: &str, role: Role, own: Address) -> PathBuf {
     let ip = file_name_part(&own.ip().to_string());
     PathBuf::from(
-        pattern.replace("{role}", role.lower()).replace("{ip}", &ip).replace("{port}", &own.port().to_string()),
+        pattern
+            .replace("{role}", role.lower())
+            .replace("{ip}", &ip)
+            .replace("{port}", &own.port().to_string()),
     )
 }
 
@@ -144,7 +148,11 @@ fn open_append(path: &Path) -> io::Result<File> {
 }
 
 impl Sink {
-    fn start(name: String, file: File, (role, own, format): (Role, Address, Format)) -> io::Result<Arc<Sink>> {
+    fn start(
+        name: String,
+        file: File,
+        (role, own, format): (Role, Address, Format),
+    ) -> io::Result<Arc<Sink>> {
         let (wake, done) = (Condvar::new(), Condvar::new());
         let sink = Arc::new(Sink { name, state: Mutex::new(State::default()), wake, done });
         let writer = Arc::clone(&sink);
@@ -239,7 +247,9 @@ mod tests {
 
     #[test]
     fn file_names_follow_the_pattern() {
-        let name = |pattern: &str, own: &str| file_name(pattern, Role::Seed, own.parse().unwrap()).display().to_string();
+        let name = |pattern: &str, own: &str| {
+            file_name(pattern, Role::Seed, own.parse().unwrap()).display().to_string()
+        };
         assert_eq!(name("outputfile_{role}_{port}.txt", "127.0.0.1:5011"), "outputfile_seed_5011.txt");
         assert_eq!(name("{role}_{ip}_{port}.log", "[::1]:1"), "seed_--1_1.log");
     }

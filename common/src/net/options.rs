@@ -5,16 +5,16 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::journal::{Events, Format, JournalOptions};
 use super::process::Failure;
+use crate::Role;
 use crate::patience::{self, Patience};
 use crate::seed_list::{SeedList, parse_host, parse_port, split_host_port};
-use crate::Role;
 
 /// The options of every node, as typed.
 #[derive(Args, Clone, Debug)]
@@ -33,7 +33,12 @@ pub struct NodeArgs {
     pub listen: Option<SocketAddr>,
 
     /// Where log lines go beside stdout; may be given more than once [example: {role}_{ip}_{port}.log]
-    #[arg(long, value_name = "PATTERN", default_value = "outputfile_{role}_{port}.txt", env = "COTERIE_LOG_FILE")]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        default_value = "outputfile_{role}_{port}.txt",
+        env = "COTERIE_LOG_FILE"
+    )]
     pub log_file: Vec<String>,
 
     /// How log lines look: text or json
@@ -83,7 +88,7 @@ impl NodeArgs {
             [config] => PathBuf::from(config),
             _ => return Err(Failure::usage(format!("{:?} is one word too many", rest[1]))),
         };
-        Ok((place, read_seed_list(file)?))
+        Ok((place, read_seed_list(&file)?))
     }
 
     /// The seed list's name, for the first line of the log.
@@ -94,15 +99,21 @@ impl NodeArgs {
 
     /// How the journal is to be kept.
     pub fn journal(&self) -> JournalOptions {
-        JournalOptions { files: self.log_file.clone(), format: self.log_format, events: self.log_events, stdout: true }
+        JournalOptions {
+            files: self.log_file.clone(),
+            format: self.log_format,
+            events: self.log_events,
+            stdout: true,
+        }
     }
 }
 
 /// Reads the seed list, says its warnings, and refuses what this version cannot do.
-fn read_seed_list(file: PathBuf) -> Result<SeedList, Failure> {
-    let text = std::fs::read(&file).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
-    let text = String::from_utf8(text).map_err(|_| Failure::usage(format!("{}: not UTF-8", file.display())))?;
-    let list = SeedList::parse(&file, &text).map_err(Failure::usage)?;
+fn read_seed_list(file: &Path) -> Result<SeedList, Failure> {
+    let text = std::fs::read(file).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+    let text =
+        String::from_utf8(text).map_err(|_| Failure::usage(format!("{}: not UTF-8", file.display())))?;
+    let list = SeedList::parse(file, &text).map_err(Failure::usage)?;
     if list.is_closed() {
         let problem = "lists keys, but closed clusters are not supported by this version";
         return Err(Failure::usage(format!("{}: {problem}", file.display())));
@@ -129,7 +140,10 @@ fn parse_place(words: &[String]) -> Result<(Place, &[String]), String> {
 /// Asks for the address when somebody is there to be asked.
 fn ask_for_address(role: Role) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("no address is given [example: {} 127.0.0.1 6001]", role.lower())));
+        return Err(Failure::usage(format!(
+            "no address is given [example: {} 127.0.0.1 6001]",
+            role.lower()
+        )));
     }
     eprint!("address of this {} (IP:PORT, or a port at 127.0.0.1): ", role.lower());
     std::io::stderr().flush()?;
@@ -197,6 +211,9 @@ mod tests {
         assert_eq!(place("0"), Err("port 0 is not between 1 and 65535".to_owned()));
         assert_eq!(place("10.0.0.1"), Err("\"10.0.0.1\" is not a port, and no port follows it".to_owned()));
         assert_eq!(place("10.0.0.1 x"), Err("\"x\" is not a port between 1 and 65535".to_owned()));
-        assert_eq!(place("10.0.0.999 5011"), Err("\"10.0.0.999\" is neither an IP nor a host name".to_owned()));
+        assert_eq!(
+            place("10.0.0.999 5011"),
+            Err("\"10.0.0.999\" is neither an IP nor a host name".to_owned())
+        );
     }
 }

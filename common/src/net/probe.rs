@@ -99,7 +99,9 @@ impl Prober {
                     else => return std::future::pending().await,
                 };
                 match ended {
-                    Attempt::Answered(life) if life.unwrap_or(Life::NONE) == order.life => return Finding::Alive,
+                    Attempt::Answered(life) if life.unwrap_or(Life::NONE) == order.life => {
+                        return Finding::Alive;
+                    }
                     Attempt::Answered(life) => return Finding::OtherLife(life.unwrap_or(Life::NONE)),
                     Attempt::Refused => return Finding::Refused,
                     Attempt::OwnShortage => {

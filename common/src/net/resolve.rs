@@ -16,7 +16,8 @@ pub async fn resolve(host: &str, port: u16) -> Result<Address, String> {
         return Ok(Address::new(ip, port));
     }
     let found = timeout(LOOK_UP_TIME_MAX, tokio::net::lookup_host((host, port))).await;
-    let found = found.map_err(|_| format!("{host}: no answer from the name service within {LOOK_UP_TIME_MAX:?}"))?;
+    let found =
+        found.map_err(|_| format!("{host}: no answer from the name service within {LOOK_UP_TIME_MAX:?}"))?;
     let mut addresses: Vec<Address> = found.map_err(|e| format!("{host}: {e}"))?.map(Address::from).collect();
     addresses.sort();
     addresses.first().copied().ok_or_else(|| format!("{host}: no address"))

@@ -40,7 +40,10 @@ pub(super) struct DetectArgs {
 }
 
 pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
-    let directory = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
+    let directory = args
+        .dir
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
     let plan = Plan {
         seeds: args.seeds,
         peers: args.peers,
@@ -112,7 +115,8 @@ impl Bench {
 
     fn kill(&mut self, victim: usize) -> Result<Round, Failure> {
         let dead = self.cluster.nodes[victim].record.address.to_string();
-        let mut unaware: BTreeSet<usize> = (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
+        let mut unaware: BTreeSet<usize> =
+            (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
         let seeds: BTreeSet<usize> = self.cluster.of(Role::Seed).into_iter().collect();
         let killed = wall().as_micros() % DAY_MICROS;
         if let Some(process) = &self.cluster.nodes[victim].process {
@@ -157,7 +161,9 @@ impl Bench {
             }
             if self.clock.now() >= until {
                 let place = self.cluster.directory.path().display();
-                return Err(Failure::running(format!("waited {STEP_TIME_MAX:?} for {what}; the logs are in {place}")));
+                return Err(Failure::running(format!(
+                    "waited {STEP_TIME_MAX:?} for {what}; the logs are in {place}"
+                )));
             }
             std::thread::park_timeout(LOOK_EVERY);
         }

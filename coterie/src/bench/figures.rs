@@ -24,7 +24,14 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |share| self.quantile(share).as_secs_f64() * 1e3;
-        write!(f, "min {:8.3} ms   median {:8.3} ms   p99 {:8.3} ms   max {:8.3} ms", ms(0.0), ms(0.5), ms(0.99), ms(1.0))
+        write!(
+            f,
+            "min {:8.3} ms   median {:8.3} ms   p99 {:8.3} ms   max {:8.3} ms",
+            ms(0.0),
+            ms(0.5),
+            ms(0.99),
+            ms(1.0)
+        )
     }
 }
 

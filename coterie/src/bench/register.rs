@@ -48,7 +48,10 @@ pub(super) struct RegisterArgs {
 
 pub(super) fn run(args: &RegisterArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let directory = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
+    let directory = args
+        .dir
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
     let result = runtime.block_on(async {
         for (name, probing) in [("commit path", Probing::Assumed), ("complete", Probing::Sockets)] {
             println!("{name}:");
@@ -65,7 +68,12 @@ pub(super) fn run(args: &RegisterArgs) -> Result<(), Failure> {
     result
 }
 
-async fn measure(directory: &Path, probing: Probing, in_flight: usize, time: Duration) -> Result<(), Failure> {
+async fn measure(
+    directory: &Path,
+    probing: Probing,
+    in_flight: usize,
+    time: Duration,
+) -> Result<(), Failure> {
     std::fs::create_dir_all(directory)?;
     let seeds = start_seeds(directory, probing)?;
     let clock = Clock::start();
@@ -122,7 +130,9 @@ impl Client {
             let candidate = Candidate { address: self.address, life, wire: Wire::Native, tags: Tags::new() };
             match seed.register(candidate).await {
                 Some(Answer::Admitted { .. }) => return Ok(()),
-                Some(Answer::Refused(refusal)) if clock.now() >= until => return Err(Failure::running(refusal)),
+                Some(Answer::Refused(refusal)) if clock.now() >= until => {
+                    return Err(Failure::running(refusal));
+                }
                 Some(Answer::Refused(_) | Answer::Recorded { .. }) => {}
                 None => return Err(Failure::running("the seed has ended")),
             }
@@ -160,9 +170,12 @@ async fn answer_probes(socket: tokio::net::TcpListener, address: Address, life: 
 fn start_seeds(directory: &Path, probing: Probing) -> Result<Vec<Handle>, Failure> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let sockets: Vec<_> = (0..3).map(|_| listener::bind((ip, 0).into())).collect::<std::io::Result<_>>()?;
-    let addresses: Vec<Address> =
-        sockets.iter().map(|socket| socket.local_addr().map(Address::from)).collect::<std::io::Result<_>>()?;
-    let entry = |address: &Address| SeedEntry { host: address.ip().to_string(), port: address.port(), key: None };
+    let addresses: Vec<Address> = sockets
+        .iter()
+        .map(|socket| socket.local_addr().map(Address::from))
+        .collect::<std::io::Result<_>>()?;
+    let entry =
+        |address: &Address| SeedEntry { host: address.ip().to_string(), port: address.port(), key: None };
     let list: Vec<SeedEntry> = addresses.iter().map(entry).collect();
     let mut seeds = Vec::new();
     for (socket, address) in sockets.into_iter().zip(addresses) {

@@ -115,7 +115,9 @@ impl Directory {
 
     fn read(&self) -> io::Result<Vec<NodeRecord>> {
         match fs::read(self.path.join(RECORDS)) {
-            Ok(json) => serde_json::from_slice(&json).map_err(|e| io::Error::other(format!("{RECORDS}: {e}"))),
+            Ok(json) => {
+                serde_json::from_slice(&json).map_err(|e| io::Error::other(format!("{RECORDS}: {e}")))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }

@@ -65,7 +65,8 @@ impl Command {
     /// Starts it. It dies with the thread that calls this.
     pub fn spawn(mut self) -> io::Result<Process> {
         let stderr = File::options().create(true).append(true).open(&self.stderr);
-        let stderr = stderr.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.stderr.display())))?;
+        let stderr =
+            stderr.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.stderr.display())))?;
         let mut child = self.command.stderr(stderr).spawn()?;
         let console = child.stdin.take();
         Ok(Process { child, console })

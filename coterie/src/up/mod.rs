@@ -108,7 +108,8 @@ impl Up {
     fn greet(&mut self, resumed: bool) -> Result<(), Failure> {
         let seeds = self.cluster.of(Role::Seed).len();
         let peers = self.cluster.of(Role::Peer).len();
-        let (what, path) = (if resumed { "resuming" } else { "starting" }, self.cluster.directory.path().display());
+        let (what, path) =
+            (if resumed { "resuming" } else { "starting" }, self.cluster.directory.path().display());
         let line = format!("{what} {seeds} seeds and {peers} peers in {path}");
         self.say(line)
     }
@@ -136,7 +137,10 @@ impl Up {
         let now = self.clock.now();
         self.look_at_forming(now)?;
         self.look_at_death(now)?;
-        if self.args.kill_after.is_some_and(|at| now >= Instant::START + at) && self.formed.is_some() && !self.killed {
+        if self.args.kill_after.is_some_and(|at| now >= Instant::START + at)
+            && self.formed.is_some()
+            && !self.killed
+        {
             self.kill_somebody(now)?;
         }
         if self.screen.is_terminal() {
@@ -179,7 +183,11 @@ impl Up {
         }
         let (seeds, peers) = (self.cluster.of(Role::Seed), self.cluster.of(Role::Peer));
         let (led, joined) = (self.board.with_leader(&seeds), self.board.joined(&peers));
-        let line = format!("forming: {led} of {} seeds know a leader, {joined} of {} peers are members", seeds.len(), peers.len());
+        let line = format!(
+            "forming: {led} of {} seeds know a leader, {joined} of {} peers are members",
+            seeds.len(),
+            peers.len()
+        );
         if led >= majority(seeds.len()) && joined == peers.len() {
             self.formed = Some(now);
             let leader = self.board.leader().unwrap_or_default();
@@ -190,7 +198,9 @@ impl Up {
             return Err(self.died_early(index));
         }
         if now >= Instant::START + FORMING_TIME_MAX {
-            return Err(Failure::running(format!("{line} after {FORMING_TIME_MAX:?}; the logs are beside cluster.json")));
+            return Err(Failure::running(format!(
+                "{line} after {FORMING_TIME_MAX:?}; the logs are beside cluster.json"
+            )));
         }
         if line != self.said_forming {
             self.said_forming.clone_from(&line);
@@ -235,7 +245,9 @@ impl Up {
     }
 
     fn look_at_death(&mut self, now: Instant) -> Result<(), Failure> {
-        let over = |(since, timeline): &(Instant, Timeline)| timeline.is_complete() || now >= *since + DEATH_TIME_MAX;
+        let over = |(since, timeline): &(Instant, Timeline)| {
+            timeline.is_complete() || now >= *since + DEATH_TIME_MAX
+        };
         if !self.death.as_ref().is_some_and(over) {
             return Ok(());
         }
@@ -246,7 +258,8 @@ impl Up {
     /// Does what was typed; false to end.
     fn act(&mut self, action: Action) -> bool {
         let now = self.clock.now();
-        let place = |up: &Up, name: &str| up.cluster.find(name).ok_or_else(|| format!("there is no node {name:?}"));
+        let place =
+            |up: &Up, name: &str| up.cluster.find(name).ok_or_else(|| format!("there is no node {name:?}"));
         let result: Result<String, String> = match action {
             Action::Quit => return false,
             Action::Nothing => return true,

@@ -74,7 +74,9 @@ impl Screen {
 
     fn key(&mut self, code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
         match code {
-            KeyCode::Char('c' | 'd') if modifiers.contains(KeyModifiers::CONTROL) => return Some(Action::Quit),
+            KeyCode::Char('c' | 'd') if modifiers.contains(KeyModifiers::CONTROL) => {
+                return Some(Action::Quit);
+            }
             KeyCode::Char('u') if modifiers.contains(KeyModifiers::CONTROL) => self.typed.clear(),
             KeyCode::Char(character) => self.typed.push(character),
             KeyCode::Backspace => {
@@ -103,7 +105,12 @@ impl Screen {
         for (row, line) in lines.iter().enumerate() {
             if self.drawn.get(row) != Some(line) {
                 let row = row as u16;
-                queue!(out, cursor::MoveTo(0, row), style::Print(line), terminal::Clear(terminal::ClearType::UntilNewLine))?;
+                queue!(
+                    out,
+                    cursor::MoveTo(0, row),
+                    style::Print(line),
+                    terminal::Clear(terminal::ClearType::UntilNewLine)
+                )?;
             }
         }
         let column = self.typed.chars().count().min(width.saturating_sub(3)) as u16 + 2;
@@ -130,7 +137,10 @@ fn table(cluster: &mut Cluster, board: &Board) -> Vec<String> {
         let state = if alive { status.state.word() } else { ended(status.state) };
         lines.push(format!(
             "{:<5} {:<6} {:<22} {pid:>8}  {state:<9} {:>7}  {leader:<22} {degree:>6} {messages:>9}",
-            node.name, node.record.role, node.record.address.to_string(), status.epoch
+            node.name,
+            node.record.role,
+            node.record.address.to_string(),
+            status.epoch
         ));
     }
     lines

@@ -122,7 +122,8 @@ impl Board {
 
     /// The leader that the seeds know of.
     pub(super) fn leader(&self) -> Option<String> {
-        let up = |node: &&Status| node.role == Role::Seed && node.state == State::Up && !node.leader.is_empty();
+        let up =
+            |node: &&Status| node.role == Role::Seed && node.state == State::Up && !node.leader.is_empty();
         self.nodes.iter().find(up).map(|node| node.leader.clone())
     }
 }
@@ -131,8 +132,17 @@ impl Board {
 pub(super) fn is_news(event: &LogEvent) -> bool {
     matches!(
         event.event.as_str(),
-        "LEADER" | "JOINED" | "SUSPICION" | "DEAD_REPORT" | "DEAD_CONFIRMED" | "DEAD_REJECTED" | "SUSPICION_DROPPED"
-            | "DECLARED_DEAD" | "LEFT" | "SHUTTING_DOWN" | "SEED_LOST"
+        "LEADER"
+            | "JOINED"
+            | "SUSPICION"
+            | "DEAD_REPORT"
+            | "DEAD_CONFIRMED"
+            | "DEAD_REJECTED"
+            | "SUSPICION_DROPPED"
+            | "DECLARED_DEAD"
+            | "LEFT"
+            | "SHUTTING_DOWN"
+            | "SEED_LOST"
     )
 }
 

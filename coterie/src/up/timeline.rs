@@ -29,7 +29,13 @@ impl Timeline {
     ) -> Self {
         let killed_at_micros = killed.as_micros() % DAY_MICROS;
         let rows = vec![(0, dead.to_string(), format!("kill -9 (pid {pid})"))];
-        Timeline { killed_at_micros, dead: dead.to_string(), leader, rows, not_confirmed: survivors.into_iter().collect() }
+        Timeline {
+            killed_at_micros,
+            dead: dead.to_string(),
+            leader,
+            rows,
+            not_confirmed: survivors.into_iter().collect(),
+        }
     }
 
     /// Takes an event, if it is about this death.
@@ -66,7 +72,9 @@ impl Timeline {
             "DEAD_VOTE" if from_leader => {
                 format!("vote of seed {}: {} ({})", event.get("voter"), event.get("vote"), event.get("probe"))
             }
-            "DEAD_CONFIRMED" if from_leader => format!("committed and confirmed, epoch {}", event.get("epoch")),
+            "DEAD_CONFIRMED" if from_leader => {
+                format!("committed and confirmed, epoch {}", event.get("epoch"))
+            }
             "DEAD_CONFIRMED" => format!("confirmed, epoch {}", event.get("epoch")),
             "VIEW" => format!("purged: {} members left", event.get("members")),
             _ => return None,
@@ -77,22 +85,40 @@ impl Timeline {
     pub(super) fn is_complete(&self) -> bool {
         let confirmed = self.rows.iter().filter(|(_, _, step)| step.contains("confirmed")).count();
         let purged = self.rows.iter().filter(|(_, _, step)| step.starts_with("purged")).count();
-        let seeds = self.rows.iter().map(|(_, node, step)| (node, step)).filter(|(_, step)| step.contains("confirmed"));
-        let peers = seeds.filter(|(node, _)| self.rows.iter().any(|(_, n, s)| n == *node && s.starts_with("purged")));
+        let seeds = self
+            .rows
+            .iter()
+            .map(|(_, node, step)| (node, step))
+            .filter(|(_, step)| step.contains("confirmed"));
+        let peers =
+            seeds.filter(|(node, _)| self.rows.iter().any(|(_, n, s)| n == *node && s.starts_with("purged")));
         self.not_confirmed.is_empty() && confirmed > 0 && (purged == 0 || peers.count() == purged)
     }
 
     /// The table, with a sum in its last line.
     pub(super) fn lines(mut self) -> Vec<String> {
         self.rows.sort();
-        let mut lines = vec![format!("timeline of the death of {}:", self.dead), "      ms  node                   what".to_owned()];
+        let mut lines = vec![
+            format!("timeline of the death of {}:", self.dead),
+            "      ms  node                   what".to_owned(),
+        ];
         for (after, node, step) in &self.rows {
             lines.push(format!("{:>8.3}  {node:<21}  {step}", *after as f64 / 1000.0));
         }
-        let confirmed = self.rows.iter().filter(|(_, _, step)| step.contains("confirmed")).map(|(after, ..)| *after).max();
+        let confirmed = self
+            .rows
+            .iter()
+            .filter(|(_, _, step)| step.contains("confirmed"))
+            .map(|(after, ..)| *after)
+            .max();
         lines.push(match (confirmed, self.not_confirmed.is_empty()) {
-            (Some(last), true) => format!("confirmed everywhere {:.3} ms after the kill", last as f64 / 1000.0),
-            _ => format!("not confirmed at {}", self.not_confirmed.iter().cloned().collect::<Vec<_>>().join(", ")),
+            (Some(last), true) => {
+                format!("confirmed everywhere {:.3} ms after the kill", last as f64 / 1000.0)
+            }
+            _ => format!(
+                "not confirmed at {}",
+                self.not_confirmed.iter().cloned().collect::<Vec<_>>().join(", ")
+            ),
         });
         lines
     }

@@ -1,6 +1,7 @@
 //! A cluster of real processes for one test, at an address of its own in 127/8.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

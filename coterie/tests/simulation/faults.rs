@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A peer's process is killed.
     KillPeer(usize),
     /// It is started again.
@@ -35,7 +35,7 @@ pub enum Fault {
 }
 
 /// The faults of a run, each with its time in milliseconds.
-pub fn draw(rng: &mut ChaCha8Rng, peers: usize, seeds: usize, until_ms: u64) -> Vec<(u64, Fault)> {
+pub(crate) fn draw(rng: &mut ChaCha8Rng, peers: usize, seeds: usize, until_ms: u64) -> Vec<(u64, Fault)> {
     let mut faults = Vec::new();
     let count = rng.random_range(5..25);
     for _ in 0..count {

@@ -6,6 +6,8 @@
 //!
 //! A failure prints the number and the command that repeats it; with `COTERIE_SIM_TELL=1` that prints what happened.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 mod faults;
 mod model_log;
 mod network;

@@ -11,7 +11,7 @@ use coterie_seed::core::{Commit, Entry, Payload};
 
 /// The log and its leader.
 #[derive(Debug)]
-pub struct ModelLog {
+pub(crate) struct ModelLog {
     pub entries: Vec<Commit>,
     pub leader: Option<SeedId>,
     pub term: u64,
@@ -19,20 +19,20 @@ pub struct ModelLog {
 
 impl ModelLog {
     /// A log whose first entry is the set of voters, as openraft's is.
-    pub fn new(seeds: usize) -> Self {
+    pub(crate) fn new(seeds: usize) -> Self {
         let set: BTreeSet<SeedId> = (0..seeds as u64).map(SeedId).collect();
         let first = Commit { index: 0, payload: Payload::Seeds(vec![set]) };
         ModelLog { entries: vec![first], leader: None, term: 0 }
     }
 
     /// Commits an entry.
-    pub fn commit(&mut self, entry: Entry) {
+    pub(crate) fn commit(&mut self, entry: Entry) {
         let index = self.entries.len() as u64;
         self.entries.push(Commit { index, payload: Payload::Entry(entry) });
     }
 
     /// A new term; its leader's first entry is blank.
-    pub fn elect(&mut self, leader: SeedId) {
+    pub(crate) fn elect(&mut self, leader: SeedId) {
         self.term += 1;
         self.leader = Some(leader);
         let index = self.entries.len() as u64;
@@ -40,7 +40,7 @@ impl ModelLog {
     }
 
     /// What comes after the first `from` entries.
-    pub fn since(&self, from: usize) -> &[Commit] {
+    pub(crate) fn since(&self, from: usize) -> &[Commit] {
         &self.entries[from.min(self.entries.len())..]
     }
 }

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt};
 
 /// What stands between nodes.
 #[derive(Debug)]
-pub struct Network {
+pub(crate) struct Network {
     /// Pairs between which nothing passes, in this direction.
     cuts: BTreeSet<(Address, Address)>,
     /// The share of packets that are lost.
@@ -23,31 +23,31 @@ pub struct Network {
 const REPEAT_AFTER: Duration = Duration::from_millis(200);
 
 impl Network {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let latency = (Duration::from_micros(50), Duration::from_millis(3));
         Network { cuts: BTreeSet::new(), loss: 0.0, latency, last: BTreeMap::new() }
     }
 
-    pub fn cut(&mut self, from: Address, to: Address) {
+    pub(crate) fn cut(&mut self, from: Address, to: Address) {
         self.cuts.insert((from, to));
     }
 
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.cuts.clear();
         self.loss = 0.0;
     }
 
-    pub fn passes(&self, from: Address, to: Address) -> bool {
+    pub(crate) fn passes(&self, from: Address, to: Address) -> bool {
         !self.cuts.contains(&(from, to))
     }
 
     /// Both ways.
-    pub fn connects(&self, a: Address, b: Address) -> bool {
+    pub(crate) fn connects(&self, a: Address, b: Address) -> bool {
         self.passes(a, b) && self.passes(b, a)
     }
 
     /// How long one packet takes, its repetitions included.
-    pub fn delay(&self, rng: &mut impl Rng) -> Duration {
+    pub(crate) fn delay(&self, rng: &mut impl Rng) -> Duration {
         let mut delay = rng.random_range(self.latency.0..=self.latency.1);
         let mut pause = REPEAT_AFTER;
         while self.loss > 0.0 && rng.random_bool(self.loss) && pause < Duration::from_secs(2) {
@@ -58,14 +58,20 @@ impl Network {
     }
 
     /// When a packet sent now on a connection arrives at `to`.
-    pub fn arrival(&mut self, now: Instant, connection: u64, to: Address, rng: &mut impl Rng) -> Instant {
+    pub(crate) fn arrival(
+        &mut self,
+        now: Instant,
+        connection: u64,
+        to: Address,
+        rng: &mut impl Rng,
+    ) -> Instant {
         let earliest = self.last.get(&(connection, to)).copied().unwrap_or(now);
         let at = (now + self.delay(rng)).max(earliest);
         self.last.insert((connection, to), at);
         at
     }
 
-    pub fn forget(&mut self, connection: u64, ends: [Address; 2]) {
+    pub(crate) fn forget(&mut self, connection: u64, ends: [Address; 2]) {
         ends.into_iter().for_each(|end| drop(self.last.remove(&(connection, end))));
     }
 }

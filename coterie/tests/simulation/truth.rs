@@ -14,7 +14,7 @@ const WELL_FOR: Duration = Duration::from_millis(4_000);
 
 /// The invariants, and what they need to know.
 #[derive(Debug, Default)]
-pub struct Truth {
+pub(crate) struct Truth {
     /// The registry of a reader of the log who is never late.
     reference: Registry,
     /// Who was a member at each epoch.
@@ -31,7 +31,7 @@ pub struct Truth {
 
 impl Truth {
     /// The log has grown.
-    pub fn committed(&mut self, now: Instant, commit: &Commit) {
+    pub(crate) fn committed(&mut self, now: Instant, commit: &Commit) {
         match &commit.payload {
             Payload::Entry(entry) => {
                 self.check_entry(now, entry);
@@ -54,7 +54,11 @@ impl Truth {
             let Some(member) = self.reference.member(verdict.dead) else { continue };
             for vote in &verdict.votes {
                 let probed = self.found_dead.contains(&(vote.seed, member.id.address, member.life));
-                assert!(probed, "seed {} voted for the death of {} without having found it dead", vote.seed, member.id);
+                assert!(
+                    probed,
+                    "seed {} voted for the death of {} without having found it dead",
+                    vote.seed, member.id
+                );
             }
             if let Some((life, since)) = self.well_since.get(&member.id.address)
                 && *life == member.life
@@ -65,14 +69,14 @@ impl Truth {
         }
     }
 
-    pub fn probed(&mut self, seed: SeedId, target: (Address, Life), finding: Finding) {
+    pub(crate) fn probed(&mut self, seed: SeedId, target: (Address, Life), finding: Finding) {
         if finding.is_dead() == Some(true) {
             self.found_dead.insert((seed, target.0, target.1));
         }
     }
 
     /// The life of a peer that is well now, if one is.
-    pub fn well(&mut self, now: Instant, peer: Address, life: Option<Life>) {
+    pub(crate) fn well(&mut self, now: Instant, peer: Address, life: Option<Life>) {
         match (life, self.well_since.get(&peer)) {
             (Some(life), Some((known, _))) if *known == life => {}
             (Some(life), _) => drop(self.well_since.insert(peer, (life, now))),
@@ -81,14 +85,17 @@ impl Truth {
     }
 
     /// A peer has a view: nobody else ever has another one under that epoch, and it never goes back.
-    pub fn saw(&mut self, peer: Address, life: Life, view: &View) {
+    pub(crate) fn saw(&mut self, peer: Address, life: Life, view: &View) {
         if view.is_empty() {
             return;
         }
         let members: BTreeMap<Address, Incarnation> =
             view.members().map(|m| (m.id.address, m.id.incarnation)).collect();
-        let (_, expected) =
-            self.views.range(..=view.epoch).next_back().unwrap_or_else(|| panic!("no view at {}", view.epoch));
+        let (_, expected) = self
+            .views
+            .range(..=view.epoch)
+            .next_back()
+            .unwrap_or_else(|| panic!("no view at {}", view.epoch));
         assert_eq!(&members, expected, "{peer} sees another view of epoch {}", view.epoch);
         let reached = self.reached.entry((peer, life)).or_insert(view.epoch);
         assert!(view.epoch >= *reached, "{peer} went back from epoch {reached} to {}", view.epoch);
@@ -96,7 +103,7 @@ impl Truth {
     }
 
     /// A seed has applied so much: it has the registry that everybody has at that index.
-    pub fn applied(&self, seed: SeedId, registry: &Registry) {
+    pub(crate) fn applied(&self, seed: SeedId, registry: &Registry) {
         let has_begun = !registry.seed_sets().is_empty();
         if has_begun && registry.applied() == self.reference.applied() {
             assert_eq!(registry, &self.reference, "seed {seed} made something else of the same log");
@@ -104,16 +111,16 @@ impl Truth {
     }
 
     /// A message was handed to the user of a peer: once.
-    pub fn delivered(&mut self, peer: Address, life: Life, id: RumorId) {
+    pub(crate) fn delivered(&mut self, peer: Address, life: Life, id: RumorId) {
         assert!(self.delivered.insert((peer, life, id)), "{peer} was given {id:?} twice");
     }
 
     /// Whether a peer was given a message, in whichever of its lives.
-    pub fn was_delivered(&self, peer: Address, id: RumorId) -> bool {
+    pub(crate) fn was_delivered(&self, peer: Address, id: RumorId) -> bool {
         self.delivered.iter().any(|(address, _, delivered)| *address == peer && *delivered == id)
     }
 
-    pub fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.reference
     }
 }

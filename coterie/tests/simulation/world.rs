@@ -7,8 +7,8 @@ use bytes::Bytes;
 use coterie_common::limits::PROBE_CONNECTIONS_MAX;
 use coterie_common::message::{LinkMessage, RumorId, SeedId};
 use coterie_common::{
-    Address, Finding, HostEvidence, Instant, Life, Line, MemberId, Message, Patience, ProbeOrder, Tags, Timestamp, Wire,
-    majority,
+    Address, Finding, HostEvidence, Instant, Life, Line, MemberId, Message, Patience, ProbeOrder, Tags,
+    Timestamp, Wire, majority,
 };
 use coterie_peer::core::{
     Config as PeerConfig, ConnectionId, DialFailure, Effect as PeerEffect, Input as PeerInput, Peer, SeedSlot,
@@ -92,7 +92,7 @@ struct Process<C> {
 }
 
 /// Everything there is.
-pub struct World {
+pub(crate) struct World {
     now: Instant,
     rng: ChaCha8Rng,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -117,7 +117,7 @@ pub struct World {
 
 impl World {
     /// Runs the world of that number to its end; what comes back is the same for the same number.
-    pub fn run(seed: u64, peers: Option<usize>) -> (u64, u64, u64) {
+    pub(crate) fn run(seed: u64, peers: Option<usize>) -> (u64, u64, u64) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let count = peers.unwrap_or_else(|| rng.random_range(5..=30));
         let mut world = World::new(rng, count);
@@ -185,7 +185,9 @@ impl World {
     }
 
     fn run_until(&mut self, end: Instant) {
-        while let Some((at, number)) = self.queue.first_key_value().map(|(key, _)| *key).filter(|(at, _)| *at <= end) {
+        while let Some((at, number)) =
+            self.queue.first_key_value().map(|(key, _)| *key).filter(|(at, _)| *at <= end)
+        {
             self.now = at;
             if let Some(happening) = self.queue.remove(&(at, number)) {
                 self.happen(happening);
@@ -363,9 +365,14 @@ impl World {
         let start = process.start;
         self.delivered_to[index] = 0;
         self.to_seed(index, start, SeedInput::Wake);
-        for other in (0..SEEDS).filter(|&other| other != index && self.seeds[other].core.is_some()).collect::<Vec<_>>() {
+        for other in
+            (0..SEEDS).filter(|&other| other != index && self.seeds[other].core.is_some()).collect::<Vec<_>>()
+        {
             let (birth, other_start) = (other as u64 + 1, self.seeds[other].start);
-            self.after(Duration::from_millis(2), Happening::Seed(index, start, SeedInput::SeedUp { seed: SeedId(other as u64), birth }));
+            self.after(
+                Duration::from_millis(2),
+                Happening::Seed(index, start, SeedInput::SeedUp { seed: SeedId(other as u64), birth }),
+            );
             let own = SeedInput::SeedUp { seed: SeedId(index as u64), birth: index as u64 + 1 };
             self.after(Duration::from_millis(2), Happening::Seed(other, other_start, own));
         }
@@ -511,7 +518,8 @@ impl World {
 
     fn elect(&mut self) {
         let alive: Vec<usize> = (0..SEEDS).filter(|&index| self.seeds[index].core.is_some()).collect();
-        if self.log.leader.is_some_and(|leader| alive.contains(&(leader.0 as usize))) || !self.has_majority() {
+        if self.log.leader.is_some_and(|leader| alive.contains(&(leader.0 as usize))) || !self.has_majority()
+        {
             return;
         }
         let winner = alive[self.rng.random_range(0..alive.len())];
@@ -621,7 +629,10 @@ impl World {
             return;
         }
         if !self.network.connects(self.peers[from].address, seed.address) {
-            return self.after(Duration::from_secs(2), Happening::Peer(from, start, PeerInput::SessionDown { seed: slot }));
+            return self.after(
+                Duration::from_secs(2),
+                Happening::Peer(from, start, PeerInput::SessionDown { seed: slot }),
+            );
         }
         let input = if seed.core.is_some() {
             let ends = [(Node::Peer(from), start), (Node::Seed(slot.0), seed.start)];
@@ -637,7 +648,8 @@ impl World {
 
     fn ask(&mut self, from: usize, witness: Address, message: LinkMessage) {
         let Some(target) = self.peer_at(witness).filter(|&t| self.peers[t].core.is_some()) else { return };
-        let ends = [(Node::Peer(from), self.peers[from].start), (Node::Peer(target), self.peers[target].start)];
+        let ends =
+            [(Node::Peer(from), self.peers[from].start), (Node::Peer(target), self.peers[target].start)];
         let id = self.connect(ends, Use::Question(witness));
         self.send(id, Node::Peer(from), Packet::Message(Message::Link(message)));
     }
@@ -665,7 +677,9 @@ impl World {
         if !self.network.connects(self.address(from), order.address) {
             return Finding::Silent;
         }
-        let Some(process) = self.peer_at(order.address).map(|index| &self.peers[index]) else { return Finding::Refused };
+        let Some(process) = self.peer_at(order.address).map(|index| &self.peers[index]) else {
+            return Finding::Refused;
+        };
         match &process.core {
             None => Finding::Refused,
             Some(_) if process.paused => Finding::Silent,
@@ -674,7 +688,13 @@ impl World {
         }
     }
 
-    fn probe_ended(&mut self, (from, start): End, target: Option<MemberId>, order: ProbeOrder, finding: Finding) {
+    fn probe_ended(
+        &mut self,
+        (from, start): End,
+        target: Option<MemberId>,
+        order: ProbeOrder,
+        finding: Finding,
+    ) {
         let host = HostEvidence::Unknown;
         match (from, target) {
             (Node::Peer(index), Some(target)) => {
@@ -685,7 +705,9 @@ impl World {
                 self.truth.probed(SeedId(index as u64), target, finding);
                 self.to_seed(index, start, SeedInput::Probed { target, finding, host });
             }
-            (Node::Peer(_), None) | (Node::Seed(_), Some(_)) => unreachable!("peers probe members, seeds lives"),
+            (Node::Peer(_), None) | (Node::Seed(_), Some(_)) => {
+                unreachable!("peers probe members, seeds lives")
+            }
         }
     }
 
@@ -728,8 +750,12 @@ impl World {
         if !alive {
             return;
         }
-        let own: Vec<u64> =
-            self.connections.iter().filter(|(_, c)| c.ends.iter().any(|(n, _)| *n == node)).map(|(id, _)| *id).collect();
+        let own: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| c.ends.iter().any(|(n, _)| *n == node))
+            .map(|(id, _)| *id)
+            .collect();
         own.into_iter().for_each(|id| self.send(id, node, Packet::End));
         match node {
             Node::Peer(index) => self.sessions.retain(|(peer, _), _| *peer != index),
@@ -783,7 +809,11 @@ impl World {
     fn heal_everything(&mut self) {
         self.heal();
         (0..SEEDS).for_each(|index| self.start_seed(index));
-        (0..self.peers.len()).filter(|&i| self.peers[i].paused).collect::<Vec<_>>().into_iter().for_each(|i| self.resume(i));
+        (0..self.peers.len())
+            .filter(|&i| self.peers[i].paused)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|i| self.resume(i));
         (0..self.peers.len()).for_each(|index| self.update_well(index));
         self.elect();
     }
@@ -832,7 +862,8 @@ impl World {
 
     /// After all is well again, what anybody says reaches everybody.
     fn say_last_words(&mut self) {
-        let alive: Vec<usize> = (0..self.peers.len()).filter(|&index| self.peers[index].core.is_some()).collect();
+        let alive: Vec<usize> =
+            (0..self.peers.len()).filter(|&index| self.peers[index].core.is_some()).collect();
         let Some(&speaker) = alive.first() else { return };
         self.say(speaker);
         let words = format!("message {}", self.said);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use coterie_common::limits::{PROBE_SPACING_MIN, SUSPICIONS_MAX};
 use coterie_common::message::{Cause, DeathReport, LinkMessage, SessionMessage};
-use coterie_common::{Address, Finding, HostEvidence, Instant, Line, MemberId, Message, ProbeOrder, Refusal, Wire};
+use coterie_common::{
+    Address, Finding, HostEvidence, Instant, Line, MemberId, Message, ProbeOrder, Refusal, Wire,
+};
 use rand::RngExt;
 
 use super::effect::{ConnectionId, Effect};
@@ -99,7 +101,8 @@ impl Peer {
             .collect();
         candidates.sort_unstable();
         let broke = matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
-        let patience = self.config.patience.for_probe(broke, 0.0, false) + self.config.patience.witness_grace();
+        let patience =
+            self.config.patience.for_probe(broke, 0.0, false) + self.config.patience.witness_grace();
         for (stranger, _, witness, wire) in candidates {
             if wanted == 0 {
                 return;
@@ -111,7 +114,9 @@ impl Peer {
             let request = LinkMessage::SuspectRequest { suspect: id, cause, requester: self.me };
             let link = self.neighbours.get(&witness.address).filter(|_| !stranger);
             out.push(match link {
-                Some(neighbour) => Effect::Send { to: neighbour.connection(), message: Message::Link(request) },
+                Some(neighbour) => {
+                    Effect::Send { to: neighbour.connection(), message: Message::Link(request) }
+                }
                 None => Effect::Ask { witness: witness.address, wire, message: request, patience },
             });
         }
@@ -120,7 +125,13 @@ impl Peer {
         }
     }
 
-    fn on_suspect_response(&mut self, witness: Address, suspect: MemberId, alive: bool, out: &mut Vec<Effect>) {
+    fn on_suspect_response(
+        &mut self,
+        witness: Address,
+        suspect: MemberId,
+        alive: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(id) = self.member_named(suspect) else { return };
         let Some(suspicion) = self.suspicions.get_mut(&id) else { return };
         if !suspicion.vote(witness, !alive) {
@@ -152,7 +163,13 @@ impl Peer {
         self.tell(now, seed, Message::Session(SessionMessage::Report(report)), out);
     }
 
-    pub(super) fn on_report_rejected(&mut self, now: Instant, dead: MemberId, refusal: &Refusal, out: &mut Vec<Effect>) {
+    pub(super) fn on_report_rejected(
+        &mut self,
+        now: Instant,
+        dead: MemberId,
+        refusal: &Refusal,
+        out: &mut Vec<Effect>,
+    ) {
         if self.suspicions.contains_key(&dead) {
             self.leniency.grant(now, dead);
             self.drop_suspicion(now, dead, &refusal.to_string(), out);
@@ -203,7 +220,8 @@ impl Peer {
         match (message, neighbour) {
             (LinkMessage::SuspectRequest { suspect, cause, requester }, _) => {
                 if let Some(connection) = connection {
-                    self.on_suspect_request(now, connection, suspect, cause, requester, out);
+                    let asker = Asker { connection, requester, suspect };
+                    self.on_suspect_request(now, asker, cause, out);
                 }
             }
             (LinkMessage::SuspectResponse { suspect, alive, .. }, neighbour) => {
@@ -211,7 +229,9 @@ impl Peer {
                     self.on_suspect_response(witness, suspect, alive, out);
                 }
             }
-            (LinkMessage::Gossip(rumor), Some((from, number))) => self.on_gossip(now, rumor, from, number, out),
+            (LinkMessage::Gossip(rumor), Some((from, number))) => {
+                self.on_gossip(now, rumor, from, number, out);
+            }
             (LinkMessage::Recent(ids), Some((from, _))) => self.on_recent(ids, from, out),
             (LinkMessage::Want(ids), Some((from, number))) => self.on_want(ids, from, number, out),
             (LinkMessage::Gossip(_) | LinkMessage::Recent(_) | LinkMessage::Want(_), None)
@@ -226,18 +246,9 @@ impl Peer {
         }
     }
 
-    fn on_suspect_request(
-        &mut self,
-        now: Instant,
-        connection: ConnectionId,
-        suspect: MemberId,
-        cause: Cause,
-        requester: Address,
-        out: &mut Vec<Effect>,
-    ) {
-        self.connections.entry(connection).or_insert(super::Connection::Question);
-        let asker = Asker { connection, requester, suspect };
-        let Some(id) = self.member_named(suspect) else {
+    fn on_suspect_request(&mut self, now: Instant, asker: Asker, cause: Cause, out: &mut Vec<Effect>) {
+        self.connections.entry(asker.connection).or_insert(super::Connection::Question);
+        let Some(id) = self.member_named(asker.suspect) else {
             return self.answer(&asker, false, "not_member", out);
         };
         if id.address == self.me {
@@ -274,7 +285,8 @@ impl Peer {
         if self.probes.contains_key(&id) {
             return;
         }
-        let broke = self.broke.contains_key(&id) || matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
+        let broke =
+            self.broke.contains_key(&id) || matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
         let neighbour = self.neighbours.get(&id.address).filter(|n| n.id == id);
         let round_trip = neighbour.and_then(|n| n.detector.round_trips().smoothed()).unwrap_or_default();
         let order = ProbeOrder {
@@ -317,7 +329,9 @@ impl Peer {
         for asker in &probing.askers {
             self.answer(asker, !dead, &found, out);
         }
-        if let (Some(suspicion), Some(incarnation)) = (self.suspicions.get_mut(&target), self.standing.incarnation()) {
+        if let (Some(suspicion), Some(incarnation)) =
+            (self.suspicions.get_mut(&target), self.standing.incarnation())
+        {
             suspicion.own_vote(MemberId { address: self.me, incarnation }, dead);
         }
     }

@@ -41,7 +41,13 @@ pub struct Detector {
 
 impl Detector {
     /// A link that came up `now`. `pings_first`: this end is the one to ping when it grows quiet.
-    pub fn new(now: Instant, interval: Duration, misses_allowed: u32, pings_first: bool, is_json: bool) -> Self {
+    pub fn new(
+        now: Instant,
+        interval: Duration,
+        misses_allowed: u32,
+        pings_first: bool,
+        is_json: bool,
+    ) -> Self {
         Detector {
             interval,
             misses_allowed,

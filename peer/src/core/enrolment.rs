@@ -68,8 +68,11 @@ pub struct Enrolment {
 impl Enrolment {
     /// No session yet, with any of so many `seeds`.
     pub fn new(seeds: usize, ping_interval: Duration, patience: Patience, rng: &mut impl Rng) -> Self {
-        let slot =
-            Slot { session: Session::Down, not_before: Instant::START, backoff: Backoff::new(REDIAL.0, REDIAL.1) };
+        let slot = Slot {
+            session: Session::Down,
+            not_before: Instant::START,
+            backoff: Backoff::new(REDIAL.0, REDIAL.1),
+        };
         let mut order: Vec<SeedSlot> = (0..seeds).map(SeedSlot).collect();
         order.shuffle(rng);
         let silence = patience.scale(SESSION_SILENCE_MAX);
@@ -133,7 +136,9 @@ impl Enrolment {
 
     /// The seeds that do not.
     pub fn strangers(&self) -> Vec<SeedSlot> {
-        self.open().filter(|s| matches!(self.slots[s.0].session, Session::Up { introduced: false, .. })).collect()
+        self.open()
+            .filter(|s| matches!(self.slots[s.0].session, Session::Up { introduced: false, .. }))
+            .collect()
     }
 
     /// A seed was told which member we are.

@@ -37,7 +37,9 @@ impl Peer {
             .map(|m| (m.id.address, self.degree(m.id.address)))
             .collect();
         for _ in 0..missing {
-            let Some(address) = overlay::choose(self.config.overlay, &candidates, &mut self.rng) else { break };
+            let Some(address) = overlay::choose(self.config.overlay, &candidates, &mut self.rng) else {
+                break;
+            };
             candidates.retain(|(a, _)| *a != address);
             self.dial(now, address, false, out);
             chosen.push(address);
@@ -68,7 +70,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_dialled(&mut self, now: Instant, address: Address, to: ConnectionId, out: &mut Vec<Effect>) {
+    pub(super) fn on_dialled(
+        &mut self,
+        now: Instant,
+        address: Address,
+        to: ConnectionId,
+        out: &mut Vec<Effect>,
+    ) {
         let mending = self.overlay.is_mending(address);
         let member = self.view.at(address).cloned();
         let (Some(member), Some(me), true) = (member, self.id(), self.overlay.is_dialling(address)) else {
@@ -76,7 +84,8 @@ impl Peer {
             out.push(Effect::Close(to));
             return;
         };
-        let hello = LinkMessage::Hello { address: self.me, life: self.life, incarnation: me.incarnation, mending };
+        let hello =
+            LinkMessage::Hello { address: self.me, life: self.life, incarnation: me.incarnation, mending };
         out.push(Effect::Send { to, message: Message::Link(hello) });
         match member.wire {
             Wire::Native => {
@@ -108,7 +117,11 @@ impl Peer {
             } else if id == greeter.id {
                 self.link_up(now, (id, greeter.life, Wire::Native), connection, true, out);
             } else {
-                self.close(connection, CloseReason::Protocol(format!("dialled {id}, met {}", greeter.id)), out);
+                self.close(
+                    connection,
+                    CloseReason::Protocol(format!("dialled {id}, met {}", greeter.id)),
+                    out,
+                );
             }
             return;
         }
@@ -131,7 +144,9 @@ impl Peer {
     fn judge_hello(&self, greeter: Greeter) -> Result<MemberId, Option<CloseReason>> {
         let present = self.view.at(greeter.id.address);
         match greeter.wire {
-            _ if greeter.id.address == self.me => Err(Some(CloseReason::Protocol("that is my address".to_owned()))),
+            _ if greeter.id.address == self.me => {
+                Err(Some(CloseReason::Protocol("that is my address".to_owned())))
+            }
             Wire::Json => match present {
                 Some(member) if member.wire == Wire::Json => Ok(member.id),
                 Some(_) => Err(Some(CloseReason::Protocol("that member does not speak JSON".to_owned()))),
@@ -150,7 +165,8 @@ impl Peer {
             Wire::Native | Wire::Json => LINKS_MAX,
         };
         let Some(me) = self.id() else {
-            self.connections.insert(connection, Connection::Waiting { hello: greeter, until: now + HELLO_WAITS });
+            self.connections
+                .insert(connection, Connection::Waiting { hello: greeter, until: now + HELLO_WAITS });
             return;
         };
         if !already && self.neighbours.len() >= most {
@@ -158,8 +174,12 @@ impl Peer {
             return self.close(connection, CloseReason::Full, out);
         }
         if greeter.wire == Wire::Native {
-            let hello =
-                LinkMessage::Hello { address: self.me, life: self.life, incarnation: me.incarnation, mending: false };
+            let hello = LinkMessage::Hello {
+                address: self.me,
+                life: self.life,
+                incarnation: me.incarnation,
+                mending: false,
+            };
             out.push(Effect::Send { to: connection, message: Message::Link(hello) });
         }
         self.link_up(now, (greeter.id, greeter.life, greeter.wire), connection, false, out);
@@ -184,7 +204,8 @@ impl Peer {
                 Wire::Native => {
                     // Both ends must keep the same one of two: that dialled by the lower address; of two dialled
                     // from one side the newer, for the older can only be one that broke unnoticed.
-                    let keep_new = dialled_by_us == old.dialled_by_us || dialled_by_us == (self.me < id.address);
+                    let keep_new =
+                        dialled_by_us == old.dialled_by_us || dialled_by_us == (self.me < id.address);
                     if !keep_new {
                         return self.close(connection, CloseReason::Duplicate, out);
                     }
@@ -249,7 +270,13 @@ impl Peer {
     }
 
     /// Any frame is a sign of life.
-    fn note_life(&mut self, now: Instant, connection: ConnectionId, message: &Message, out: &mut Vec<Effect>) {
+    fn note_life(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        message: &Message,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(Connection::Link(address)) = self.connections.get(&connection) else { return };
         let Some(neighbour) = self.neighbours.get_mut(address) else { return };
         let id = neighbour.id;
@@ -273,7 +300,13 @@ impl Peer {
         out.push(Effect::Send { to: connection, message: self.pong(nonce) });
     }
 
-    fn on_close(&mut self, now: Instant, connection: ConnectionId, reason: &CloseReason, out: &mut Vec<Effect>) {
+    fn on_close(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        reason: &CloseReason,
+        out: &mut Vec<Effect>,
+    ) {
         out.push(Effect::Close(connection));
         match self.connections.remove(&connection) {
             Some(Connection::Greeting(id)) => self.overlay.refused(now, id.address),
@@ -308,7 +341,13 @@ impl Peer {
     }
 
     /// A connection of a link ended without a word: that is how the dead leave.
-    fn link_broke(&mut self, now: Instant, address: Address, connection: ConnectionId, out: &mut Vec<Effect>) {
+    fn link_broke(
+        &mut self,
+        now: Instant,
+        address: Address,
+        connection: ConnectionId,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
         neighbour.connections.retain(|c| *c != connection);
         if !neighbour.connections.is_empty() {
@@ -365,9 +404,9 @@ impl Peer {
     }
 
     /// This peer is going, or is somebody else from now on.
-    pub(super) fn drop_all_links(&mut self, reason: CloseReason, out: &mut Vec<Effect>) {
+    pub(super) fn drop_all_links(&mut self, reason: &CloseReason, out: &mut Vec<Effect>) {
         for address in self.neighbours.keys().copied().collect::<Vec<_>>() {
-            self.unlink(address, &reason, out);
+            self.unlink(address, reason, out);
         }
         for connection in self.connections.keys().copied().collect::<Vec<_>>() {
             self.close(connection, reason.clone(), out);
@@ -421,14 +460,20 @@ impl Peer {
         let stretch = self.doubt.stretch(now);
         let mut suspects = Vec::new();
         // A JSON neighbour that is checking a suspect for us answers nothing meanwhile.
-        let busy: BTreeSet<Address> = self.suspicions.values().flat_map(|s| s.owing()).collect();
+        let busy: BTreeSet<Address> =
+            self.suspicions.values().flat_map(super::suspicion::Suspicion::owing).collect();
         for neighbour in self.neighbours.values_mut() {
             if neighbour.wire == Wire::Json && busy.contains(&neighbour.id.address) {
                 neighbour.detector.forgive(now);
             }
             match neighbour.detector.tick(now, stretch) {
                 Tick::Wait => {}
-                Tick::Ping => out.push(Effect::Send { to: neighbour.connection(), message: Message::Ping { nonce: 1 } }),
+                Tick::Ping => {
+                    out.push(Effect::Send {
+                        to: neighbour.connection(),
+                        message: Message::Ping { nonce: 1 },
+                    });
+                }
                 Tick::Suspect => suspects.push(neighbour.id),
             }
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use coterie_common::limits::LEAVE_TIME_MAX;
 use coterie_common::message::{Candidate, CloseReason, Registration, Roster, SessionMessage};
 use coterie_common::{
-    Address, Backoff, Change, Ended, Epoch, Event, Incarnation, Instant, Line, MemberId, Message, Refusal, Tally, View, Why,
-    Wire,
+    Address, Backoff, Change, Ended, Epoch, Event, Incarnation, Instant, Line, MemberId, Message, Refusal,
+    Tally, View, Why, Wire,
 };
 
 use super::effect::{Effect, SeedSlot};
@@ -87,7 +87,13 @@ impl Standing {
 
 impl Peer {
     /// A seed said something.
-    pub(super) fn on_session(&mut self, now: Instant, seed: SeedSlot, message: Message, out: &mut Vec<Effect>) {
+    pub(super) fn on_session(
+        &mut self,
+        now: Instant,
+        seed: SeedSlot,
+        message: Message,
+        out: &mut Vec<Effect>,
+    ) {
         self.enrolment.heard(now, seed);
         match message {
             Message::Ping { nonce } => {
@@ -101,7 +107,13 @@ impl Peer {
         }
     }
 
-    fn on_session_closed(&mut self, now: Instant, seed: SeedSlot, reason: &CloseReason, out: &mut Vec<Effect>) {
+    fn on_session_closed(
+        &mut self,
+        now: Instant,
+        seed: SeedSlot,
+        reason: &CloseReason,
+        out: &mut Vec<Effect>,
+    ) {
         out.push(Effect::CloseSession(seed));
         self.enrolment.down(now, seed, &mut self.rng);
         // A close that is older than this incarnation is about the one before it.
@@ -112,7 +124,13 @@ impl Peer {
         }
     }
 
-    fn on_session_message(&mut self, now: Instant, seed: SeedSlot, message: SessionMessage, out: &mut Vec<Effect>) {
+    fn on_session_message(
+        &mut self,
+        now: Instant,
+        seed: SeedSlot,
+        message: SessionMessage,
+        out: &mut Vec<Effect>,
+    ) {
         match message {
             SessionMessage::Registered(registration) => self.on_registered(now, seed, registration, out),
             SessionMessage::Changes { previous, .. } if previous > self.view.epoch => {
@@ -145,7 +163,9 @@ impl Peer {
             return;
         }
         match answer {
-            Registration::Admitted { incarnation, roster } => self.admitted(now, seed, incarnation, roster, out),
+            Registration::Admitted { incarnation, roster } => {
+                self.admitted(now, seed, incarnation, roster, out);
+            }
             Registration::Refused(refusal) => self.refused(now, &refusal, out),
         }
     }
@@ -186,7 +206,8 @@ impl Peer {
             Event::Joined(_) => false,
         };
         let known: Vec<bool> = changes.iter().map(|c| self.had_in_view(&c.event)).collect();
-        let mut known = changes.iter().zip(known).filter(|(c, _)| c.epoch > before).map(|(_, k)| k).collect::<Vec<_>>();
+        let mut known =
+            changes.iter().zip(known).filter(|(c, _)| c.epoch > before).map(|(_, k)| k).collect::<Vec<_>>();
         let news = self.view.apply(epoch, changes);
         known.truncate(news.len());
         for (change, known) in news.iter().zip(known) {
@@ -213,7 +234,9 @@ impl Peer {
 
     fn had_in_view(&self, event: &Event) -> bool {
         match event {
-            Event::Died(id) | Event::Left(id) | Event::Replaced { old: id, .. } => self.view.get(*id).is_some(),
+            Event::Died(id) | Event::Left(id) | Event::Replaced { old: id, .. } => {
+                self.view.get(*id).is_some()
+            }
             Event::Joined(_) => false,
         }
     }
@@ -273,7 +296,7 @@ impl Peer {
             State::Outside | State::Over => return,
         };
         log(out, Line::new("DECLARED_DEAD").with("incarnation", incarnation).with("epoch", epoch));
-        self.drop_all_links(CloseReason::Rejoining, out);
+        self.drop_all_links(&CloseReason::Rejoining, out);
         self.forget_suspicions(out);
         self.life = draw_life(&mut self.rng);
         self.standing.state = State::Outside;
@@ -304,7 +327,7 @@ impl Peer {
     }
 
     fn finish(&mut self, out: &mut Vec<Effect>) {
-        self.drop_all_links(CloseReason::ShuttingDown, out);
+        self.drop_all_links(&CloseReason::ShuttingDown, out);
         for seed in self.enrolment.open() {
             out.push(Effect::Tell { seed, message: Message::Close(CloseReason::ShuttingDown) });
             out.push(Effect::CloseSession(seed));
@@ -354,7 +377,9 @@ impl Peer {
             self.standing.said_waiting = now;
             let open = self.enrolment.open().count();
             let wanted = self.enrolment.quorum();
-            out.push(Effect::Warn(format!("waiting for the seeds: {open} of {wanted} sessions are open, not registered yet")));
+            out.push(Effect::Warn(format!(
+                "waiting for the seeds: {open} of {wanted} sessions are open, not registered yet"
+            )));
         }
         if let Some(seed) = self.enrolment.registration_due(now) {
             if !self.view.is_empty() {

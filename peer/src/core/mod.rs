@@ -128,13 +128,17 @@ impl Peer {
             Input::Start | Input::Wake => {}
             Input::Dialled { address, connection } => self.on_dialled(now, address, connection, &mut out),
             Input::DialFailed { address, failure } => self.on_dial_failed(now, address, failure, &mut out),
-            Input::Frame { connection, wire, message } => self.on_frame(now, connection, wire, message, &mut out),
+            Input::Frame { connection, wire, message } => {
+                self.on_frame(now, connection, wire, message, &mut out);
+            }
             Input::Ended { connection } => self.on_ended(now, connection, &mut out),
             Input::SessionUp { seed } => self.enrolment.up(now, seed),
             Input::SessionDown { seed } => self.enrolment.down(now, seed, &mut self.rng),
             Input::Session { seed, message } => self.on_session(now, seed, message, &mut out),
             Input::Probed { target, finding, host } => self.on_probed(now, target, finding, host, &mut out),
-            Input::Answered { witness, message } => self.on_link_message(now, None, Some(witness), message, &mut out),
+            Input::Answered { witness, message } => {
+                self.on_link_message(now, None, Some(witness), message, &mut out);
+            }
             Input::Console(line) => self.on_console(now, &line, &mut out),
             Input::Broadcast(content) => self.say(now, content, None, &mut out),
             Input::Stop => self.leave(now, &mut out),

@@ -140,7 +140,8 @@ impl Overlay {
     /// Forgets what is over; returns the dials that took too long.
     pub fn expire(&mut self, now: Instant) -> Vec<Address> {
         self.refused.retain(|_, until| *until > now);
-        let late: Vec<Address> = self.dialling.iter().filter(|(_, until)| **until <= now).map(|(a, _)| *a).collect();
+        let late: Vec<Address> =
+            self.dialling.iter().filter(|(_, until)| **until <= now).map(|(a, _)| *a).collect();
         late.iter().for_each(|address| self.refused(now, *address));
         late
     }

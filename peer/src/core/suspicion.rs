@@ -130,7 +130,8 @@ impl Suspicion {
     /// The votes so far, for the report.
     pub fn votes(&self) -> Vec<JurorVote> {
         let own = self.own.map(|(juror, dead)| JurorVote { juror, dead });
-        let others = self.witnesses.values().filter_map(|w| w.vote.map(|dead| JurorVote { juror: w.id, dead }));
+        let others =
+            self.witnesses.values().filter_map(|w| w.vote.map(|dead| JurorVote { juror: w.id, dead }));
         own.into_iter().chain(others).collect()
     }
 
@@ -197,7 +198,10 @@ mod tests {
     use coterie_common::Incarnation;
 
     fn id(port: u16) -> MemberId {
-        MemberId { address: Address::new([127, 0, 0, 1].into(), port), incarnation: Incarnation(u64::from(port)) }
+        MemberId {
+            address: Address::new([127, 0, 0, 1].into(), port),
+            incarnation: Incarnation(u64::from(port)),
+        }
     }
 
     fn at(ms: u64) -> Instant {

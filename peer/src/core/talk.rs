@@ -11,7 +11,8 @@ use super::{Peer, log};
 
 const FAR: Instant = Instant::from_nanos(u64::MAX);
 
-const HELP: &str = "a line is broadcast to every peer; /members, /neighbours, /counters, /help; exit ends the console";
+const HELP: &str =
+    "a line is broadcast to every peer; /members, /neighbours, /counters, /help; exit ends the console";
 
 /// What this peer says.
 #[derive(Debug)]
@@ -42,7 +43,9 @@ impl Peer {
         };
         if content.len() > CONTENT_BYTES_MAX {
             let bytes = content.len();
-            return out.push(Effect::Warn(format!("message of {bytes} bytes, at most {CONTENT_BYTES_MAX} can be said")));
+            return out.push(Effect::Warn(format!(
+                "message of {bytes} bytes, at most {CONTENT_BYTES_MAX} can be said"
+            )));
         }
         self.talk.sequence += 1;
         let sequence = self.talk.sequence;
@@ -50,10 +53,13 @@ impl Peer {
         let rumor = Rumor { id, origin: self.me, incarnation: me.incarnation, sequence, via, content };
         let line = Line::new("GOSSIP_SENT").content(&rumor.content);
         let line = line.with("origin", self.me).with("from", self.me);
-        log(out, match &rumor.via {
-            Some(via) => line.with("via", via.as_str()),
-            None => line,
-        });
+        log(
+            out,
+            match &rumor.via {
+                Some(via) => line.with("via", via.as_str()),
+                None => line,
+            },
+        );
         self.rumors.hear(now, &rumor, None);
         self.pass_on(rumor, out);
     }
@@ -74,11 +80,15 @@ impl Peer {
             Heard::Replay => return self.count("gossip_replays"),
             Heard::New => self.count("gossip_heard"),
         }
-        let line = Line::new("GOSSIP").content(&rumor.content).with("origin", rumor.origin).with("from", from);
-        log(out, match &rumor.via {
-            Some(via) => line.with("via", via.as_str()),
-            None => line,
-        });
+        let line =
+            Line::new("GOSSIP").content(&rumor.content).with("origin", rumor.origin).with("from", from);
+        log(
+            out,
+            match &rumor.via {
+                Some(via) => line.with("via", via.as_str()),
+                None => line,
+            },
+        );
         out.push(Effect::Deliver { origin: rumor.origin, content: rumor.content.clone() });
         self.pass_on(rumor, out);
     }
@@ -107,7 +117,13 @@ impl Peer {
     }
 
     /// A new neighbour asks for what it missed.
-    pub(super) fn on_want(&mut self, ids: Vec<RumorId>, from: Address, link: LinkNumber, out: &mut Vec<Effect>) {
+    pub(super) fn on_want(
+        &mut self,
+        ids: Vec<RumorId>,
+        from: Address,
+        link: LinkNumber,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(to) = self.neighbours.get(&from).map(super::Neighbour::connection) else { return };
         for id in ids {
             let Some(rumor) = self.rumors.get(id).cloned() else { continue };
@@ -145,14 +161,24 @@ impl Peer {
                 print(format!("epoch {}, {} members", self.view.epoch, self.view.len()), out);
                 for member in self.view.members() {
                     let tags: Vec<String> = member.tags.iter().map(|(k, v)| format!(" {k}={v}")).collect();
-                    print(format!("{} incarnation {}{}", member.id.address, member.id.incarnation, tags.concat()), out);
+                    print(
+                        format!(
+                            "{} incarnation {}{}",
+                            member.id.address,
+                            member.id.incarnation,
+                            tags.concat()
+                        ),
+                        out,
+                    );
                 }
             }
             "/neighbours" => {
                 print(format!("{} links, {} wanted", self.neighbours.len(), self.overlay.wanted), out);
                 self.neighbours.keys().for_each(|address| print(address.to_string(), out));
             }
-            "/counters" => self.counters.iter().for_each(|(name, count)| print(format!("{name} {count}"), out)),
+            "/counters" => {
+                self.counters.iter().for_each(|(name, count)| print(format!("{name} {count}"), out));
+            }
             unknown if unknown.starts_with('/') => print(format!("{unknown:?} is no command; {HELP}"), out),
             text => self.say(now, Bytes::copy_from_slice(text.as_bytes()), None, out),
         }

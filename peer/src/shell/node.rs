@@ -13,10 +13,13 @@ use coterie_common::limits::{CONNECTIONS_MAX, INBOX_FRAMES_MAX};
 use coterie_common::message::LinkMessage;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::Failure;
-use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, connection, listener, probe, resolve};
+use coterie_common::net::{
+    Event, Journal, JournalOptions, Outbox, Prober, connection, listener, probe, resolve,
+};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{
-    Address, Finding, HostEvidence, Incarnation, Line, MemberId, Message, ProbeOrder, Role, View, Wire, majority,
+    Address, Finding, HostEvidence, Incarnation, Line, MemberId, Message, ProbeOrder, Role, View, Wire,
+    majority,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -170,6 +173,9 @@ pub fn start(
     Ok((handle, tokio::spawn(node.run())))
 }
 
+/// Both ends of a queue into the node's task.
+type Queue<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
+
 struct Node {
     options: Options,
     clock: Clock,
@@ -181,8 +187,8 @@ struct Node {
     sessions: BTreeMap<SeedSlot, Session>,
     last_number: u64,
     listener: TcpListener,
-    inbox: (mpsc::Sender<(Key, Event)>, mpsc::Receiver<(Key, Event)>),
-    arrivals: (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>),
+    inbox: Queue<(Key, Event)>,
+    arrivals: Queue<Arrival>,
     happenings: broadcast::Sender<Happening>,
     ended: Option<Result<(), String>>,
 }
@@ -341,7 +347,9 @@ impl Node {
     }
 
     fn tell(&mut self, seed: SeedSlot, message: &Message) {
-        let Some(outbox) = self.sessions.get(&seed).and_then(|session| session.outbox.as_ref()) else { return };
+        let Some(outbox) = self.sessions.get(&seed).and_then(|session| session.outbox.as_ref()) else {
+            return;
+        };
         if outbox.say(message, Wire::Native, self.options.address).is_err() {
             self.sessions.remove(&seed);
             self.step(Input::SessionDown { seed });

@@ -150,9 +150,17 @@ impl Seed {
         }
     }
 
-    fn open_admission(&mut self, now: Instant, candidate: Candidate, owners: Vec<Owner>, out: &mut Vec<Effect>) {
+    fn open_admission(
+        &mut self,
+        now: Instant,
+        candidate: Candidate,
+        owners: Vec<Owner>,
+        out: &mut Vec<Effect>,
+    ) {
         let key = (candidate.address, candidate.life);
-        if let Some(admission) = self.admissions.by_life.get(&key).and_then(|id| self.admissions.open.get_mut(id)) {
+        if let Some(admission) =
+            self.admissions.by_life.get(&key).and_then(|id| self.admissions.open.get_mut(id))
+        {
             admission.owners.extend(owners);
             admission.owners.sort_unstable();
             admission.owners.dedup();
@@ -176,11 +184,21 @@ impl Seed {
         self.propose_admission(now, candidate, owners, out);
     }
 
-    fn propose_admission(&mut self, now: Instant, candidate: Candidate, owners: Vec<Owner>, out: &mut Vec<Effect>) {
+    fn propose_admission(
+        &mut self,
+        now: Instant,
+        candidate: Candidate,
+        owners: Vec<Owner>,
+        out: &mut Vec<Effect>,
+    ) {
         let id = self.next_ballot();
         let replaces = self.registry.at(candidate.address).map_or(Incarnation::NONE, |m| m.id.incarnation);
-        let proposal =
-            RegisterProposal { ballot: id, candidate: candidate.clone(), replaces, commit: self.registry.applied() };
+        let proposal = RegisterProposal {
+            ballot: id,
+            candidate: candidate.clone(),
+            replaces,
+            commit: self.registry.applied(),
+        };
         let ends = now + self.config.patience.scale(BALLOT_TIME_MAX);
         let ballot = Ballot::new(self.registry.seed_sets().to_vec(), ends);
         self.admissions.by_life.insert((candidate.address, candidate.life), id);
@@ -261,7 +279,9 @@ impl Seed {
             Applied::Joined(incarnation) | Applied::Known(incarnation) => {
                 Answer::Admitted { incarnation: *incarnation, index }
             }
-            Applied::Refused(refusal) if refusal.why == Why::Superseded => return self.hold_again(now, ballot, out),
+            Applied::Refused(refusal) if refusal.why == Why::Superseded => {
+                return self.hold_again(now, ballot, out);
+            }
             Applied::Refused(refusal) => Answer::Refused(refusal.clone()),
             Applied::Founded | Applied::SeedBorn | Applied::Left | Applied::Died { .. } => return,
         };
@@ -280,10 +300,19 @@ impl Seed {
     // ---- every voter ----
 
     /// The leader asks for this seed's vote. It votes by a registry that is at least as new as the leader's.
-    pub(super) fn on_proposal(&mut self, now: Instant, from: SeedId, message: MeshMessage, out: &mut Vec<Effect>) {
+    pub(super) fn on_proposal(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        message: MeshMessage,
+        out: &mut Vec<Effect>,
+    ) {
         match &message {
             MeshMessage::RegisterProposal(p) => {
-                log(out, self.proposal_line("REGISTER_PROPOSAL", p.ballot, from, ("peer", p.candidate.address)));
+                log(
+                    out,
+                    self.proposal_line("REGISTER_PROPOSAL", p.ballot, from, ("peer", p.candidate.address)),
+                );
             }
             MeshMessage::DeathProposal(p) => {
                 log(out, self.proposal_line("DEAD_PROPOSAL", p.ballot, from, ("dead", p.dead.address)));
@@ -310,22 +339,36 @@ impl Seed {
     ) {
         let applied = self.registry.applied();
         match message {
-            MeshMessage::RegisterProposal(p) if p.commit <= applied => self.consider_admission(now, from, p, out),
+            MeshMessage::RegisterProposal(p) if p.commit <= applied => {
+                self.consider_admission(now, from, p, out);
+            }
             MeshMessage::DeathProposal(p) if p.commit <= applied => self.consider_death(now, from, p, out),
             _ if self.ahead.len() < BALLOTS_MAX => self.ahead.push((from, message)),
             _ => self.count("proposals_over_limit"),
         }
     }
 
-    fn proposal_line(&self, event: &'static str, ballot: BallotId, from: SeedId, who: (&'static str, Address)) -> Line {
+    fn proposal_line(
+        &self,
+        event: &'static str,
+        ballot: BallotId,
+        from: SeedId,
+        who: (&'static str, Address),
+    ) -> Line {
         Line::new(event).show("ballot", ballot).with(who.0, who.1).with("proposer", self.name(from))
     }
 
     /// Cheap checks first, then the candidate is probed.
-    fn consider_admission(&mut self, now: Instant, from: SeedId, proposal: RegisterProposal, out: &mut Vec<Effect>) {
+    fn consider_admission(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        proposal: RegisterProposal,
+        out: &mut Vec<Effect>,
+    ) {
         if let Err(refusal) = self.check_candidate(&proposal) {
             let nothing = Found { finding: Finding::CannotProbe, host: HostEvidence::Unknown, ended: now };
-            return self.vote_on_admission(now, from, &proposal, nothing, Some(refusal), out);
+            return self.vote_on_admission(now, from, &proposal, (nothing, Some(refusal)), out);
         }
         let Candidate { address, life, wire, .. } = proposal.candidate;
         self.probe((address, life), wire, false, Waiting::Admission(from, proposal), out);
@@ -342,7 +385,10 @@ impl Seed {
         }
         let tag_bytes: usize = candidate.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
         if tag_bytes > TAG_BYTES_MAX {
-            return Err(Refusal::new(Why::Limit, format!("{tag_bytes} bytes of tags, at most {TAG_BYTES_MAX}")));
+            return Err(Refusal::new(
+                Why::Limit,
+                format!("{tag_bytes} bytes of tags, at most {TAG_BYTES_MAX}"),
+            ));
         }
         if self.registry.is_ended(candidate.address, candidate.life) {
             return Err(Why::Ended.into());
@@ -359,16 +405,16 @@ impl Seed {
         now: Instant,
         from: SeedId,
         proposal: &RegisterProposal,
-        found: Found,
-        refusal: Option<Refusal>,
+        (found, refusal): (Found, Option<Refusal>),
         out: &mut Vec<Effect>,
     ) {
         let refusal = refusal.or_else(|| match found.finding {
             Finding::Alive => None,
             Finding::OtherLife(_) => Some(Why::AddressInUse.into()),
-            Finding::Refused | Finding::Silent => {
-                Some(Refusal::new(Why::NotAnswering, format!("{} {}", proposal.candidate.address, found.finding)))
-            }
+            Finding::Refused | Finding::Silent => Some(Refusal::new(
+                Why::NotAnswering,
+                format!("{} {}", proposal.candidate.address, found.finding),
+            )),
             Finding::CannotProbe => Some(Why::CannotProbe.into()),
         });
         let Candidate { address, life, .. } = proposal.candidate;
@@ -454,7 +500,9 @@ impl Seed {
         self.hint_ended(target);
         for waiting in self.probes.ended(target, found) {
             match waiting {
-                Waiting::Admission(from, proposal) => self.vote_on_admission(now, from, &proposal, found, None, out),
+                Waiting::Admission(from, proposal) => {
+                    self.vote_on_admission(now, from, &proposal, (found, None), out);
+                }
                 Waiting::Death(from, proposal) => self.vote_on_death(now, from, &proposal, found, out),
                 Waiting::Result => self.note_finding(target, finding),
             }
@@ -463,7 +511,8 @@ impl Seed {
 
     /// A look after a quiet JSON member has ended.
     fn note_finding(&mut self, target: Target, finding: Finding) {
-        let Some(member) = self.registry.at(target.0).filter(|m| m.life == target.1 && m.wire == Wire::Json) else {
+        let Some(member) = self.registry.at(target.0).filter(|m| m.life == target.1 && m.wire == Wire::Json)
+        else {
             return;
         };
         let gone = finding.is_dead() == Some(true);

@@ -104,7 +104,13 @@ impl Seed {
 
     // ---- leadership ----
 
-    pub(super) fn on_leader(&mut self, now: Instant, leader: Option<SeedId>, term: u64, out: &mut Vec<Effect>) {
+    pub(super) fn on_leader(
+        &mut self,
+        now: Instant,
+        leader: Option<SeedId>,
+        term: u64,
+        out: &mut Vec<Effect>,
+    ) {
         if (self.leader, self.term) == (leader, term) {
             return;
         }
@@ -151,7 +157,9 @@ impl Seed {
             true => Some(self.config.birth),
             false => self.others.get(&id).copied(),
         };
-        let record = |(id, address): (&SeedId, &String)| (*id, SeedRecord { address: address.clone(), birth: birth(*id) });
+        let record = |(id, address): (&SeedId, &String)| {
+            (*id, SeedRecord { address: address.clone(), birth: birth(*id) })
+        };
         let seeds: BTreeMap<SeedId, SeedRecord> = self.config.seeds.iter().map(record).collect();
         out.push(Effect::Propose(Entry::new(Body::Found { cluster: ClusterId(cluster), seeds })));
     }
@@ -161,7 +169,8 @@ impl Seed {
         if !self.leads() {
             return;
         }
-        let unrecorded = |id: &SeedId| self.registry.seeds().get(id).is_some_and(|record| record.birth.is_none());
+        let unrecorded =
+            |id: &SeedId| self.registry.seeds().get(id).is_some_and(|record| record.birth.is_none());
         let own = [(self.config.id, self.config.birth)];
         let known = self.others.iter().map(|(id, birth)| (*id, *birth)).chain(own);
         let late: Vec<(SeedId, u64)> = known.filter(|(id, _)| unrecorded(id)).collect();

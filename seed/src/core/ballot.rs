@@ -122,7 +122,9 @@ mod tests {
                 let choice = |seed: u64| code / 3_u64.pow(seed as u32) % 3;
                 let mut ballot = ballot(seeds);
                 for seed in (0..seeds).filter(|&s| choice(s) != 2) {
-                    assert!(ballot.vote(Instant::START, reply(seed, (choice(seed) == 1).then_some(Why::Alive))));
+                    assert!(
+                        ballot.vote(Instant::START, reply(seed, (choice(seed) == 1).then_some(Why::Alive)))
+                    );
                 }
                 let count = |c| (0..seeds).filter(|&s| choice(s) == c).count();
                 let needed = majority(seeds as usize);

@@ -144,7 +144,8 @@ impl Seed {
             }
             return;
         }
-        let (reporter, jurors) = report.map_or((None, Vec::new()), |(reporter, votes)| (Some(reporter), votes));
+        let (reporter, jurors) =
+            report.map_or((None, Vec::new()), |(reporter, votes)| (Some(reporter), votes));
         let stages = Stages { opened: self.wall(now), ..Stages::default() };
         let burial = Burial {
             id: BallotId { term: 0, number: 0 },
@@ -240,7 +241,8 @@ impl Seed {
             return;
         }
         let stale_before = self.config.patience.scale(EVIDENCE_AGE_MAX);
-        let is_stale = |b: &Burial| b.ballot.evidence_from().is_none_or(|from| now.since(from) > stale_before);
+        let is_stale =
+            |b: &Burial| b.ballot.evidence_from().is_none_or(|from| now.since(from) > stale_before);
         let (mut stale, mut verdicts) = (Vec::new(), Vec::new());
         let wall = self.wall(now);
         for (dead, burial) in self.burials.open.iter_mut().filter(|(_, b)| carried_at(b).is_some()) {
@@ -334,7 +336,13 @@ impl Seed {
 
     // ---- every voter ----
 
-    pub(super) fn consider_death(&mut self, now: Instant, from: SeedId, proposal: DeathProposal, out: &mut Vec<Effect>) {
+    pub(super) fn consider_death(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        proposal: DeathProposal,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(member) = self.registry.member(proposal.dead) else {
             let found = Found { finding: Finding::CannotProbe, host: HostEvidence::Unknown, ended: now };
             let refusal = Some(Refusal::from(Why::NotMember));
@@ -366,7 +374,13 @@ impl Seed {
             Some(false) => Some(Why::Alive.into()),
             None => Some(Why::CannotProbe.into()),
         };
-        self.cast("DEAD_VOTE", now, from, (proposal.ballot, Subject::Death(proposal.dead), found, refusal), out);
+        self.cast(
+            "DEAD_VOTE",
+            now,
+            from,
+            (proposal.ballot, Subject::Death(proposal.dead), found, refusal),
+            out,
+        );
     }
 }
 

@@ -50,7 +50,14 @@ mod tests {
             cluster: ClusterId([1; 16]),
             births: births.iter().map(|(id, birth)| (SeedId(*id), *birth)).collect(),
         });
-        let hello = SeedHello { version: 1, id: SeedId(id), birth: id, address: String::new(), list: vec![], history };
+        let hello = SeedHello {
+            version: 1,
+            id: SeedId(id),
+            birth: id,
+            address: String::new(),
+            list: vec![],
+            history,
+        };
         (SeedId(id), hello)
     }
 

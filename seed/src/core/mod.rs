@@ -113,7 +113,9 @@ impl Seed {
         let mut out = Vec::new();
         match input {
             Input::Wake => {}
-            Input::Session { session, wire, message } => self.on_session(now, session, wire, message, &mut out),
+            Input::Session { session, wire, message } => {
+                self.on_session(now, session, wire, message, &mut out);
+            }
             Input::SessionDrained(session) => self.on_drained(session, &mut out),
             Input::SessionClosed(session) => self.sessions.close(session),
             Input::SeedUp { seed, birth } => self.on_seed_up(now, seed, birth, &mut out),

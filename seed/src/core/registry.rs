@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use coterie_common::limits::{DEATHS_KEPT, ENDED_KEPT};
 use coterie_common::message::{BallotId, Candidate, ClusterId, SeedId, Subject, Vote};
 use coterie_common::{
-    Address, Change, Ended, Ending, Epoch, Event, Incarnation, Life, Member, MemberId, Refusal, View, Why, majority,
+    Address, Change, Ended, Ending, Epoch, Event, Incarnation, Life, Member, MemberId, Refusal, View, Why,
+    majority,
 };
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +186,11 @@ impl Registry {
         let to_the_point = votes.iter().all(|v| v.ballot == ballot && v.subject == *subject);
         let enough = |set: &BTreeSet<SeedId>| voters.intersection(set).count() >= majority(set.len());
         let no_strangers = voters.iter().all(|v| self.seed_sets.iter().any(|set| set.contains(v)));
-        distinct && to_the_point && no_strangers && !self.seed_sets.is_empty() && self.seed_sets.iter().all(enough)
+        distinct
+            && to_the_point
+            && no_strangers
+            && !self.seed_sets.is_empty()
+            && self.seed_sets.iter().all(enough)
     }
 
     // ---- reading ----
@@ -320,7 +325,11 @@ mod tests {
             (&[], false),
         ] {
             let outcome = founded(3).apply(5, &join(1, 10, 0, seeds));
-            assert_eq!(outcome.applied == Applied::Joined(Incarnation(5)), expected, "{seeds:?}: {outcome:?}");
+            assert_eq!(
+                outcome.applied == Applied::Joined(Incarnation(5)),
+                expected,
+                "{seeds:?}: {outcome:?}"
+            );
         }
     }
 
@@ -328,7 +337,10 @@ mod tests {
     fn while_the_set_changes_a_majority_of_each_set_is_needed() {
         let mut registry = founded(3);
         registry.set_seeds(4, vec![[0, 1, 2].map(SeedId).into(), [2, 3, 4].map(SeedId).into()]);
-        assert_eq!(registry.apply(5, &join(1, 10, 0, &[0, 1])).applied, Applied::Refused(Why::BadVotes.into()));
+        assert_eq!(
+            registry.apply(5, &join(1, 10, 0, &[0, 1])).applied,
+            Applied::Refused(Why::BadVotes.into())
+        );
         assert_eq!(registry.apply(6, &join(1, 10, 0, &[1, 2, 3])).applied, Applied::Joined(Incarnation(6)));
     }
 
@@ -351,7 +363,9 @@ mod tests {
         assert!(matches!(stale.applied, Applied::Refused(ref r) if r.why == Why::Superseded), "{stale:?}");
         assert_eq!(registry.epoch(), Epoch(5), "a refusal makes no epoch");
         let replaced = registry.apply(8, &join(1, 11, 5, &[0, 1]));
-        assert!(matches!(&replaced.changes[..], [Change { event: Event::Replaced { old, .. }, .. }] if *old == id(1, 5)));
+        assert!(
+            matches!(&replaced.changes[..], [Change { event: Event::Replaced { old, .. }, .. }] if *old == id(1, 5))
+        );
         assert_eq!(registry.apply(9, &join(1, 10, 8, &[0, 1])).applied, Applied::Refused(Why::Ended.into()));
         assert!(!registry.is_ended(address(1), Life::NONE), "a program without lives may come again");
     }
@@ -366,8 +380,11 @@ mod tests {
         alive.votes[1].finding = Finding::Alive;
         let verdicts = vec![death(id(1, 4), &[0, 1]), death(id(1, 5), &[0, 2]), death(id(2, 6), &[0]), alive];
         let outcome = registry.apply(8, &deaths(verdicts));
-        let left_out =
-            vec![(id(1, 4), Why::NotMember.into()), (id(2, 6), Why::BadVotes.into()), (id(3, 7), Why::BadVotes.into())];
+        let left_out = vec![
+            (id(1, 4), Why::NotMember.into()),
+            (id(2, 6), Why::BadVotes.into()),
+            (id(3, 7), Why::BadVotes.into()),
+        ];
         assert_eq!(outcome.applied, Applied::Died { buried: vec![id(1, 5)], left_out });
         assert_eq!(outcome.changes, [Change { epoch: Epoch(8), event: Event::Died(id(1, 5)) }]);
         assert_eq!(registry.deaths().count(), 1);

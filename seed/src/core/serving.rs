@@ -2,9 +2,12 @@
 
 use coterie_common::limits::{HINTS_PER_SECOND, JSON_PEER_LIST_MAX};
 use coterie_common::message::{
-    Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Registration, Roster, SeedStatus, SessionMessage,
+    Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Registration, Roster, SeedStatus,
+    SessionMessage,
 };
-use coterie_common::{Change, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Refusal, Wire, Why};
+use coterie_common::{
+    Change, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Refusal, Why, Wire,
+};
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::effect::{Effect, SessionId};
@@ -53,12 +56,24 @@ impl Seed {
         Message::Pong { nonce, address: self.config.address, life: None, incarnation: None, ready }
     }
 
-    fn on_session_message(&mut self, now: Instant, id: SessionId, message: SessionMessage, out: &mut Vec<Effect>) {
+    fn on_session_message(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        message: SessionMessage,
+        out: &mut Vec<Effect>,
+    ) {
         match message {
             SessionMessage::Register(candidate) => self.on_register(now, id, candidate, out),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, member, life, epoch, out),
-            SessionMessage::Observe { .. } | SessionMessage::ListRequest if self.registry.cluster().is_none() => {
-                self.close_session(id, CloseReason::Refused("the cluster is not founded yet".to_owned()), out);
+            SessionMessage::Observe { .. } | SessionMessage::ListRequest
+                if self.registry.cluster().is_none() =>
+            {
+                self.close_session(
+                    id,
+                    CloseReason::Refused("the cluster is not founded yet".to_owned()),
+                    out,
+                );
             }
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable, out),
             SessionMessage::ListRequest => self.send_list(id, out),
@@ -109,7 +124,8 @@ impl Seed {
 
     fn on_register(&mut self, now: Instant, id: SessionId, candidate: Candidate, out: &mut Vec<Effect>) {
         log(out, Line::new("REGISTER_REQUEST").with("peer", candidate.address));
-        let allowed = self.sessions.get_mut(id).is_some_and(|s| s.registrations.allows(now, REGISTRATIONS_PER_SECOND));
+        let allowed =
+            self.sessions.get_mut(id).is_some_and(|s| s.registrations.allows(now, REGISTRATIONS_PER_SECOND));
         if !allowed {
             let detail = format!("at most {REGISTRATIONS_PER_SECOND} registrations a second on one session");
             let pending = Pending { errand: Errand::Register(candidate), asker: Asker::Session(id) };
@@ -157,7 +173,11 @@ impl Seed {
             (Some(pending), None) => {
                 let session = pending.session;
                 self.reads.remove(&read);
-                self.close_session(session, CloseReason::Refused("no leader could confirm the read".to_owned()), out);
+                self.close_session(
+                    session,
+                    CloseReason::Refused("no leader could confirm the read".to_owned()),
+                    out,
+                );
             }
             (None, _) => {}
         }
@@ -177,7 +197,14 @@ impl Seed {
         }
     }
 
-    fn on_session_hint(&mut self, now: Instant, id: SessionId, suspect: MemberId, cause: Cause, out: &mut Vec<Effect>) {
+    fn on_session_hint(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        suspect: MemberId,
+        cause: Cause,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let is_member = session.member.is_some_and(|m| self.registry.member(m).is_some());
         if !is_member || !session.hints.allows(now, HINTS_PER_SECOND) {
@@ -196,7 +223,9 @@ impl Seed {
         let Some(reporter) = reporter.filter(|m| self.registry.member(*m).is_some()) else {
             log(
                 out,
-                Line::new("DEAD_REJECTED").with("dead", report.dead.address).with("reason", Why::Stranger.as_str()),
+                Line::new("DEAD_REJECTED")
+                    .with("dead", report.dead.address)
+                    .with("reason", Why::Stranger.as_str()),
             );
             let rejected = SessionMessage::Rejected { dead: report.dead, refusal: Why::Stranger.into() };
             return self.send(id, rejected, out);
@@ -214,9 +243,14 @@ impl Seed {
     }
 
     /// Hands something to any peer that holds a session here.
-    fn hand_on(&mut self, message: SessionMessage, out: &mut Vec<Effect>) -> Result<coterie_common::Address, String> {
+    fn hand_on(
+        &mut self,
+        message: SessionMessage,
+        out: &mut Vec<Effect>,
+    ) -> Result<coterie_common::Address, String> {
         let native = self.sessions.native();
-        let alive: Vec<_> = native.into_iter().filter(|(_, address)| self.registry.at(*address).is_some()).collect();
+        let alive: Vec<_> =
+            native.into_iter().filter(|(_, address)| self.registry.at(*address).is_some()).collect();
         let Some((session, address)) = alive.choose(&mut self.rng).copied() else {
             return Err("this seed holds no session of a peer".to_owned());
         };
@@ -254,7 +288,8 @@ impl Seed {
         };
         match (pending.errand, answer) {
             (Errand::Register(candidate), Answer::Refused(refusal)) => {
-                let event = if refusal.why == Why::NoQuorum { "REGISTER_TIMEOUT" } else { "REGISTER_REJECTED" };
+                let event =
+                    if refusal.why == Why::NoQuorum { "REGISTER_TIMEOUT" } else { "REGISTER_REJECTED" };
                 log(out, Line::new(event).with("peer", candidate.address).show("reason", &refusal));
                 self.send(session, SessionMessage::Registered(Registration::Refused(refusal)), out);
             }
@@ -262,7 +297,10 @@ impl Seed {
                 self.send_admitted(session, MemberId { address: candidate.address, incarnation }, out);
             }
             (Errand::Report { report, .. }, Answer::Refused(refusal)) => {
-                log(out, Line::new("DEAD_REJECTED").with("dead", report.dead.address).show("reason", &refusal));
+                log(
+                    out,
+                    Line::new("DEAD_REJECTED").with("dead", report.dead.address).show("reason", &refusal),
+                );
                 self.send(session, SessionMessage::Rejected { dead: report.dead, refusal }, out);
             }
             // What is in the log is pushed to every session; nothing more is to be said.
@@ -335,14 +373,19 @@ impl Seed {
 
     /// Pushes what is new to every session that has no push in flight.
     pub(super) fn push(&mut self, out: &mut Vec<Effect>) {
-        let idle: Vec<SessionId> =
-            self.sessions.iter().filter(|(_, s)| s.told.is_some() && !s.in_flight).map(|(id, _)| id).collect();
+        let idle: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.told.is_some() && !s.in_flight)
+            .map(|(id, _)| id)
+            .collect();
         self.push_to(&idle, out);
     }
 
     fn push_to(&mut self, sessions: &[SessionId], out: &mut Vec<Effect>) {
         let epoch = self.registry.epoch();
-        let mut by_told: std::collections::BTreeMap<Epoch, Vec<SessionId>> = std::collections::BTreeMap::new();
+        let mut by_told: std::collections::BTreeMap<Epoch, Vec<SessionId>> =
+            std::collections::BTreeMap::new();
         for id in sessions {
             if let Some(told) = self.sessions.get(*id).and_then(|s| s.told).filter(|told| *told < epoch) {
                 by_told.entry(told).or_default().push(*id);

@@ -120,7 +120,8 @@ impl Sessions {
 
     fn all_seem_gone(&self, member: MemberId) -> bool {
         // Only JSON members can seem gone, and few of them do: the search is rare.
-        let mut own = self.sessions.values().filter(|s| s.member == Some(member) && s.wire == Wire::Json).peekable();
+        let mut own =
+            self.sessions.values().filter(|s| s.member == Some(member) && s.wire == Wire::Json).peekable();
         own.peek().is_some() && own.all(|s| s.seems_gone)
     }
 

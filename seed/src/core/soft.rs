@@ -80,7 +80,9 @@ impl Soft {
         let is_held = |a: &Address| held.iter().any(|member| member.address == *a);
         let links = match whole {
             true => self.links.iter().filter(|(a, _)| is_held(a)).map(|(a, l)| (*a, l.clone())).collect(),
-            false => changed.iter().filter_map(|a| self.links.get(a).map(|l| (*a, l.clone()))).collect::<Vec<_>>(),
+            false => {
+                changed.iter().filter_map(|a| self.links.get(a).map(|l| (*a, l.clone()))).collect::<Vec<_>>()
+            }
         };
         self.told_held = held;
         let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty();
@@ -109,7 +111,12 @@ impl Soft {
 
     /// At the leader: the members that no seed has held a session of for `time`, and about whom no ballot was
     /// lost too recently. To be called regularly.
-    pub fn absent(&mut self, now: Instant, members: impl Iterator<Item = MemberId>, time: Duration) -> Vec<MemberId> {
+    pub fn absent(
+        &mut self,
+        now: Instant,
+        members: impl Iterator<Item = MemberId>,
+        time: Duration,
+    ) -> Vec<MemberId> {
         let mut over = Vec::new();
         for member in members {
             if self.held_by.values().any(|held| held.contains(&member)) {

@@ -90,7 +90,8 @@ impl Seed {
         let silent = |s: &super::sessions::Session| {
             s.wire == Wire::Native && s.member.is_some() && now >= s.heard + silence
         };
-        let over: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| silent(s)).map(|(id, _)| id).collect();
+        let over: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, s)| silent(s)).map(|(id, _)| id).collect();
         for session in over {
             self.sessions.close(session);
             out.push(Effect::Close { session, reason: CloseReason::Silent });
@@ -100,10 +101,16 @@ impl Seed {
     /// JSON programs never write after registering: they are probed where they listen.
     fn look_after_quiet_programs(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let quiet = |s: &super::sessions::Session| {
-            s.wire == Wire::Json && now.since(s.heard) >= JSON_PROBE_EVERY && now.since(s.probed) >= JSON_PROBE_EVERY
+            s.wire == Wire::Json
+                && now.since(s.heard) >= JSON_PROBE_EVERY
+                && now.since(s.probed) >= JSON_PROBE_EVERY
         };
-        let due: Vec<(SessionId, MemberId)> =
-            self.sessions.iter().filter(|(_, s)| quiet(s)).filter_map(|(id, s)| Some((id, s.member?))).collect();
+        let due: Vec<(SessionId, MemberId)> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| quiet(s))
+            .filter_map(|(id, s)| Some((id, s.member?)))
+            .collect();
         for (id, member) in due {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.probed = now;
@@ -117,7 +124,8 @@ impl Seed {
 
     fn tell_soft_state(&mut self, out: &mut Vec<Effect>) {
         let Some(leader) = self.leader else { return };
-        let held: BTreeSet<MemberId> = self.sessions.held().filter(|m| self.registry.member(*m).is_some()).collect();
+        let held: BTreeSet<MemberId> =
+            self.sessions.held().filter(|m| self.registry.member(*m).is_some()).collect();
         let Some(news) = self.soft.news(held, self.registry.epoch()) else { return };
         if leader == self.config.id {
             self.soft.take(leader, news);
@@ -179,7 +187,9 @@ impl Seed {
             none if none.is_empty() => (native(self, largest), piece),
             some => (some, largest),
         };
-        let (Some(mender), Some(target)) = (from.choose(&mut self.rng).copied(), to.choose(&mut self.rng).copied()) else {
+        let (Some(mender), Some(target)) =
+            (from.choose(&mut self.rng).copied(), to.choose(&mut self.rng).copied())
+        else {
             return;
         };
         let dial = SessionMessage::Dial(target);

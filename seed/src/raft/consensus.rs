@@ -14,10 +14,10 @@ use openraft::{Config, RaftMetrics, ReadPolicy, SnapshotPolicy};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::Types;
 use super::machine::{Machine, StateRequest};
 use super::network::{Carrier, Network, Server, ask_read_index};
 use super::store::Store;
-use super::Types;
 use crate::core::Entry;
 
 /// Just after an election a leader does not take entries yet. So long its own entries are tried again.
@@ -88,7 +88,8 @@ impl Consensus {
     ) -> io::Result<Self> {
         let machine = Machine::new(owner, store.clone())?;
         let network = Network { me, carrier: Arc::clone(&carrier) };
-        let raft = Raft::new(me.0, config(options)?, network, store, machine).await.map_err(io::Error::other)?;
+        let raft =
+            Raft::new(me.0, config(options)?, network, store, machine).await.map_err(io::Error::other)?;
         if let Some(seeds) = form {
             let seeds: BTreeMap<u64, ()> = seeds.into_iter().map(|seed| (seed.0, ())).collect();
             match raft.initialize(seeds).await {
@@ -251,9 +252,7 @@ async fn try_again(
     failure: Option<ClientWriteError<Types>>,
     notices: mpsc::Sender<Notice>,
 ) {
-    let is_too_new = |error: &ClientWriteError<Types>| {
-        matches!(error, ClientWriteError::ForwardToLeader(f) if f.reason == ForwardReason::LeaseExpired)
-    };
+    let is_too_new = |error: &ClientWriteError<Types>| matches!(error, ClientWriteError::ForwardToLeader(f) if f.reason == ForwardReason::LeaseExpired);
     let mut retry = failure.as_ref().is_some_and(is_too_new);
     let mut tries = 0;
     while retry && tries < NEW_LEADER_TRIES {

@@ -55,7 +55,8 @@ impl Machine {
     /// A machine whose registry, owned elsewhere, is that of the last snapshot in `store`.
     pub fn new(owner: mpsc::Sender<StateRequest>, store: Store) -> io::Result<Self> {
         let meta = store.snapshot_bytes()?.map(|(meta, _)| meta);
-        let (applied, membership) = meta.map_or_else(Default::default, |m| (m.last_log_id, m.last_membership));
+        let (applied, membership) =
+            meta.map_or_else(Default::default, |m| (m.last_log_id, m.last_membership));
         Ok(Machine { owner, store, applied, membership })
     }
 
@@ -124,8 +125,8 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> Result<(), io::Error> {
-        let registry: Registry =
-            from_own_bytes(&snapshot).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        let registry: Registry = from_own_bytes(&snapshot)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         self.store.save_snapshot(meta, snapshot).await?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();

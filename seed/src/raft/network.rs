@@ -12,8 +12,8 @@ use coterie_common::message::SeedId;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RPCTypes};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2, ReadPolicy};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,13 @@ impl Server {
     }
 
     /// Adds a piece of a snapshot; the whole of it, once it is whole.
-    fn assemble(&self, vote: &Vote, offset: u64, piece: &[u8], last: bool) -> Result<Option<Vec<u8>>, String> {
+    fn assemble(
+        &self,
+        vote: &Vote,
+        offset: u64,
+        piece: &[u8],
+        last: bool,
+    ) -> Result<Option<Vec<u8>>, String> {
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         let key = to_bytes(vote);
         if offset == 0 {
@@ -161,7 +167,12 @@ pub(super) async fn ask_read_index(carrier: &dyn Carrier, leader: SeedId, patien
 }
 
 impl Client {
-    async fn ask(&self, kind: RPCTypes, request: &Request, patience: Duration) -> Result<Reply, RPCError<Types>> {
+    async fn ask(
+        &self,
+        kind: RPCTypes,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Reply, RPCError<Types>> {
         let reply = self.carrier.call(self.to, Bytes::from(to_bytes(request)));
         let reply = timeout(patience, reply).await.map_err(|_| {
             RPCError::Timeout(Timeout { action: kind, id: self.me.0, target: self.to.0, timeout: patience })

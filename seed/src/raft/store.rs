@@ -75,13 +75,29 @@ struct Memory {
 }
 
 enum Request {
-    Append { entries: Vec<(u64, Vec<u8>)>, done: IOFlushed<Types> },
-    Vote { vote: Vec<u8>, done: Done },
+    Append {
+        entries: Vec<(u64, Vec<u8>)>,
+        done: IOFlushed<Types>,
+    },
+    Vote {
+        vote: Vec<u8>,
+        done: Done,
+    },
     /// Never worth a commit of its own: it goes with the next.
     Committed(Vec<u8>),
-    Truncate { from: u64, done: Done },
-    Purge { upto: LogId, done: Done },
-    Snapshot { meta: Vec<u8>, data: Vec<u8>, done: Done },
+    Truncate {
+        from: u64,
+        done: Done,
+    },
+    Purge {
+        upto: LogId,
+        done: Done,
+    },
+    Snapshot {
+        meta: Vec<u8>,
+        data: Vec<u8>,
+        done: Done,
+    },
 }
 
 type Done = oneshot::Sender<io::Result<()>>;
@@ -162,7 +178,9 @@ impl Store {
     }
 
     pub(super) fn snapshot_bytes(&self) -> io::Result<Option<(SnapshotMeta, Vec<u8>)>> {
-        let (Some(meta), Some(data)) = (self.meta("snapshot_meta")?, self.meta("snapshot")?) else { return Ok(None) };
+        let (Some(meta), Some(data)) = (self.meta("snapshot_meta")?, self.meta("snapshot")?) else {
+            return Ok(None);
+        };
         Ok(Some((read(&meta)?, data)))
     }
 
@@ -248,7 +266,11 @@ impl Store {
         let memory = lock(&self.shared.memory);
         let tail_start = memory.tail.keys().next().copied().unwrap_or(memory.written_to);
         let from = start.max(tail_start);
-        let entries = if from < end { memory.tail.range(from..end).map(|(_, e)| e.clone()).collect() } else { Vec::new() };
+        let entries = if from < end {
+            memory.tail.range(from..end).map(|(_, e)| e.clone()).collect()
+        } else {
+            Vec::new()
+        };
         (tail_start, entries)
     }
 }
@@ -268,7 +290,9 @@ fn size(entry: &LogEntry) -> usize {
     match &entry.payload {
         EntryPayload::Normal(e) => match &e.body {
             Body::Deaths(_) => to_bytes(e).len(),
-            Body::Join { candidate, .. } => 256 + candidate.tags.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>(),
+            Body::Join { candidate, .. } => {
+                256 + candidate.tags.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
+            }
             Body::Found { .. } | Body::SeedBirth { .. } | Body::Leave(_) => 256,
         },
         EntryPayload::Blank | EntryPayload::Membership(_) => 256,

@@ -133,7 +133,10 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
                 a.iter().filter(|seed| !b.contains(seed)).cloned().collect::<Vec<_>>().join(",")
             };
             let (ours, theirs) = (only(&own.list, &other.list), only(&other.list, &own.list));
-            return Err(format!("seed lists differ: only here [{ours}], only at {} [{theirs}]", other.address));
+            return Err(format!(
+                "seed lists differ: only here [{ours}], only at {} [{theirs}]",
+                other.address
+            ));
         }
         _ => {}
     }

@@ -15,7 +15,8 @@ use coterie_common::net::process::Failure;
 use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, connection, listener};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{
-    Address, Backoff, Finding, HostEvidence, Instant, Line, Message, Patience, ProbeOrder, Role, Wire, majority,
+    Address, Backoff, Finding, HostEvidence, Instant, Line, Message, Patience, ProbeOrder, Role, Wire,
+    majority,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -166,6 +167,9 @@ pub fn start(
     Ok((handle, tokio::spawn(node.run())))
 }
 
+/// Both ends of a queue into the node's task.
+type Queue<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
+
 struct Node {
     options: Options,
     id: SeedId,
@@ -191,10 +195,10 @@ struct Node {
     last_request: u64,
     said: BTreeMap<String, Instant>,
     listener: TcpListener,
-    inbox: (mpsc::Sender<(u64, Event)>, mpsc::Receiver<(u64, Event)>),
-    arrivals: (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>),
-    states: (mpsc::Sender<StateRequest>, mpsc::Receiver<StateRequest>),
-    notices: (mpsc::Sender<Notice>, mpsc::Receiver<Notice>),
+    inbox: Queue<(u64, Event)>,
+    arrivals: Queue<Arrival>,
+    states: Queue<StateRequest>,
+    notices: Queue<Notice>,
 }
 
 impl Node {
@@ -202,7 +206,7 @@ impl Node {
         let data = options.data.display().to_string();
         let problem = |what: &'static str, e: std::io::Error| Failure::running(format!("{what} {data}: {e}"));
         let mut names: Vec<&SeedEntry> = options.list.iter().collect();
-        names.sort_by_key(|seed| seed.to_string());
+        names.sort_by_key(ToString::to_string);
         let ids: BTreeMap<SeedId, SeedEntry> =
             names.into_iter().enumerate().map(|(rank, seed)| (SeedId(rank as u64), seed.clone())).collect();
         let rank = ids.iter().find(|(_, seed)| **seed == options.own).map(|(id, _)| *id);
@@ -210,7 +214,8 @@ impl Node {
         let store = Store::open(&options.data).map_err(|e| problem("data directory", e))?;
         let chance = entropy();
         let birth = u64::from_le_bytes(chance[..8].try_into().unwrap_or_default()) | 1;
-        let identity = store.identity(Identity { id: rank, birth }).map_err(|e| problem("data directory", e))?;
+        let identity =
+            store.identity(Identity { id: rank, birth }).map_err(|e| problem("data directory", e))?;
         let registry = store.snapshot().map_err(|e| problem("data directory", e))?;
         let clock = Clock::start();
         let config = Config {
@@ -392,7 +397,8 @@ impl Node {
     }
 
     fn probe(&self, order: ProbeOrder) {
-        let (prober, arrivals, probing) = (self.prober.clone(), self.arrivals.0.clone(), self.options.probing);
+        let (prober, arrivals, probing) =
+            (self.prober.clone(), self.arrivals.0.clone(), self.options.probing);
         tokio::spawn(async move {
             let (finding, host) = match probing {
                 Probing::Sockets => prober.probe(order).await,
@@ -403,7 +409,8 @@ impl Node {
     }
 
     fn read_index(&self, read: u64) {
-        let (consensus, leader, arrivals) = (self.consensus.clone(), self.core.leader(), self.arrivals.0.clone());
+        let (consensus, leader, arrivals) =
+            (self.consensus.clone(), self.core.leader(), self.arrivals.0.clone());
         tokio::spawn(async move {
             let index = match consensus {
                 Some(consensus) => consensus.read_index(leader).await,
@@ -472,7 +479,8 @@ impl Node {
         };
         self.starting = true;
         let (me, options, store) = (self.id, self.options.raft.clone(), self.store.clone());
-        let (owner, notices, arrivals) = (self.states.0.clone(), self.notices.0.clone(), self.arrivals.0.clone());
+        let (owner, notices, arrivals) =
+            (self.states.0.clone(), self.notices.0.clone(), self.arrivals.0.clone());
         let mesh = Arc::clone(&self.mesh);
         tokio::spawn(async move {
             let started = Consensus::start((me, &options), store, owner, mesh, form, notices).await;
@@ -482,7 +490,8 @@ impl Node {
     }
 
     fn say_waiting(&mut self, missing: &[SeedId]) {
-        let names: Vec<String> = missing.iter().filter_map(|id| self.ids.get(id)).map(ToString::to_string).collect();
+        let names: Vec<String> =
+            missing.iter().filter_map(|id| self.ids.get(id)).map(ToString::to_string).collect();
         let text = match names.is_empty() {
             true => "waiting for a leader to record this seed".to_owned(),
             false => format!("waiting for {}", names.join(", ")),
@@ -531,7 +540,8 @@ impl Node {
     /// A seed is sent the log only while nobody has a history, or when its birth is in it.
     fn update_gate(&self, seed: SeedId) {
         let Some(hello) = self.hellos.get(&seed) else { return };
-        let takes_log = self.store.history().is_none_or(|history| history.births.get(&seed) == Some(&hello.birth));
+        let takes_log =
+            self.store.history().is_none_or(|history| history.births.get(&seed) == Some(&hello.birth));
         self.mesh.set_takes_log(seed, takes_log);
     }
 
@@ -591,7 +601,11 @@ impl Node {
                 self.step(Input::Register { request: self.last_request, candidate });
             }
             Arrival::Look(reply) => {
-                let _ = reply.send((self.core.registry().clone(), self.core.leader(), self.core.counters().clone()));
+                let _ = reply.send((
+                    self.core.registry().clone(),
+                    self.core.leader(),
+                    self.core.counters().clone(),
+                ));
             }
             Arrival::TakeSnapshot => {
                 if let Some(consensus) = self.consensus.clone() {

@@ -89,5 +89,10 @@ async fn find_own(place: &Place, list: &SeedList) -> Result<(SeedEntry, Address)
         }
     }
     let names: Vec<String> = list.seeds.iter().map(ToString::to_string).collect();
-    Err(Failure::usage(format!("{}:{} is not in the seed list ({})", place.host, place.port, names.join(", "))))
+    Err(Failure::usage(format!(
+        "{}:{} is not in the seed list ({})",
+        place.host,
+        place.port,
+        names.join(", ")
+    )))
 }
