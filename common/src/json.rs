@@ -55,7 +55,12 @@ enum Json {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incarnation: Option<u64>,
     },
-    PeerListRequest {},
+    PeerListRequest {
+        #[serde(default)]
+        ip: Option<String>,
+        #[serde(default)]
+        port: Option<u16>,
+    },
     PeerListResponse {
         peer_list: Vec<JsonPeer>,
     },
@@ -145,7 +150,10 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Message>, JsonError> {
             wire: Wire::Json,
             tags: Tags::new(),
         })),
-        Json::PeerListRequest {} => session(SessionMessage::ListRequest),
+        Json::PeerListRequest { ip, port } => {
+            let asker = ip.zip(port).map(|(ip, port)| address("ip", &ip, port)).transpose()?;
+            session(SessionMessage::ListRequest { asker })
+        }
         Json::DeadReport { dead_ip, dead_port, timestamp } => session(SessionMessage::Report(DeathReport {
             dead: current(address("dead_ip", &dead_ip, dead_port)?),
             timestamp: Timestamp::from_micros((timestamp.max(0.0) * 1e6) as u64),
@@ -333,7 +341,7 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
         SessionMessage::Register(_)
         | SessionMessage::Open { .. }
         | SessionMessage::Observe { .. }
-        | SessionMessage::ListRequest
+        | SessionMessage::ListRequest { .. }
         | SessionMessage::ChangesSince(_)
         | SessionMessage::Whole { .. }
         | SessionMessage::Hint { .. }

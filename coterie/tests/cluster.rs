@@ -319,3 +319,18 @@ fn the_overlay_is_connected_again_after_its_hub_died() {
         assert!(spent < common::DEADLINE, "the overlay is still in pieces after {spent:?}");
     }
 }
+
+#[test]
+fn every_overlay_carries_messages() {
+    for overlay in ["zipf", "random", "pareto"] {
+        let args = ["--messages", "0", "--overlay", overlay, "--max-neighbours", "4"];
+        let mut cluster = TestCluster::form(1, 5, &args);
+        let peers = cluster.peers();
+        cluster.wait_for("a link", 0, &peers, |_, e| e.event == "LINK_UP");
+        let mark = cluster.mark();
+        cluster.say(peers[0], overlay);
+        cluster.wait_for(overlay, mark, &peers, |_, e| {
+            e.event.starts_with("GOSSIP") && e.get("content") == overlay
+        });
+    }
+}

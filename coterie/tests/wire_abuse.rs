@@ -1,6 +1,8 @@
 //! What strangers may do to the ports of a cluster: that connection is closed or the frame passed over, and
 //! everybody else is served meanwhile.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -133,7 +135,16 @@ fn at(cluster: &TestCluster, node: usize) -> SocketAddr {
 
 fn native(seeds: usize, peers: usize) -> TestCluster {
     let mut cluster = TestCluster::form(seeds, peers, &["--messages", "0"]);
-    cluster.wait_for_all("LEADER", &cluster.seeds());
+    let (seeds, peers) = (cluster.seeds(), cluster.peers());
+    cluster.wait_for_all("LEADER", &seeds);
+    cluster.wait_for_all("NEIGHBOURS", &peers);
+    // A peer may have joined before the last seed says so: what is logged from now on is the story's own.
+    for peer in peers {
+        let name = cluster.address(peer).to_string();
+        cluster.wait_for("a registration at every seed", 0, &seeds, |_, e| {
+            e.event == "REGISTERED" && e.get("peer") == name
+        });
+    }
     cluster
 }
 

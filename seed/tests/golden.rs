@@ -283,7 +283,7 @@ impl Player {
                 }
             }
             "observe" => SessionMessage::Observe { linearizable: rest.has("linearizable") },
-            "list" => SessionMessage::ListRequest,
+            "list" => SessionMessage::ListRequest { asker: None },
             "changes-since" => SessionMessage::ChangesSince(Epoch(number(rest.at(0)))),
             "hint" => SessionMessage::Hint { suspect: words::id(rest.at(0)), cause: cause(rest.at(1)) },
             "report" => SessionMessage::Report(report(rest)),

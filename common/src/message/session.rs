@@ -43,7 +43,10 @@ pub enum SessionMessage {
         linearizable: bool,
     },
     /// Anybody: who is a member?
-    ListRequest,
+    ListRequest {
+        /// Who asks, where it said so: it is left out of the answer.
+        asker: Option<Address>,
+    },
     /// Seed: these are.
     List(Roster),
     /// Seed: this has changed since `previous`.
@@ -193,4 +196,27 @@ pub struct SeedStatus {
     pub sessions: u64,
     /// What it counted, by name.
     pub counters: Vec<(String, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_reads_as_the_contract_says() {
+        let dead = MemberId { address: "127.0.0.1:6003".parse().unwrap(), incarnation: Incarnation(7) };
+        let juror = MemberId { address: "127.0.0.1:6001".parse().unwrap(), incarnation: Incarnation(5) };
+        let report = DeathReport {
+            dead,
+            timestamp: Timestamp::from_micros(1_740_466_800_123_456),
+            cause: Cause::ConnectionLost,
+            votes: vec![JurorVote { juror, dead: true }],
+            undecided: false,
+        };
+        assert_eq!(
+            report.line(dead, juror.address).body(),
+            "DEAD_REPORT dead=127.0.0.1:6003 incarnation=7 reporter=127.0.0.1:6001 votes=1 \
+             report=\"Dead Node:127.0.0.1:6003:1740466800.123456:127.0.0.1\""
+        );
+    }
 }

@@ -54,3 +54,21 @@ fn is_echo_reply(packet: &IcmpPacket) -> bool {
 fn trouble(error: &io::Error) -> String {
     format!("no ICMP ({error}): deaths are found without evidence about the host")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn icmp_tells_of_the_host_and_survives_a_lack_of_permission() {
+        let (pinger, trouble) = Pinger::new();
+        let local = pinger.ping([127, 0, 0, 1].into(), Duration::from_secs(5)).await;
+        match trouble {
+            None => assert_eq!(local, HostEvidence::Answers),
+            Some(trouble) => {
+                assert!(trouble.starts_with("no ICMP ("), "{trouble}");
+                assert_eq!(local, HostEvidence::Unknown);
+            }
+        }
+    }
+}

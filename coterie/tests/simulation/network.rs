@@ -72,6 +72,8 @@ impl Network {
     }
 
     pub(crate) fn forget(&mut self, connection: u64, ends: [Address; 2]) {
-        ends.into_iter().for_each(|end| drop(self.last.remove(&(connection, end))));
+        for end in ends {
+            self.last.remove(&(connection, end));
+        }
     }
 }

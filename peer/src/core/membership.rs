@@ -145,7 +145,7 @@ impl Peer {
             SessionMessage::Register(_)
             | SessionMessage::Open { .. }
             | SessionMessage::Observe { .. }
-            | SessionMessage::ListRequest
+            | SessionMessage::ListRequest { .. }
             | SessionMessage::List(_)
             | SessionMessage::ChangesSince(_)
             | SessionMessage::Hint { .. }

@@ -32,6 +32,8 @@ pub struct Rumors {
     known: BTreeMap<RumorId, Known>,
     order: VecDeque<(Instant, RumorId)>,
     bytes: usize,
+    /// Messages that came without a number, and were not met with one.
+    unnumbered: BTreeSet<(Address, RumorId)>,
     windows: BTreeMap<(Address, Incarnation), Window>,
     window_order: VecDeque<(Address, Incarnation)>,
 }
@@ -46,6 +48,14 @@ impl Rumors {
     /// A message was heard on a link, or said here.
     pub fn hear(&mut self, now: Instant, rumor: &Rumor, from: Option<LinkNumber>) -> Heard {
         self.forget_old(now);
+        if rumor.sequence == 0
+            && let Some(id) = self.numbered_twin(rumor)
+        {
+            if let Some(known) = self.known.get_mut(&id) {
+                known.crossed.extend(from);
+            }
+            return Heard::Duplicate;
+        }
         if let Some(known) = self.known.get_mut(&rumor.id) {
             known.crossed.extend(from);
             return Heard::Duplicate;
@@ -53,11 +63,28 @@ impl Rumors {
         if rumor.sequence != 0 && !self.window((rumor.origin, rumor.incarnation)).take(rumor.sequence) {
             return Heard::Replay;
         }
+        let twin = rumor.sequence != 0 && self.claim_unnumbered_twin(rumor);
+        if rumor.sequence == 0 {
+            self.unnumbered.insert((rumor.origin, rumor.id));
+        }
         self.bytes += rumor.content.len();
         self.order.push_back((now, rumor.id));
         self.known.insert(rumor.id, Known { rumor: rumor.clone(), crossed: from.into_iter().collect() });
         self.forget_overflow();
-        Heard::New
+        if twin { Heard::Duplicate } else { Heard::New }
+    }
+
+    /// A JSON program passes on what it knows of a message, and its number is not among it: the message comes back
+    /// with the identity of its words alone. Told by origin and words, the two are one, whichever came first.
+    fn numbered_twin(&self, rumor: &Rumor) -> Option<RumorId> {
+        let same = |known: &Known| known.rumor.origin == rumor.origin && known.rumor.content == rumor.content;
+        self.known.iter().find(|(_, known)| known.rumor.sequence != 0 && same(known)).map(|(id, _)| *id)
+    }
+
+    /// A number claims words that came without one once only, for the same words may be said again.
+    fn claim_unnumbered_twin(&mut self, rumor: &Rumor) -> bool {
+        self.unnumbered.iter().any(|(origin, _)| *origin == rumor.origin)
+            && self.unnumbered.remove(&(rumor.origin, RumorId::of_content(&rumor.content)))
     }
 
     /// Whether the message may cross `link`; it counts as having crossed it from then on.
@@ -107,6 +134,7 @@ impl Rumors {
 
     fn forget_first(&mut self) {
         if let Some(known) = self.order.pop_front().and_then(|(_, id)| self.known.remove(&id)) {
+            self.unnumbered.remove(&(known.rumor.origin, known.rumor.id));
             self.bytes -= known.rumor.content.len();
         }
     }
@@ -178,6 +206,32 @@ mod tests {
         assert!(!rumors.cross(rumor(1, 5).id, from), "it came from there");
         assert!(rumors.cross(rumor(1, 5).id, to));
         assert!(!rumors.cross(rumor(1, 5).id, to));
+    }
+
+    #[test]
+    fn words_that_come_back_without_their_number_are_no_second_message() {
+        let stripped = |rumor: Rumor| Rumor {
+            id: RumorId::of_content(&rumor.content),
+            incarnation: Incarnation::NONE,
+            sequence: 0,
+            ..rumor
+        };
+        let mut numbered_first = Rumors::default();
+        assert_eq!(numbered_first.hear(Instant::START, &rumor(1, 5), None), Heard::New);
+        assert_eq!(numbered_first.hear(Instant::START, &stripped(rumor(1, 5)), None), Heard::Duplicate);
+        let mut stripped_first = Rumors::default();
+        assert_eq!(stripped_first.hear(Instant::START, &stripped(rumor(1, 5)), None), Heard::New);
+        assert_eq!(stripped_first.hear(Instant::START, &rumor(1, 5), None), Heard::Duplicate);
+        assert_eq!(
+            stripped_first.hear(Instant::START, &rumor(1, 5), None),
+            Heard::Duplicate,
+            "by another way"
+        );
+        assert_eq!(
+            stripped_first.hear(Instant::START, &rumor(2, 5), None),
+            Heard::New,
+            "the same words again"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use coterie_common::message::{
     SessionMessage,
 };
 use coterie_common::{
-    Change, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Refusal, Why, Wire,
+    Address, Change, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Refusal, Why, Wire,
 };
 use rand::seq::{IndexedRandom, SliceRandom};
 
@@ -66,7 +66,7 @@ impl Seed {
         match message {
             SessionMessage::Register(candidate) => self.on_register(now, id, candidate, out),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, member, life, epoch, out),
-            SessionMessage::Observe { .. } | SessionMessage::ListRequest
+            SessionMessage::Observe { .. } | SessionMessage::ListRequest { .. }
                 if self.registry.cluster().is_none() =>
             {
                 self.close_session(
@@ -76,7 +76,7 @@ impl Seed {
                 );
             }
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable, out),
-            SessionMessage::ListRequest => self.send_list(id, out),
+            SessionMessage::ListRequest { asker } => self.send_list(id, asker, out),
             SessionMessage::ChangesSince(epoch) => self.send_changes_since(id, epoch, out),
             SessionMessage::Hint { suspect, cause } => self.on_session_hint(now, id, suspect, cause, out),
             SessionMessage::Report(report) => self.on_report(now, id, report, out),
@@ -243,11 +243,7 @@ impl Seed {
     }
 
     /// Hands something to any peer that holds a session here.
-    fn hand_on(
-        &mut self,
-        message: SessionMessage,
-        out: &mut Vec<Effect>,
-    ) -> Result<coterie_common::Address, String> {
+    fn hand_on(&mut self, message: SessionMessage, out: &mut Vec<Effect>) -> Result<Address, String> {
         let native = self.sessions.native();
         let alive: Vec<_> =
             native.into_iter().filter(|(_, address)| self.registry.at(*address).is_some()).collect();
@@ -330,12 +326,13 @@ impl Seed {
         self.send(id, SessionMessage::Registered(admitted), out);
     }
 
-    fn send_list(&mut self, id: SessionId, out: &mut Vec<Effect>) {
+    fn send_list(&mut self, id: SessionId, asker: Option<Address>, out: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get(id) else { return };
-        let (wire, own) = (session.wire, session.member);
+        let wire = session.wire;
+        let asker = asker.or(session.member.map(|member| member.address));
         self.flush(id, out);
         let mut roster = self.roster(wire);
-        roster.members.retain(|(member, _)| Some(member.id) != own);
+        roster.members.retain(|(member, _)| Some(member.id.address) != asker);
         self.send(id, SessionMessage::List(roster), out);
     }
 
