@@ -41,6 +41,9 @@ pub const INBOX_FRAMES_MAX: usize = 1_024;
 /// Longest time from the first to the last byte of one frame: 1 MiB at 1 Mbit/s takes 8 s.
 pub const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Longest time for which a remote may take nothing of what waits to be written to it.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Longest time a new connection may say nothing before it is closed. JSON programs connect and close at
 /// once to probe; nobody opens a connection to be silent on it.
 pub const FIRST_FRAME_TIME_MAX: Duration = Duration::from_secs(10);

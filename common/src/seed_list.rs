@@ -55,7 +55,7 @@ impl SeedList {
         let file = file.into();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let placed = match text.trim_start().chars().next() {
-            Some('{' | '[') => parse_json(text),
+            Some('{') => parse_json(text),
             Some(_) | None => parse_lines(text),
         };
         let placed = placed.map_err(|(line, problem)| SeedListError { file: file.clone(), line, problem })?;

@@ -5,6 +5,7 @@
 //! that is waiting in an outbox is written with one call, which makes one frame out of many small ones on the way.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,11 +15,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
-use crate::limits::{FIRST_FRAME_TIME_MAX, FRAME_TIME_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
+use crate::limits::{
+    FIRST_FRAME_TIME_MAX, FRAME_TIME_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, WRITE_TIME_MAX,
+};
 use crate::{Address, Message, Wire};
 
 /// What is read from a socket at once: small, because a node has thousands of connections.
@@ -59,6 +62,7 @@ pub struct Outbox {
     queue: mpsc::Sender<Out>,
     bytes: Arc<AtomicUsize>,
     closing: Arc<Notify>,
+    cut: Arc<Notify>,
 }
 
 /// The outbox is full: the remote does not read.
@@ -91,10 +95,15 @@ impl Outbox {
 
     /// Closes the connection when everything sent before is written.
     pub fn close(&self) {
-        // A full queue means a remote that does not read: it is cut off instead.
         if self.push(Out::Close).is_err() {
-            self.closing.notify_one();
+            self.cut();
         }
+    }
+
+    /// Closes the connection now: the remote does not read what was sent before.
+    pub fn cut(&self) {
+        self.cut.notify_one();
+        self.closing.notify_one();
     }
 
     fn push(&self, out: Out) -> Result<(), Overflow> {
@@ -120,10 +129,19 @@ where
 {
     let (queue, written) = mpsc::channel(OUTBOX_FRAMES_MAX);
     let (bytes, closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-    let outbox = Outbox { queue, bytes: Arc::clone(&bytes), closing: Arc::clone(&closing) };
+    let cut = Arc::new(Notify::new());
+    let outbox =
+        Outbox { queue, bytes: Arc::clone(&bytes), closing: Arc::clone(&closing), cut: Arc::clone(&cut) };
     let (read, write) = stream.into_split();
     tokio::spawn(read_loop(key, read, inbox.clone(), Arc::clone(&closing)));
-    tokio::spawn(write_loop(key, write, written, bytes, (inbox, closing)));
+    let writing = async move {
+        tokio::select! {
+            () = write_loop(key, write, written, bytes, inbox) => {}
+            () = cut.notified() => {}
+        }
+        closing.notify_one();
+    };
+    tokio::spawn(writing);
     outbox
 }
 
@@ -152,29 +170,22 @@ async fn read_frames<K: Copy>(
     inbox: &mpsc::Sender<(K, Event)>,
 ) -> Result<(), String> {
     let mut frames = Frames::default();
-    let mut first = true;
+    // What is awaited, and for how long: the first byte at all, then the end of each frame that has begun.
+    let mut awaited = "said nothing";
+    let mut limit = Some(Box::pin(sleep(FIRST_FRAME_TIME_MAX)));
     loop {
         frames.buffer().reserve(READ_BYTES);
-        let limit = match (first, frames.is_inside_frame()) {
-            (true, false) => Some(FIRST_FRAME_TIME_MAX),
-            (_, true) => Some(FRAME_TIME_MAX),
-            (false, false) => None,
-        };
-        let count = match limit {
-            None => read.read_buf(frames.buffer()).await,
-            Some(limit) => match timeout(limit, read.read_buf(frames.buffer())).await {
-                Ok(count) => count,
-                Err(_) if first && !frames.is_inside_frame() => {
-                    return Err(format!("said nothing for {limit:?}"));
-                }
-                Err(_) => return Err(format!("a frame did not end within {limit:?}")),
-            },
+        let was_inside = frames.is_inside_frame();
+        let count = tokio::select! {
+            count = read.read_buf(frames.buffer()) => count,
+            () = expire(&mut limit) => return Err(format!("{awaited} in time")),
         };
         if count.unwrap_or(0) == 0 {
             return Ok(());
         }
+        let mut took_one = false;
         while let Some(payload) = frames.next_frame().map_err(|e| e.to_string())? {
-            first = false;
+            took_one = true;
             let Decoded { wire, message } = codec::decode(&payload).map_err(|e| e.to_string())?;
             if let Some(message) = message
                 && inbox.send((key, Event::Message { wire, message })).await.is_err()
@@ -182,6 +193,19 @@ async fn read_frames<K: Copy>(
                 return Ok(());
             }
         }
+        if !frames.is_inside_frame() {
+            limit = None;
+        } else if took_one || !was_inside {
+            awaited = "a frame did not end";
+            limit = Some(Box::pin(sleep(FRAME_TIME_MAX)));
+        }
+    }
+}
+
+async fn expire(limit: &mut Option<Pin<Box<Sleep>>>) {
+    match limit {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -190,7 +214,7 @@ async fn write_loop<K: Copy>(
     mut write: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Out>,
     bytes: Arc<AtomicUsize>,
-    (inbox, closing): (mpsc::Sender<(K, Event)>, Arc<Notify>),
+    inbox: mpsc::Sender<(K, Event)>,
 ) {
     let mut gathered = BytesMut::new();
     while let Some(first) = queue.recv().await {
@@ -203,7 +227,7 @@ async fn write_loop<K: Copy>(
             }
             next = if close || gathered.len() >= WRITE_BYTES { None } else { queue.try_recv().ok() };
         }
-        if write.write_all(&gathered).await.is_err() {
+        if !matches!(timeout(WRITE_TIME_MAX, write.write_all(&gathered)).await, Ok(Ok(()))) {
             return;
         }
         bytes.fetch_sub(gathered.len(), Ordering::Relaxed);
@@ -219,5 +243,4 @@ async fn write_loop<K: Copy>(
         }
     }
     let _ = write.shutdown().await;
-    closing.notify_one();
 }

@@ -340,7 +340,7 @@ impl Node {
         for id in cut_off {
             // A neighbour that does not read is not waited for.
             if let Some(connection) = self.connections.remove(&id) {
-                connection.outbox.close();
+                connection.outbox.cut();
             }
             self.step(Input::Ended { connection: id });
         }
@@ -351,6 +351,7 @@ impl Node {
             return;
         };
         if outbox.say(message, Wire::Native, self.options.address).is_err() {
+            outbox.cut();
             self.sessions.remove(&seed);
             self.step(Input::SessionDown { seed });
         }

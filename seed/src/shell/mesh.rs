@@ -74,7 +74,7 @@ impl Mesh {
         if let Some(link) = lock(&self.links).get(&to)
             && link.outbox.say(&Message::Mesh(message), Wire::Native, self.me).is_err()
         {
-            link.outbox.close();
+            link.outbox.cut();
         }
     }
 

@@ -389,7 +389,7 @@ impl Node {
     fn cut_off(&mut self, id: u64) {
         self.core.count("connections_cut_off");
         if let Some(connection) = self.connections.remove(&id) {
-            connection.outbox.close();
+            connection.outbox.cut();
             if let Kind::Session(_) = connection.kind {
                 self.step(Input::SessionClosed(SessionId(id)));
             }
@@ -750,7 +750,7 @@ impl Node {
                         let reply = consensus.answer(request).await;
                         let message = Message::Mesh(MeshMessage::RaftReply { number, reply });
                         if outbox.say(&message, Wire::Native, me).is_err() {
-                            outbox.close();
+                            outbox.cut();
                         }
                     });
                 }
