@@ -199,8 +199,8 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Wake(node) => self.wake(node),
-            Happening::Peer(index, start, input) => self.to_peer(index, start, input),
-            Happening::Seed(index, start, input) => self.to_seed(index, start, input),
+            Happening::Peer(index, start, input) => self.step_peer(index, start, input),
+            Happening::Seed(index, start, input) => self.step_seed(index, start, input),
             Happening::Packet { connection, to, packet } => self.arrive(connection, to, packet),
             Happening::Dial { from, start, address } => self.dial(from, start, address),
             Happening::OpenSession { from, start, slot } => self.open_session(from, start, slot),
@@ -225,11 +225,11 @@ impl World {
         match node {
             Node::Peer(index) if self.peers[index].wakes(now) => {
                 let start = self.peers[index].start;
-                self.to_peer(index, start, PeerInput::Wake);
+                self.step_peer(index, start, PeerInput::Wake);
             }
             Node::Seed(index) if self.seeds[index].wakes(now) => {
                 let start = self.seeds[index].start;
-                self.to_seed(index, start, SeedInput::Wake);
+                self.step_seed(index, start, SeedInput::Wake);
             }
             Node::Peer(_) | Node::Seed(_) => {}
         }
@@ -266,10 +266,10 @@ impl World {
         process.wake = Instant::from_nanos(u64::MAX);
         process.core = Some(Peer::new(process.address, config, seed));
         let start = process.start;
-        self.to_peer(index, start, PeerInput::Start);
+        self.step_peer(index, start, PeerInput::Start);
     }
 
-    fn to_peer(&mut self, index: usize, start: u64, input: PeerInput) {
+    fn step_peer(&mut self, index: usize, start: u64, input: PeerInput) {
         let process = &mut self.peers[index];
         if process.start != start {
             return;
@@ -364,7 +364,7 @@ impl World {
         process.core = Some(Seed::new(config, Registry::default(), seed));
         let start = process.start;
         self.delivered_to[index] = 0;
-        self.to_seed(index, start, SeedInput::Wake);
+        self.step_seed(index, start, SeedInput::Wake);
         for other in
             (0..SEEDS).filter(|&other| other != index && self.seeds[other].core.is_some()).collect::<Vec<_>>()
         {
@@ -380,7 +380,7 @@ impl World {
         self.after(Duration::from_millis(400), Happening::Elect);
     }
 
-    fn to_seed(&mut self, index: usize, start: u64, input: SeedInput) {
+    fn step_seed(&mut self, index: usize, start: u64, input: SeedInput) {
         let process = &mut self.seeds[index];
         let Some(core) = process.core.as_mut().filter(|_| process.start == start) else { return };
         self.steps += 1;
@@ -497,10 +497,10 @@ impl World {
             return;
         }
         self.delivered_to[index] += news.len();
-        self.to_seed(index, start, SeedInput::Committed(news));
+        self.step_seed(index, start, SeedInput::Committed(news));
         let (leader, term) = (self.log.leader, self.log.term);
         if leader.is_some() {
-            self.to_seed(index, start, SeedInput::Leader { leader, term });
+            self.step_seed(index, start, SeedInput::Leader { leader, term });
         }
     }
 
@@ -582,26 +582,26 @@ impl World {
                         PeerInput::SessionDown { seed: slot }
                     }
                 };
-                self.to_peer(index, start, input);
+                self.step_peer(index, start, input);
             }
             (Node::Peer(index), Use::Question(witness), Packet::Message(Message::Link(message)))
                 if connection.ends[0].0 == to =>
             {
-                self.to_peer(index, start, PeerInput::Answered { witness, message });
+                self.step_peer(index, start, PeerInput::Answered { witness, message });
             }
             (Node::Peer(index), _, Packet::Message(message)) => {
                 let input = PeerInput::Frame { connection: ConnectionId(id), wire: Wire::Native, message };
-                self.to_peer(index, start, input);
+                self.step_peer(index, start, input);
             }
             (Node::Peer(index), _, Packet::End) => {
-                self.to_peer(index, start, PeerInput::Ended { connection: ConnectionId(id) });
+                self.step_peer(index, start, PeerInput::Ended { connection: ConnectionId(id) });
             }
             (Node::Seed(index), _, Packet::Message(message)) => {
                 let input = SeedInput::Session { session: SessionId(id), wire: Wire::Native, message };
-                self.to_seed(index, start, input);
+                self.step_seed(index, start, input);
             }
             (Node::Seed(index), _, Packet::End) => {
-                self.to_seed(index, start, SeedInput::SessionClosed(SessionId(id)));
+                self.step_seed(index, start, SeedInput::SessionClosed(SessionId(id)));
             }
         }
     }
@@ -698,12 +698,12 @@ impl World {
         let host = HostEvidence::Unknown;
         match (from, target) {
             (Node::Peer(index), Some(target)) => {
-                self.to_peer(index, start, PeerInput::Probed { target, finding, host });
+                self.step_peer(index, start, PeerInput::Probed { target, finding, host });
             }
             (Node::Seed(index), None) => {
                 let target = (order.address, order.life);
                 self.truth.probed(SeedId(index as u64), target, finding);
-                self.to_seed(index, start, SeedInput::Probed { target, finding, host });
+                self.step_seed(index, start, SeedInput::Probed { target, finding, host });
             }
             (Node::Peer(_), None) | (Node::Seed(_), Some(_)) => {
                 unreachable!("peers probe members, seeds lives")
@@ -723,7 +723,7 @@ impl World {
             }
             Fault::LeavePeer(index) => {
                 let start = self.peers[index].start;
-                self.to_peer(index, start, PeerInput::Stop);
+                self.step_peer(index, start, PeerInput::Stop);
             }
             Fault::CutPeers(a, b) => self.network.cut(self.peers[a].address, self.peers[b].address),
             Fault::CutSeed(peer, seed) => {
@@ -779,8 +779,8 @@ impl World {
         let process = &mut self.peers[index];
         process.paused = false;
         let (start, held) = (process.start, std::mem::take(&mut process.held));
-        held.into_iter().for_each(|input| self.to_peer(index, start, input));
-        self.to_peer(index, start, PeerInput::Wake);
+        held.into_iter().for_each(|input| self.step_peer(index, start, input));
+        self.step_peer(index, start, PeerInput::Wake);
     }
 
     fn heal(&mut self) {
@@ -794,7 +794,7 @@ impl World {
         self.said += 1;
         let start = self.peers[index].start;
         let words = Bytes::from(format!("message {}", self.said));
-        self.to_peer(index, start, PeerInput::Broadcast(words));
+        self.step_peer(index, start, PeerInput::Broadcast(words));
     }
 
     fn update_well(&mut self, index: usize) {

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of
-//! its result to the sessions. The steps stand by what they are about: [`serving`] (sessions), [`admitting`]
-//! (registrations, at the asked seed, the leader and the voters), [`burying`] (deaths, likewise), [`applying`]
-//! (what the log has decided), [`tending`] (what falls due: silence, absence, the overlay's components).
+//! its result to the sessions. The steps stand by what they are about: `serving` (sessions), `admitting`
+//! (registrations, at the asked seed, the leader and the voters), `burying` (deaths, likewise), `applying`
+//! (what the log has decided), `tending` (what falls due: silence, absence, the overlay's components).
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside.

@@ -1,8 +1,8 @@
 //! The seed on sockets, timers and a disk.
 //!
 //! One task owns the core: it waits for what arrives and for the core's deadline, steps the core, and starts what
-//! the core wants done. It never waits for network, disk or terminal. [`node`] is that task, [`mesh`] the way to
-//! the other seeds, [`options`] what was typed.
+//! the core wants done. It never waits for network, disk or terminal. `node` is that task, `mesh` the way to
+//! the other seeds, `options` what was typed.
 
 mod mesh;
 mod node;
