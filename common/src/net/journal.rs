@@ -253,4 +253,29 @@ mod tests {
         assert_eq!(name("outputfile_{role}_{port}.txt", "127.0.0.1:5011"), "outputfile_seed_5011.txt");
         assert_eq!(name("{role}_{ip}_{port}.log", "[::1]:1"), "seed_--1_1.log");
     }
+
+    /// A sink that takes nothing must neither stop the node nor lose lines in silence.
+    #[test]
+    fn a_reader_that_stands_still_loses_lines_which_are_counted_later() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        let own = "127.0.0.1:1".parse().unwrap();
+        let sink = Sink::start("a pipe".to_owned(), file, (Role::Peer, own, Format::Text)).unwrap();
+        let line = format!("{}\n", "x".repeat(1023));
+        let lines = 2 * BUFFER_BYTES_MAX / line.len();
+        (0..lines).for_each(|_| sink.take(line.as_bytes()));
+        assert!(sink.lock().lost > 0, "the buffer is full and the pipe too");
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut reader, &mut text).unwrap();
+            text
+        });
+        sink.take(b"the last\n");
+        sink.close();
+        drop(sink);
+        let text = reading.join().unwrap();
+        let kept = text.lines().filter(|line| line.starts_with('x')).count();
+        let lost = text.lines().find_map(|line| line.split(" LOST lines=").nth(1)).unwrap();
+        assert!(kept + lost.parse::<usize>().unwrap() >= lines, "{kept} kept, {lost} lost of {lines}");
+    }
 }

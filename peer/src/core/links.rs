@@ -1,18 +1,14 @@
 //! Links: making them, keeping as many as wanted, noticing when one breaks.
 
-use std::collections::BTreeSet;
-
-use coterie_common::limits::{HELLO_WAITS, LINKS_MAX, SOFT_STATE_EVERY};
+use coterie_common::limits::{HELLO_WAITS, LINKS_MAX};
 use coterie_common::message::{Cause, CloseReason, LinkMessage, SessionMessage};
-use coterie_common::{Address, Epoch, Incarnation, Instant, Life, Line, MemberId, Message, Wire};
+use coterie_common::{Address, Epoch, Instant, Life, Line, MemberId, Message, Wire};
 
-use super::detector::{Detector, Tick};
+use super::detector::Detector;
 use super::effect::{ConnectionId, DialFailure, Effect};
 use super::neighbour::{Connection, Greeter, Neighbour};
 use super::rumors::LinkNumber;
 use super::{Peer, log, overlay};
-
-const FAR: Instant = Instant::from_nanos(u64::MAX);
 
 impl Peer {
     // ---- making links ----
@@ -24,7 +20,7 @@ impl Peer {
     }
 
     /// Dials as many as are missing, and returns whom.
-    fn dial_missing(&mut self, now: Instant, out: &mut Vec<Effect>) -> Vec<Address> {
+    pub(super) fn dial_missing(&mut self, now: Instant, out: &mut Vec<Effect>) -> Vec<Address> {
         let mut chosen = Vec::new();
         let missing = self.overlay.wanted.saturating_sub(self.neighbours.len() + self.overlay.dialling());
         if missing == 0 {
@@ -55,7 +51,7 @@ impl Peer {
             && !self.suspicions.contains_key(&id)
     }
 
-    fn dial(&mut self, now: Instant, address: Address, mending: bool, out: &mut Vec<Effect>) {
+    pub(super) fn dial(&mut self, now: Instant, address: Address, mending: bool, out: &mut Vec<Effect>) {
         let wire = self.view.at(address).map_or(Wire::Native, |m| m.wire);
         self.overlay.dial(now, address, mending);
         out.push(Effect::Dial { address, wire });
@@ -141,7 +137,7 @@ impl Peer {
     }
 
     /// Whether somebody who says HELLO may be linked with: as whom, or why not; `Err(None)` is "not yet".
-    fn judge_hello(&self, greeter: Greeter) -> Result<MemberId, Option<CloseReason>> {
+    pub(super) fn judge_hello(&self, greeter: Greeter) -> Result<MemberId, Option<CloseReason>> {
         let present = self.view.at(greeter.id.address);
         match greeter.wire {
             _ if greeter.id.address == self.me => {
@@ -158,7 +154,13 @@ impl Peer {
         }
     }
 
-    fn accept(&mut self, now: Instant, connection: ConnectionId, greeter: Greeter, out: &mut Vec<Effect>) {
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        greeter: Greeter,
+        out: &mut Vec<Effect>,
+    ) {
         let already = self.neighbours.contains_key(&greeter.id.address);
         let most = match greeter.wire {
             Wire::Native if !greeter.mending => self.config.max_neighbours,
@@ -379,7 +381,7 @@ impl Peer {
         }
     }
 
-    fn close(&mut self, connection: ConnectionId, reason: CloseReason, out: &mut Vec<Effect>) {
+    pub(super) fn close(&mut self, connection: ConnectionId, reason: CloseReason, out: &mut Vec<Effect>) {
         self.connections.remove(&connection);
         out.push(Effect::Send { to: connection, message: Message::Close(reason) });
         out.push(Effect::Close(connection));
@@ -412,114 +414,5 @@ impl Peer {
             self.close(connection, reason.clone(), out);
         }
         self.overlay = overlay::Overlay::default();
-    }
-
-    // ---- what falls due ----
-
-    pub(super) fn settle_links(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        self.settle_waiting(now, out);
-        self.settle_detectors(now, out);
-        for address in self.overlay.expire(now) {
-            let greets = |c: &Connection| matches!(c, Connection::Greeting(id) if id.address == address);
-            let unanswered = self.connections.iter().find(|(_, c)| greets(c)).map(|(id, _)| *id);
-            if let Some(connection) = unanswered {
-                self.close(connection, CloseReason::Silent, out);
-            }
-        }
-        if self.standing.is_member() {
-            if self.standing.is_announced() {
-                self.dial_missing(now, out);
-            }
-            self.tell_links(now, out);
-        }
-    }
-
-    /// HELLOs that came before the view told of their senders.
-    fn settle_waiting(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let waiting: Vec<(ConnectionId, Greeter, Instant)> = self
-            .connections
-            .iter()
-            .filter_map(|(c, state)| match state {
-                Connection::Waiting { hello, until } => Some((*c, *hello, *until)),
-                Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
-            })
-            .collect();
-        for (connection, hello, until) in waiting {
-            match self.judge_hello(hello) {
-                Ok(id) if self.id().is_some() => self.accept(now, connection, Greeter { id, ..hello }, out),
-                Ok(_) | Err(None) if now < until => {}
-                Ok(_) | Err(None) => self.close(connection, CloseReason::Unknown, out),
-                Err(Some(reason)) => self.close(connection, reason, out),
-            }
-        }
-    }
-
-    fn settle_detectors(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let silent = self.neighbours.values().filter(|n| n.detector.is_missing(now)).count();
-        self.doubt.saw_silence(now, silent, self.neighbours.len());
-        let stretch = self.doubt.stretch(now);
-        let mut suspects = Vec::new();
-        // A JSON neighbour that is checking a suspect for us answers nothing meanwhile.
-        let busy: BTreeSet<Address> =
-            self.suspicions.values().flat_map(super::suspicion::Suspicion::owing).collect();
-        for neighbour in self.neighbours.values_mut() {
-            if neighbour.wire == Wire::Json && busy.contains(&neighbour.id.address) {
-                neighbour.detector.forgive(now);
-            }
-            match neighbour.detector.tick(now, stretch) {
-                Tick::Wait => {}
-                Tick::Ping => {
-                    out.push(Effect::Send {
-                        to: neighbour.connection(),
-                        message: Message::Ping { nonce: 1 },
-                    });
-                }
-                Tick::Suspect => suspects.push(neighbour.id),
-            }
-        }
-        for id in suspects {
-            self.suspect(now, id, Cause::PingsMissed, out);
-            if !self.suspicions.contains_key(&id)
-                && let Some(neighbour) = self.neighbours.get_mut(&id.address)
-            {
-                // It is to be left alone for now: the link is pinged anew, so that it is looked at again.
-                neighbour.detector.heard(now);
-            }
-        }
-    }
-
-    /// Tells the seeds who the neighbours are, when it changed and not too often.
-    fn tell_links(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let due = self.links_told.at.is_none_or(|at| now >= at + SOFT_STATE_EVERY);
-        if !due || self.links_told.links.iter().eq(self.neighbours.keys()) {
-            return;
-        }
-        let links: Vec<Address> = self.neighbours.keys().copied().collect();
-        for seed in self.enrolment.introduced().collect::<Vec<_>>() {
-            self.tell(now, seed, Message::Session(SessionMessage::Neighbours(links.clone())), out);
-        }
-        self.links_told = super::LinksTold { links, at: Some(now) };
-    }
-
-    pub(super) fn links_deadline(&self) -> Instant {
-        let stretch = self.doubt.stretch(self.now);
-        let detectors = self.neighbours.values().map(|n| n.detector.deadline(stretch));
-        let waiting = self.connections.values().filter_map(|c| match c {
-            Connection::Waiting { until, .. } => Some(*until),
-            Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
-        });
-        let told = self.links_told.at.filter(|_| {
-            self.standing.is_member() && !self.links_told.links.iter().eq(self.neighbours.keys())
-        });
-        let told = told.map(|at| at + SOFT_STATE_EVERY);
-        detectors.chain(waiting).chain(self.overlay.deadline()).chain(told).min().unwrap_or(FAR)
-    }
-
-    /// A member of that address whose incarnation is as named; 0 names whoever is there now.
-    pub(super) fn member_named(&self, id: MemberId) -> Option<MemberId> {
-        match id.incarnation {
-            Incarnation::NONE => self.view.at(id.address).map(|m| m.id),
-            _ => self.view.get(id).map(|m| m.id),
-        }
     }
 }

@@ -7,7 +7,8 @@
 //! [`Peer`] joins the parts, each of which stands alone in a file: [`enrolment`] (seeds), [`overlay`] (whom to be
 //! linked with), [`rumors`] (gossip), [`detector`] (does one link still speak), [`suspicion`] (the jury),
 //! [`leniency`] and [`self_doubt`] (when not to accuse). The steps themselves are beside them, by the
-//! conversation they belong to: `membership`, `links`, `accusation`, `talk`.
+//! conversation they belong to: `membership`, `links` and
+//! `upkeep`, `accusation`, `talk`.
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside. One run is determined by its inputs.
@@ -27,6 +28,7 @@ pub mod rumors;
 pub mod self_doubt;
 pub mod suspicion;
 mod talk;
+mod upkeep;
 
 use std::collections::BTreeMap;
 

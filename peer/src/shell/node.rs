@@ -1,5 +1,7 @@
 //! The task that owns a peer's core.
 
+mod handle;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -18,8 +20,7 @@ use coterie_common::net::{
 };
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{
-    Address, Finding, HostEvidence, Incarnation, Line, MemberId, Message, ProbeOrder, Role, View, Wire,
-    majority,
+    Address, Finding, HostEvidence, Line, MemberId, Message, ProbeOrder, Role, Wire, majority,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +30,8 @@ use tokio::time::timeout;
 
 use super::console;
 use crate::core::{Config, ConnectionId, DialFailure, Effect, Input, Peer, SeedSlot};
+
+pub use handle::{Handle, Happening, Look};
 
 /// How long a dial of a peer or a seed may take.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(2);
@@ -57,64 +60,6 @@ pub struct Options {
     pub console: bool,
     /// Everything that the core is told; its seeds and its start are filled in here.
     pub core: Config,
-}
-
-/// What a peer tells those who listen.
-#[derive(Clone, Debug)]
-pub enum Happening {
-    /// A message was heard for the first time.
-    Message {
-        /// Who said it.
-        origin: Address,
-        /// What.
-        content: Bytes,
-    },
-    /// The view has changed.
-    View(Arc<View>),
-}
-
-/// A peer as it is now.
-#[derive(Clone, Debug)]
-pub struct Look {
-    /// Its view.
-    pub view: View,
-    /// Its incarnation, while it is a member.
-    pub incarnation: Option<Incarnation>,
-    /// The peers it is linked with.
-    pub neighbours: Vec<MemberId>,
-    /// What it has counted.
-    pub counters: BTreeMap<&'static str, u64>,
-}
-
-/// A running peer, for those in the same process.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    arrivals: mpsc::Sender<Arrival>,
-    happenings: broadcast::Sender<Happening>,
-}
-
-impl Handle {
-    /// Says something to every peer.
-    pub async fn broadcast(&self, content: impl Into<Bytes>) {
-        let _ = self.arrivals.send(Arrival::Broadcast(content.into())).await;
-    }
-
-    /// What happens from now on. A subscriber that is too slow is told how many it missed.
-    pub fn subscribe(&self) -> broadcast::Receiver<Happening> {
-        self.happenings.subscribe()
-    }
-
-    /// The peer as it is now; none if it has ended.
-    pub async fn look(&self) -> Option<Look> {
-        let (reply, look) = oneshot::channel();
-        self.arrivals.send(Arrival::Look(reply)).await.ok()?;
-        look.await.ok()
-    }
-
-    /// Leaves the cluster and ends.
-    pub async fn stop(&self) {
-        let _ = self.arrivals.send(Arrival::Stop).await;
-    }
 }
 
 #[derive(Debug)]
@@ -205,7 +150,7 @@ impl Node {
         options.core.started = wall();
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
         let happenings = broadcast::channel(SUBSCRIBER_LAG_MAX).0;
-        let handle = Handle { arrivals: arrivals.0.clone(), happenings: happenings.clone() };
+        let handle = Handle::new(arrivals.0.clone(), happenings.clone());
         let node = Node {
             clock,
             core: Peer::new(options.address, options.core.clone(), entropy()),

@@ -5,15 +5,16 @@
 //! ```
 //!
 //! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of
-//! its result to the sessions. The steps stand by what they are about: `serving` (sessions), `admitting`
-//! (registrations, at the asked seed, the leader and the voters), `burying` (deaths, likewise), `applying`
-//! (what the log has decided), `tending` (what falls due: silence, absence, the overlay's components).
+//! its result to the sessions. The steps stand by what they are about: `serving` (sessions), `asking` (what is
+//! passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting` (every seed's votes),
+//! `applying` (what the log has decided), `tending` (what falls due: silence, absence, the overlay's components).
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside.
 
 mod admitting;
 mod applying;
+mod asking;
 pub mod ballot;
 mod burying;
 pub mod components;
@@ -30,6 +31,7 @@ mod serving;
 pub mod sessions;
 pub mod soft;
 mod tending;
+mod voting;
 
 use std::collections::BTreeMap;
 

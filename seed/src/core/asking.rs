@@ -1,0 +1,72 @@
+//! The seed that was asked: it sends errands to the leader, owns their retry, and passes the answers on.
+
+use coterie_common::message::{Answer, Candidate, Errand, MeshMessage};
+use coterie_common::{Instant, Line, Refusal, Why};
+
+use super::effect::Effect;
+use super::errands::Asker;
+use super::{Seed, log};
+
+impl Seed {
+    /// Sends an errand to the leader, or keeps it until there is one.
+    pub(super) fn run_errand(&mut self, now: Instant, errand: Errand, asker: Asker, out: &mut Vec<Effect>) {
+        let number = self.errands.add(now, errand.clone(), asker);
+        self.send_errand(now, number, errand, out);
+    }
+
+    fn send_errand(&mut self, now: Instant, number: u64, errand: Errand, out: &mut Vec<Effect>) {
+        match self.leader {
+            _ if !self.is_ready() => {}
+            Some(leader) if leader != self.config.id => {
+                out.push(Effect::ToSeed { to: leader, message: MeshMessage::Errand { number, errand } });
+            }
+            Some(own) => self.on_errand(now, (own, number), errand, out),
+            None => {}
+        }
+    }
+
+    /// There is a leader to ask: what was not answered yet is asked again.
+    pub(super) fn resend_errands(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for (owner, errand) in std::mem::take(&mut self.early) {
+            self.on_errand(now, owner, errand, out);
+        }
+        let all: Vec<(u64, Errand)> = self.errands.unanswered().map(|(n, e)| (n, e.clone())).collect();
+        for (number, errand) in all {
+            self.send_errand(now, number, errand, out);
+        }
+    }
+
+    pub(super) fn on_done(&mut self, number: u64, answer: Answer, out: &mut Vec<Effect>) {
+        let index = match &answer {
+            Answer::Admitted { index, .. } | Answer::Recorded { index } => *index,
+            Answer::Refused(_) => 0,
+        };
+        self.errands.answered(number, index, answer);
+        self.deliver_answers(out);
+    }
+
+    /// Passes on the answers whose entries are applied here.
+    pub(super) fn deliver_answers(&mut self, out: &mut Vec<Effect>) {
+        for (pending, answer) in self.errands.due(self.registry.applied()) {
+            self.answer(pending, answer, out);
+        }
+    }
+
+    pub(super) fn expire_errands(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for pending in self.errands.expired(now) {
+            let detail = "no leader with a majority of the seeds answered within 10 s";
+            self.answer(pending, Answer::Refused(Refusal::new(Why::NoQuorum, detail)), out);
+        }
+    }
+
+    pub(super) fn register_local(
+        &mut self,
+        now: Instant,
+        request: u64,
+        candidate: Candidate,
+        out: &mut Vec<Effect>,
+    ) {
+        log(out, Line::new("REGISTER_REQUEST").with("peer", candidate.address));
+        self.run_errand(now, Errand::Register(candidate), Asker::Local(request), out);
+    }
+}

@@ -1,0 +1,232 @@
+//! What arrives at a seed: connections, sessions, the mesh.
+
+use std::time::Duration;
+
+use coterie_common::limits::CONNECTIONS_MAX;
+use coterie_common::message::{CloseReason, MeshMessage, SeedHello, SeedId};
+use coterie_common::net::process::Failure;
+use coterie_common::net::{Event, connection};
+use coterie_common::{Backoff, Message, Wire};
+use tokio::net::TcpStream;
+
+use super::{Arrival, Connection, Kind, Node};
+use crate::core::{Input, SessionId};
+use crate::shell::mesh;
+
+impl Node {
+    pub(super) fn dial(&self, seed: SeedId, pause: Duration) {
+        let (Some(entry), arrivals) = (self.ids.get(&seed).cloned(), self.arrivals.0.clone()) else { return };
+        tokio::spawn(async move {
+            let dialled = mesh::dial(entry, pause).await;
+            let _ = arrivals.send(Arrival::Dialled(seed, dialled)).await;
+        });
+    }
+
+    fn redial(&mut self, seed: SeedId) {
+        let pause = self.redials.get_mut(&seed).map(Backoff::pause);
+        if let (Some(pause), false) = (pause, self.stopping) {
+            self.dial(seed, pause);
+        }
+    }
+
+    pub(super) fn on_accepted(&mut self, stream: TcpStream) {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            return self.core.count("connections_over_limit");
+        }
+        self.keep(stream, Kind::New);
+    }
+
+    fn keep(&mut self, stream: TcpStream, kind: Kind) -> u64 {
+        self.last_connection += 1;
+        let outbox = connection::spawn(self.last_connection, stream, self.inbox.0.clone());
+        self.connections.insert(self.last_connection, Connection { outbox, kind });
+        self.last_connection
+    }
+
+    pub(super) fn on_arrival(&mut self, arrival: Arrival) -> Result<(), Failure> {
+        match arrival {
+            Arrival::Dialled(seed, Ok(stream)) => {
+                let id = self.keep(stream, Kind::MeshOut(seed));
+                let hello = Message::Mesh(MeshMessage::Hello(self.hello()));
+                self.say(id, &hello);
+            }
+            Arrival::Dialled(seed, Err(_)) => {
+                self.redial(seed);
+                self.begin_if_decided()?;
+            }
+            Arrival::Probed(order, finding, host) => {
+                self.step(Input::Probed { target: (order.address, order.life), finding, host });
+            }
+            Arrival::ReadReady(read, index) => self.step(Input::ReadReady { read, index }),
+            Arrival::Started(started) => {
+                self.consensus = Some(started.map_err(Failure::running)?.0);
+                self.starting = false;
+            }
+            Arrival::Register(candidate, reply) => {
+                self.last_request += 1;
+                self.replies.insert(self.last_request, reply);
+                self.step(Input::Register { request: self.last_request, candidate });
+            }
+            Arrival::Look(reply) => {
+                let _ = reply.send((
+                    self.core.registry().clone(),
+                    self.core.leader(),
+                    self.core.counters().clone(),
+                ));
+            }
+            Arrival::TakeSnapshot => {
+                if let Some(consensus) = self.consensus.clone() {
+                    tokio::spawn(async move { consensus.snapshot().await });
+                }
+            }
+            Arrival::Stop => self.stop(),
+            Arrival::Stopped => {}
+        }
+        Ok(())
+    }
+
+    /// Closes the sessions, hands leadership over, and ends when that is done. The mesh is served meanwhile.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.step(Input::Stop);
+        let (consensus, arrivals) = (self.consensus.clone(), self.arrivals.0.clone());
+        tokio::spawn(async move {
+            if let Some(consensus) = consensus {
+                consensus.stop().await;
+            }
+            let _ = arrivals.send(Arrival::Stopped).await;
+        });
+    }
+
+    pub(super) fn on_event(&mut self, id: u64, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Message { wire, message } => self.on_message(id, wire, message),
+            Event::Drained => {
+                self.step(Input::SessionDrained(SessionId(id)));
+                Ok(())
+            }
+            Event::Ended(error) => {
+                if let Some(error) = error {
+                    self.core.count("connections_broken_off");
+                    self.say_sometimes("broken_off", &format!("a connection was closed: {error}"));
+                }
+                self.on_ended(id)
+            }
+        }
+    }
+
+    fn on_message(&mut self, id: u64, wire: Wire, message: Message) -> Result<(), Failure> {
+        let Some(kind) = self.connections.get(&id).map(|c| c.kind) else { return Ok(()) };
+        match (kind, message) {
+            (Kind::New, Message::Mesh(MeshMessage::Hello(hello))) => self.on_dialled_by(id, hello),
+            (Kind::MeshOut(seed), Message::Mesh(message)) => self.on_mesh_reply(id, seed, message),
+            (Kind::MeshOut(seed), Message::Close(reason)) => {
+                let name = self.ids.get(&seed).map(ToString::to_string).unwrap_or_default();
+                self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
+                Ok(())
+            }
+            (Kind::MeshIn(seed), Message::Mesh(message)) => self.on_mesh(id, seed, message),
+            (Kind::MeshIn(_), _) | (Kind::MeshOut(_), _) => Ok(()),
+            (Kind::New | Kind::Session(_), message) if !self.stopping => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.kind = Kind::Session(wire);
+                }
+                self.step(Input::Session { session: SessionId(id), wire, message });
+                Ok(())
+            }
+            (Kind::New | Kind::Session(_), _) => Ok(()),
+        }
+    }
+
+    fn on_ended(&mut self, id: u64) -> Result<(), Failure> {
+        let Some(connection) = self.connections.remove(&id) else { return Ok(()) };
+        match connection.kind {
+            Kind::New => {}
+            Kind::Session(_) => self.step(Input::SessionClosed(SessionId(id))),
+            Kind::MeshIn(seed) => {
+                if !self.connections.values().any(|c| c.kind == Kind::MeshIn(seed)) {
+                    self.step(Input::SeedSilent(seed));
+                }
+            }
+            Kind::MeshOut(seed) => {
+                self.mesh.disconnect(seed);
+                self.hellos.remove(&seed);
+                self.step(Input::SeedDown(seed));
+                self.redial(seed);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- the mesh ----
+
+    /// Another seed has dialled this one and says who it is.
+    fn on_dialled_by(&mut self, id: u64, hello: SeedHello) -> Result<(), Failure> {
+        let own = self.hello();
+        if let Err(reason) = mesh::check_hello(&own, &hello) {
+            self.say_sometimes(&hello.address, &format!("seed {} refused: {reason}", hello.address));
+            self.say(id, &Message::Close(CloseReason::Refused(reason)));
+            if let Some(connection) = self.connections.remove(&id) {
+                connection.outbox.close();
+            }
+            return Ok(());
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.kind = Kind::MeshIn(hello.id);
+        }
+        self.say(id, &Message::Mesh(MeshMessage::Hello(own)));
+        self.note_hello(hello)
+    }
+
+    fn note_hello(&mut self, hello: SeedHello) -> Result<(), Failure> {
+        let seed = hello.id;
+        self.hellos.insert(seed, hello);
+        self.update_gate(seed);
+        self.begin_if_decided()
+    }
+
+    /// A seed that this one has dialled answers.
+    fn on_mesh_reply(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
+        match message {
+            MeshMessage::Hello(hello) => {
+                let birth = hello.birth;
+                if let Some(connection) = self.connections.get(&id) {
+                    self.mesh.connect(seed, connection.outbox.clone());
+                }
+                if let Some(backoff) = self.redials.get_mut(&seed) {
+                    backoff.reset();
+                }
+                self.note_hello(hello)?;
+                self.step(Input::SeedUp { seed, birth });
+            }
+            MeshMessage::RaftReply { number, reply } => self.mesh.replied(seed, number, reply),
+            other => self.step(Input::Mesh { from: seed, message: other }),
+        }
+        Ok(())
+    }
+
+    /// A seed that has dialled this one asks or tells.
+    fn on_mesh(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
+        match message {
+            MeshMessage::Hello(hello) => self.note_hello(hello),
+            MeshMessage::Raft { number, request } => {
+                let outbox = self.connections.get(&id).map(|c| c.outbox.clone());
+                if let (Some(consensus), Some(outbox)) = (self.consensus.clone(), outbox) {
+                    let me = self.options.address;
+                    tokio::spawn(async move {
+                        let reply = consensus.answer(request).await;
+                        let message = Message::Mesh(MeshMessage::RaftReply { number, reply });
+                        if outbox.say(&message, Wire::Native, me).is_err() {
+                            outbox.cut();
+                        }
+                    });
+                }
+                Ok(())
+            }
+            other => {
+                self.step(Input::Mesh { from: seed, message: other });
+                Ok(())
+            }
+        }
+    }
+}
