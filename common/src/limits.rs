@@ -21,6 +21,16 @@ pub const JSON_PEER_LIST_MAX: usize = 5_000;
 /// Tags of one member, in bytes of keys and values together: every member holds everybody's.
 pub const TAG_BYTES_MAX: usize = 16 << 10;
 
+/// Tags of all members together, in bytes: every new member is sent them all in one frame.
+pub const ALL_TAGS_BYTES_MAX: usize = 512 << 10;
+
+/// Members of a cluster. About 40 bytes each in the frame that brings a new member the whole view, which must stay
+/// below [`FRAME_BYTES_MAX`] together with tags and ended lives.
+pub const MEMBERS_MAX: usize = 30_000;
+
+/// Deaths in one entry of the log: so many votes and jurors still fit a frame.
+pub const DEATHS_PER_ENTRY_MAX: usize = 256;
+
 /// Links that a JSON program can push a peer to; native ones are limited by `--max-neighbours`.
 pub const LINKS_MAX: usize = 256;
 

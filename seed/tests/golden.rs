@@ -71,6 +71,7 @@ fn core(printed: u64, seeds: u64) -> Seed {
         address: address("5000"),
         seeds: (0..seeds).map(|n| (SeedId(n), format!("{HOST}{}", 5000 + n))).collect(),
         birth: 100,
+        errands_from: 0,
         patience: Patience::default(),
         printed,
         started: STARTED,
@@ -150,7 +151,7 @@ impl Player {
             held: if words.has("unheld") { Vec::new() } else { ids.clone() },
             lost: Vec::new(),
             links: if words.has("unlinked") { Vec::new() } else { (0..ids.len()).map(ring).collect() },
-            epoch: Epoch(0),
+            term: 0,
         };
         if leader == SeedId(0) {
             self.core.step(self.now, Input::Mesh { from: SeedId(1), message: MeshMessage::Soft(soft) });
@@ -316,7 +317,7 @@ impl Player {
                 held: rest.list("held").into_iter().map(id).collect(),
                 lost: rest.list("lost").into_iter().map(id).collect(),
                 links: rest.list("links").into_iter().map(links).collect(),
-                epoch: Epoch(0),
+                term: 0,
             }),
             "relay" => MeshMessage::Relay {
                 to: id(rest.at(0)),

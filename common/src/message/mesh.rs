@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Candidate, DeathReport, SessionMessage};
 use crate::line::hex;
-use crate::{Address, Epoch, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
+use crate::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
 /// A seed's number in the log: its rank in the sorted list at formation. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -253,6 +253,6 @@ pub struct SoftState {
     pub lost: Vec<MemberId>,
     /// Links of members, where they changed.
     pub links: Vec<(Address, Vec<Address>)>,
-    /// The epoch of the sender.
-    pub epoch: Epoch,
+    /// The term in which the sender tells it.
+    pub term: u64,
 }

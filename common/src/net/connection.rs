@@ -20,7 +20,8 @@ use tokio::time::{Sleep, sleep, timeout};
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
 use crate::limits::{
-    FIRST_FRAME_TIME_MAX, FRAME_TIME_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, WRITE_TIME_MAX,
+    FIRST_FRAME_TIME_MAX, FRAME_BYTES_MAX, FRAME_TIME_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX,
+    WRITE_TIME_MAX,
 };
 use crate::{Address, Message, Wire};
 
@@ -29,6 +30,9 @@ const READ_BYTES: usize = 4 << 10;
 
 /// What is gathered for one write at most.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// How long a host may be gone before its connections end: above a pause that a network recovers from by itself.
+const VANISHED_AFTER: Duration = Duration::from_secs(6);
 
 /// How long the rest of what a remote says is awaited after this end closed, so that it reads our last frame
 /// rather than a reset.
@@ -85,7 +89,16 @@ impl Outbox {
 
     /// Sends a message, as `me` says it in `wire`.
     pub fn say(&self, message: &Message, wire: Wire, me: Address) -> Result<(), Overflow> {
-        self.send(codec::encode(message, wire, me))
+        let frames = codec::encode(message, wire, me);
+        if wire == Wire::Native && frames.len() > FRAME_BYTES_MAX {
+            // The other end would close the connection over it; limits further up keep this from happening.
+            tracing::error!(
+                "a message of {} bytes is not sent, at most {FRAME_BYTES_MAX} are taken",
+                frames.len()
+            );
+            return Ok(());
+        }
+        self.send(frames)
     }
 
     /// Asks for [`Event::Drained`] when everything sent before is written.
@@ -122,11 +135,24 @@ pub async fn dial(address: Address, patience: Duration) -> io::Result<TcpStream>
     Ok(stream)
 }
 
+/// Has the kernel end a connection whose other end has vanished without a word: nothing heard for about 6 s.
+fn notice_vanishing(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(VANISHED_AFTER / 2)
+        .with_interval(VANISHED_AFTER / 6)
+        .with_retries(3);
+    // A socket without these options still works; only such an end is noticed later.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(VANISHED_AFTER));
+}
+
 /// Begins to read and write `stream`. Events come to `inbox` under `key`, [`Event::Ended`] the last of them.
 pub fn spawn<K>(key: K, stream: TcpStream, inbox: mpsc::Sender<(K, Event)>) -> Outbox
 where
     K: Copy + Send + 'static,
 {
+    notice_vanishing(&stream);
     let (queue, written) = mpsc::channel(OUTBOX_FRAMES_MAX);
     let (bytes, closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let cut = Arc::new(Notify::new());

@@ -353,6 +353,7 @@ impl World {
             address: process.address,
             seeds: (0..SEEDS as u64).map(|i| (SeedId(i), format!("seed {i}"))).collect(),
             birth: index as u64 + 1,
+            errands_from: 0,
             patience: Patience::default(),
             printed: self.log.entries.len() as u64,
             started: Timestamp::default(),

@@ -266,7 +266,12 @@ impl Peer {
             Message::Link(message) => self.on_link_message(now, Some(connection), None, message, out),
             Message::Session(_) | Message::Mesh(_) => {
                 self.count("frames_out_of_place");
-                self.close(connection, CloseReason::Protocol("this is a peer, not a seed".to_owned()), out);
+                let reason = CloseReason::Protocol("this is a peer, not a seed".to_owned());
+                let owner = self.connections.get(&connection).cloned();
+                self.close(connection, reason.clone(), out);
+                if let Some(Connection::Link(address)) = owner {
+                    self.connection_closed(now, address, connection, &reason, out);
+                }
             }
         }
     }

@@ -25,7 +25,7 @@ use coterie_common::{
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::console;
@@ -62,8 +62,19 @@ pub struct Options {
     pub core: Config,
 }
 
+/// Feeds accepted connections to the node, at its pace.
+async fn accept_all(listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
+    loop {
+        let stream = listener::accept(&listener).await;
+        if arrivals.send(Arrival::Accepted(stream)).await.is_err() {
+            return;
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Arrival {
+    Accepted(TcpStream),
     SessionDialled(SeedSlot, u64, Result<TcpStream, String>),
     Dialled(Address, Wire, io::Result<TcpStream>),
     Probed(MemberId, Finding, HostEvidence),
@@ -131,7 +142,8 @@ struct Node {
     connections: BTreeMap<ConnectionId, Connection>,
     sessions: BTreeMap<SeedSlot, Session>,
     last_number: u64,
-    listener: TcpListener,
+    /// Accepts connections, for as long as this lives.
+    _accepting: JoinSet<()>,
     inbox: Queue<(Key, Event)>,
     arrivals: Queue<Arrival>,
     happenings: broadcast::Sender<Happening>,
@@ -149,6 +161,8 @@ impl Node {
         let clock = Clock::start();
         options.core.started = wall();
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept_all(TcpListener::from_std(listener)?, arrivals.0.clone()));
         let happenings = broadcast::channel(SUBSCRIBER_LAG_MAX).0;
         let handle = Handle::new(arrivals.0.clone(), happenings.clone());
         let node = Node {
@@ -160,7 +174,7 @@ impl Node {
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
             last_number: 0,
-            listener: TcpListener::from_std(listener)?,
+            _accepting: accepting,
             inbox: mpsc::channel(INBOX_FRAMES_MAX),
             arrivals,
             happenings,
@@ -186,7 +200,6 @@ impl Node {
                 biased;
                 Some((key, event)) = self.inbox.1.recv() => self.on_event(key, event),
                 Some(arrival) = self.arrivals.1.recv() => self.on_arrival(arrival),
-                stream = listener::accept(&self.listener) => self.on_accepted(stream),
                 Some(line) = next_line(&mut lines) => self.step(Input::Console(line)),
                 () = tokio::time::sleep_until(deadline) => self.step(Input::Wake),
             }
@@ -198,12 +211,19 @@ impl Node {
         self.ended.unwrap_or(Ok(())).map_err(Failure::running)
     }
 
-    /// Handles what has arrived meanwhile too, so that what it leads to goes out together.
+    /// Handles what has arrived meanwhile too, so that what it leads to goes out together, and so that no flood of
+    /// frames keeps the results of probes, or a new connection, from being looked at.
     fn take_what_waits(&mut self) {
         for _ in 0..BATCH_MAX {
             match self.inbox.1.try_recv() {
                 Ok((key, event)) if self.ended.is_none() => self.on_event(key, event),
-                Ok(_) | Err(_) => return,
+                Ok(_) | Err(_) => break,
+            }
+        }
+        for _ in 0..BATCH_MAX {
+            match self.arrivals.1.try_recv() {
+                Ok(arrival) if self.ended.is_none() => self.on_arrival(arrival),
+                Ok(_) | Err(_) => break,
             }
         }
     }
@@ -357,6 +377,7 @@ impl Node {
 
     fn on_arrival(&mut self, arrival: Arrival) {
         match arrival {
+            Arrival::Accepted(stream) => self.on_accepted(stream),
             Arrival::SessionDialled(seed, number, stream) => self.on_session_dialled(seed, number, stream),
             Arrival::Dialled(address, wire, Ok(stream)) => {
                 let connection = self.keep(stream, wire);

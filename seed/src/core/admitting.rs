@@ -60,7 +60,7 @@ impl Seed {
         if !self.leads() || self.registry.cluster().is_none() {
             // Its owner may have heard of the new leader sooner than the leader itself.
             if self.early.len() < BALLOTS_MAX {
-                self.early.push((owner, errand));
+                self.early.push((now, owner, errand));
             }
             return self.count("errands_before_leading");
         }

@@ -122,6 +122,11 @@ impl Seed {
         self.forget_admissions();
         self.forget_burials();
         self.soft.new_leader();
+        for (from, state) in std::mem::take(&mut self.early_soft) {
+            if state.term == term {
+                self.soft.take(from, state);
+            }
+        }
         self.tending.new_leader(now);
         let Some(leader) = leader else { return };
         log(out, Line::new("LEADER").with("leader", self.name(leader)).with("term", term));
@@ -147,7 +152,7 @@ impl Seed {
     }
 
     /// The first leader's first entry.
-    fn found_if_first(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn found_if_first(&mut self, out: &mut Vec<Effect>) {
         if !self.leads() || self.registry.cluster().is_some() || self.tending.proposed_founding(self.term) {
             return;
         }
@@ -187,9 +192,12 @@ impl Seed {
             return self.done(owner, Answer::Recorded { index }, out);
         }
         let owners = self.tending.leaving.entry(member).or_default();
-        owners.push(owner);
+        let first = owners.is_empty();
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
         // One entry for all who ask: each of them proposing again what failed would double it every time.
-        if owners.len() == 1 {
+        if first {
             out.push(Effect::Propose(Entry::new(Body::Leave(member))));
         }
     }

@@ -27,8 +27,10 @@ impl Seed {
 
     /// There is a leader to ask: what was not answered yet is asked again.
     pub(super) fn resend_errands(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        for (owner, errand) in std::mem::take(&mut self.early) {
-            self.on_errand(now, owner, errand, out);
+        if self.leads() && self.registry.cluster().is_some() {
+            for (_, owner, errand) in std::mem::take(&mut self.early) {
+                self.on_errand(now, owner, errand, out);
+            }
         }
         let all: Vec<(u64, Errand)> = self.errands.unanswered().map(|(n, e)| (n, e.clone())).collect();
         for (number, errand) in all {

@@ -11,7 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, DEATH_GATHER_TIME, EVIDENCE_AGE_MAX};
+use coterie_common::limits::{
+    BALLOT_TIME_MAX, BALLOTS_MAX, DEATH_GATHER_TIME, DEATHS_PER_ENTRY_MAX, EVIDENCE_AGE_MAX, JURY_MAX,
+};
 use coterie_common::message::{
     Answer, BallotId, Cause, DeathProposal, DeathReport, JurorVote, MeshMessage, SeedId, Subject, VoteReply,
 };
@@ -106,6 +108,10 @@ impl Seed {
         }
         if self.registry.member(dead).is_none() {
             return Err(Refusal::new(Why::NotMember, format!("{dead} is not a member")));
+        }
+        if report.votes.len() > JURY_MAX {
+            let detail = format!("{} votes, a jury has {JURY_MAX} at most", report.votes.len());
+            return Err(Refusal::new(Why::BadVotes, detail));
         }
         let mut seen = BTreeSet::new();
         for vote in &report.votes {
@@ -261,8 +267,8 @@ impl Seed {
                 stages: burial.stages,
             });
         }
-        if !verdicts.is_empty() {
-            out.push(Effect::Propose(Entry::new(Body::Deaths(verdicts))));
+        for part in verdicts.chunks(DEATHS_PER_ENTRY_MAX) {
+            out.push(Effect::Propose(Entry::new(Body::Deaths(part.to_vec()))));
         }
         stale.into_iter().for_each(|dead| self.hold_ballot(now, dead, out));
     }
@@ -319,6 +325,10 @@ impl Seed {
 
     pub(super) fn hint_ended(&mut self, target: Target) {
         self.burials.hinted.remove(&target);
+    }
+
+    pub(super) fn open_burials(&self) -> usize {
+        self.burials.open.len()
     }
 
     pub(super) fn is_open(&self, member: MemberId) -> bool {

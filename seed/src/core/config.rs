@@ -16,6 +16,9 @@ pub struct Config {
     pub seeds: BTreeMap<SeedId, String>,
     /// The number of its data directory.
     pub birth: u64,
+    /// Errands are numbered from here on: drawn at random for each start, so that an answer to a former life of this
+    /// seed is not taken for one to this.
+    pub errands_from: u64,
     /// How long silence is borne.
     pub patience: Patience,
     /// The last index that was on disk at the start: what is not after it was printed before.

@@ -42,6 +42,11 @@ pub struct Errands {
 }
 
 impl Errands {
+    /// Numbers count from `last` on.
+    pub fn starting_after(last: u64) -> Self {
+        Errands { last, ..Errands::default() }
+    }
+
     /// A new errand; returns its number.
     pub fn add(&mut self, now: Instant, errand: Errand, asker: Asker) -> u64 {
         self.last += 1;

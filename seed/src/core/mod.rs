@@ -35,7 +35,7 @@ mod voting;
 
 use std::collections::BTreeMap;
 
-use coterie_common::message::{BallotId, Errand, MeshMessage, SeedId};
+use coterie_common::message::{BallotId, Errand, MeshMessage, SeedId, SoftState};
 use coterie_common::{Instant, Line, Timestamp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -53,6 +53,9 @@ use probes::Probes;
 use sessions::Sessions;
 use soft::Soft;
 use tending::Tending;
+
+/// Pieces of soft state that may come before the news of an election: a few from each seed.
+const EARLY_SOFT_MAX: usize = 64;
 
 /// The core of a seed.
 #[derive(Debug)]
@@ -77,7 +80,9 @@ pub struct Seed {
     /// Proposals that wait until this registry has reached the leader's.
     ahead: Vec<(SeedId, MeshMessage)>,
     /// Errands that came before this seed knew that it leads.
-    early: Vec<(Owner, Errand)>,
+    early: Vec<(Instant, Owner, Errand)>,
+    /// Soft state of a term that this seed has not heard of yet.
+    early_soft: Vec<(SeedId, SoftState)>,
     reads: BTreeMap<u64, serving::Read>,
     reads_made: u64,
     counters: BTreeMap<&'static str, u64>,
@@ -95,7 +100,7 @@ impl Seed {
             ballots_opened: 0,
             others: BTreeMap::new(),
             sessions: Sessions::default(),
-            errands: Errands::default(),
+            errands: Errands::starting_after(config.errands_from),
             probes: Probes::default(),
             admissions: Admissions::default(),
             burials: Burials::default(),
@@ -103,6 +108,7 @@ impl Seed {
             tending: Tending::default(),
             ahead: Vec::new(),
             early: Vec::new(),
+            early_soft: Vec::new(),
             reads: BTreeMap::new(),
             reads_made: 0,
             counters: BTreeMap::new(),
@@ -196,6 +202,11 @@ impl Seed {
                 self.on_proposal(now, from, message, out);
             }
             MeshMessage::Vote(reply) => self.on_vote(now, reply, out),
+            MeshMessage::Soft(state) if state.term > self.term => {
+                if self.early_soft.len() < EARLY_SOFT_MAX {
+                    self.early_soft.push((from, state));
+                }
+            }
             MeshMessage::Soft(state) => self.soft.take(from, state),
             MeshMessage::Relay { to, message } => self.on_relay(to, *message, out),
             MeshMessage::Hello(_) | MeshMessage::Raft { .. } | MeshMessage::RaftReply { .. } => {

@@ -1,6 +1,6 @@
 //! Sessions: what is asked on them, and what is pushed to them.
 
-use coterie_common::limits::{HINTS_PER_SECOND, JSON_PEER_LIST_MAX};
+use coterie_common::limits::{HINTS_PER_SECOND, JSON_PEER_LIST_MAX, JURY_MAX, LINKS_MAX};
 use coterie_common::message::{
     Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Registration, Roster, SeedStatus,
     SessionMessage,
@@ -12,6 +12,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::effect::{Effect, SessionId};
 use super::errands::{Asker, Pending};
+use super::voting::check_tags;
 use super::{Seed, log};
 
 /// Registrations that one session may ask for in a second.
@@ -81,6 +82,9 @@ impl Seed {
             SessionMessage::Hint { suspect, cause } => self.on_session_hint(now, id, suspect, cause, out),
             SessionMessage::Report(report) => self.on_report(now, id, report, out),
             SessionMessage::Leave(member) => self.on_leave(now, id, member, out),
+            SessionMessage::Neighbours(links) if links.len() > LINKS_MAX => {
+                self.count("neighbours_over_limit")
+            }
             SessionMessage::Neighbours(links) => {
                 if let Some(member) = self.sessions.get(id).and_then(|s| s.member) {
                     self.soft.set_links(member.address, links);
@@ -130,6 +134,10 @@ impl Seed {
             let detail = format!("at most {REGISTRATIONS_PER_SECOND} registrations a second on one session");
             let pending = Pending { errand: Errand::Register(candidate), asker: Asker::Session(id) };
             return self.answer(pending, Answer::Refused(Refusal::new(Why::TooOften, detail)), out);
+        }
+        if let Err(refusal) = check_tags(&candidate) {
+            let pending = Pending { errand: Errand::Register(candidate), asker: Asker::Session(id) };
+            return self.answer(pending, Answer::Refused(refusal), out);
         }
         self.run_errand(now, Errand::Register(candidate), Asker::Session(id), out);
     }
@@ -214,6 +222,11 @@ impl Seed {
     }
 
     fn on_report(&mut self, now: Instant, id: SessionId, mut report: DeathReport, out: &mut Vec<Effect>) {
+        if report.votes.len() > JURY_MAX {
+            let detail = format!("{} votes, a jury has {JURY_MAX} at most", report.votes.len());
+            let refusal = Refusal::new(Why::BadVotes, detail);
+            return self.send(id, SessionMessage::Rejected { dead: report.dead, refusal }, out);
+        }
         let reporter = self.sessions.get(id).and_then(|s| s.member);
         if report.dead.incarnation == Incarnation::NONE
             && let Some(member) = self.registry.at(report.dead.address)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::message::{SeedId, SoftState};
-use coterie_common::{Address, Backoff, Epoch, Instant, MemberId};
+use coterie_common::{Address, Backoff, Instant, MemberId};
 
 /// A lost ballot about an absent member is held again after this, doubling.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -67,7 +67,7 @@ impl Soft {
     }
 
     /// What to tell the leader, if anything has changed since it was told last.
-    pub fn news(&mut self, held: BTreeSet<MemberId>, epoch: Epoch) -> Option<SoftState> {
+    pub fn news(&mut self, held: BTreeSet<MemberId>, term: u64) -> Option<SoftState> {
         let whole = std::mem::take(&mut self.whole_is_due);
         let (new, lost): (Vec<_>, Vec<_>) = match whole {
             true => (held.iter().copied().collect(), Vec::new()),
@@ -86,7 +86,7 @@ impl Soft {
         };
         self.told_held = held;
         let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty();
-        anything.then_some(SoftState { whole, held: new, lost, links, epoch })
+        anything.then_some(SoftState { whole, held: new, lost, links, term })
     }
 
     /// At the leader: a seed told what it knows.
@@ -160,13 +160,13 @@ mod tests {
     fn only_changes_are_told_and_everything_to_a_new_leader() {
         let mut soft = Soft::default();
         soft.set_links(id(1).address, vec![id(2).address]);
-        let news = soft.news([id(1), id(2)].into(), Epoch(1)).unwrap();
+        let news = soft.news([id(1), id(2)].into(), 1).unwrap();
         assert_eq!((news.held.len(), news.links.len(), news.whole), (2, 1, false));
-        assert_eq!(soft.news([id(1), id(2)].into(), Epoch(1)), None);
-        let news = soft.news([id(1)].into(), Epoch(1)).unwrap();
+        assert_eq!(soft.news([id(1), id(2)].into(), 1), None);
+        let news = soft.news([id(1)].into(), 1).unwrap();
         assert_eq!((news.held, news.lost), (vec![], vec![id(2)]));
         soft.new_leader();
-        let news = soft.news([id(1)].into(), Epoch(1)).unwrap();
+        let news = soft.news([id(1)].into(), 1).unwrap();
         assert_eq!((news.whole, news.held, news.links.len()), (true, vec![id(1)], 1));
     }
 

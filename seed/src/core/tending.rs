@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::limits::{
-    ABSENCE_GRACE, ABSENCE_TIME, JSON_PROBE_EVERY, SESSION_SILENCE_MAX, SOFT_STATE_EVERY,
+    ABSENCE_GRACE, ABSENCE_TIME, BALLOTS_MAX, JSON_PROBE_EVERY, REGISTRATION_TIME_MAX, SESSION_SILENCE_MAX,
+    SOFT_STATE_EVERY,
 };
 use coterie_common::message::{Cause, CloseReason, MeshMessage, SessionMessage};
 use coterie_common::{Address, Instant, MemberId, Wire};
@@ -20,6 +21,9 @@ use super::probes::Waiting;
 
 /// How often everything is looked at.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// How often unanswered errands are sent again.
+const RESEND_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the overlay must have been in pieces before somebody is told to mend it: newcomers are dialling.
 const PIECES_FOR: Duration = Duration::from_secs(1);
@@ -37,6 +41,7 @@ pub(super) struct Tending {
     pieces_since: Option<Instant>,
     mend_next: Instant,
     founded_in: Option<u64>,
+    resend_next: Instant,
     /// Leaves under way at the leader.
     pub(super) leaving: BTreeMap<MemberId, Vec<Owner>>,
 }
@@ -73,11 +78,18 @@ impl Seed {
         self.probes.expire(now);
         self.forget_long_ended(now);
         self.end_silent_sessions(now, out);
+        self.early.retain(|(at, ..)| now.since(*at) < REGISTRATION_TIME_MAX);
+        if now >= self.tending.resend_next {
+            // An errand or its answer may have been lost with a connection; asking again does no harm.
+            self.tending.resend_next = now + RESEND_EVERY;
+            self.resend_errands(now, out);
+        }
         self.look_after_quiet_programs(now, out);
         if now >= self.tending.soft_state_next {
             self.tending.soft_state_next = now + SOFT_STATE_EVERY;
             self.tell_soft_state(out);
         }
+        self.found_if_first(out);
         if self.leads() && self.registry.cluster().is_some() {
             self.record_births(out);
             self.find_absent(now, out);
@@ -126,7 +138,7 @@ impl Seed {
         let Some(leader) = self.leader else { return };
         let held: BTreeSet<MemberId> =
             self.sessions.held().filter(|m| self.registry.member(*m).is_some()).collect();
-        let Some(news) = self.soft.news(held, self.registry.epoch()) else { return };
+        let Some(news) = self.soft.news(held, self.term) else { return };
         if leader == self.config.id {
             self.soft.take(leader, news);
         } else {
@@ -143,6 +155,9 @@ impl Seed {
             return;
         }
         for member in absent {
+            if self.open_burials() >= BALLOTS_MAX {
+                return;
+            }
             if !self.is_open(member) {
                 self.open_burial(now, member, Cause::Absent, None, out);
             }

@@ -1,16 +1,33 @@
 //! Every voter: a proposal of the leader's is checked, the one it is about is probed, and the vote goes back.
 
-use coterie_common::limits::{BALLOTS_MAX, PROBE_SPACING_MIN, TAG_BYTES_MAX};
+use coterie_common::limits::{
+    ALL_TAGS_BYTES_MAX, BALLOTS_MAX, MEMBERS_MAX, PROBE_SPACING_MIN, TAG_BYTES_MAX,
+};
 use coterie_common::message::{
     BallotId, Candidate, MeshMessage, RegisterProposal, SeedId, Subject, Vote, VoteReply,
 };
 use coterie_common::{
-    Address, Finding, HostEvidence, Incarnation, Instant, Line, ProbeOrder, Refusal, Why, Wire,
+    Address, Finding, HostEvidence, Incarnation, Instant, Line, ProbeOrder, Refusal, Tags, Why, Wire,
 };
 
 use super::effect::Effect;
 use super::probes::{Found, Target, Waiting};
 use super::{Seed, log};
+
+/// What tags take, with two bytes for the lengths of each pair.
+fn tag_bytes(tags: &Tags) -> usize {
+    tags.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
+}
+
+/// Tags that are too long are refused where they come in: passed on, they might not fit a frame.
+pub(super) fn check_tags(candidate: &Candidate) -> Result<(), Refusal> {
+    match tag_bytes(&candidate.tags) {
+        bytes if bytes > TAG_BYTES_MAX => {
+            Err(Refusal::new(Why::Limit, format!("{bytes} bytes of tags, at most {TAG_BYTES_MAX}")))
+        }
+        _ => Ok(()),
+    }
+}
 
 impl Seed {
     /// The leader asks for this seed's vote. It votes by a registry that is at least as new as the leader's.
@@ -97,12 +114,18 @@ impl Seed {
         if candidate.address == self.config.address || self.config.seeds.values().any(is_seed) {
             return Err(Refusal::new(Why::BadRequest, format!("{} is a seed", candidate.address)));
         }
-        let tag_bytes: usize = candidate.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if tag_bytes > TAG_BYTES_MAX {
-            return Err(Refusal::new(
-                Why::Limit,
-                format!("{tag_bytes} bytes of tags, at most {TAG_BYTES_MAX}"),
-            ));
+        check_tags(candidate)?;
+        if self.registry.at(candidate.address).is_none() && self.registry.members().len() >= MEMBERS_MAX {
+            return Err(Refusal::new(Why::Limit, format!("{MEMBERS_MAX} members")));
+        }
+        if !candidate.tags.is_empty() {
+            let all: usize = self.registry.members().map(|m| tag_bytes(&m.tags)).sum();
+            if all + tag_bytes(&candidate.tags) > ALL_TAGS_BYTES_MAX {
+                return Err(Refusal::new(
+                    Why::Limit,
+                    format!("{ALL_TAGS_BYTES_MAX} bytes of all members' tags"),
+                ));
+            }
         }
         if self.registry.is_ended(candidate.address, candidate.life) {
             return Err(Why::Ended.into());

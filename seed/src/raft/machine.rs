@@ -128,6 +128,7 @@ impl RaftStateMachine<Types> for Machine {
         let registry: Registry = from_own_bytes(&snapshot)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         self.store.save_snapshot(meta, snapshot).await?;
+        self.store.note_snapshot(&registry);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         let (done, replaced) = oneshot::channel();

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::{LogEntry, LogId, SnapshotMeta, Types, Vote};
-use crate::core::entry::Body;
+use crate::core::entry::{Body, SeedRecord};
 use crate::core::registry::Registry;
 
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
@@ -72,6 +72,8 @@ struct Memory {
     /// All before this index is on disk.
     written_to: u64,
     history: Option<History>,
+    /// The seeds' addresses, as the log has them.
+    seeds: Option<BTreeMap<SeedId, String>>,
 }
 
 enum Request {
@@ -167,6 +169,20 @@ impl Store {
         lock(&self.shared.memory).history.clone()
     }
 
+    /// The seeds of the cluster by the log, which rules over any list.
+    pub fn logged_seeds(&self) -> Option<BTreeMap<SeedId, String>> {
+        lock(&self.shared.memory).seeds.clone()
+    }
+
+    /// A snapshot has come: what it tells of the cluster's seeds is history too.
+    pub(super) fn note_snapshot(&self, registry: &Registry) {
+        let Some(cluster) = registry.cluster() else { return };
+        let mut memory = lock(&self.shared.memory);
+        memory.seeds = Some(addresses(registry.seeds()));
+        let history = memory.history.get_or_insert_with(|| History { cluster, births: BTreeMap::new() });
+        history.births.extend(registry.seeds().iter().filter_map(|(id, seed)| Some((*id, seed.birth?))));
+    }
+
     /// The index of the last entry, on disk or on its way there.
     pub fn last_index(&self) -> u64 {
         lock(&self.shared.memory).last.map_or(0, |last| last.index)
@@ -208,17 +224,13 @@ impl Store {
 
     /// Reads what the snapshot and the whole log tell of the cluster's seeds.
     fn refresh_history(&self) -> io::Result<()> {
-        let mut history = None;
-        if let Some(registry) = self.snapshot()?
-            && let Some(cluster) = registry.cluster()
-        {
-            let births = registry.seeds().iter().filter_map(|(id, seed)| Some((*id, seed.birth?)));
-            history = Some(History { cluster, births: births.collect() });
+        let (snapshot, entries) = (self.snapshot()?, self.entries(.., usize::MAX)?);
+        lock(&self.shared.memory).history = None;
+        if let Some(registry) = snapshot {
+            self.note_snapshot(&registry);
         }
-        for entry in self.entries(.., usize::MAX)? {
-            note_history(&mut history, &entry);
-        }
-        lock(&self.shared.memory).history = history;
+        let mut memory = lock(&self.shared.memory);
+        entries.iter().for_each(|entry| note_history(&mut memory, entry));
         Ok(())
     }
 
@@ -299,12 +311,17 @@ fn size(entry: &LogEntry) -> usize {
     }
 }
 
-fn note_history(history: &mut Option<History>, entry: &LogEntry) {
+fn addresses(seeds: &BTreeMap<SeedId, SeedRecord>) -> BTreeMap<SeedId, String> {
+    seeds.iter().map(|(id, seed)| (*id, seed.address.clone())).collect()
+}
+
+fn note_history(memory: &mut Memory, entry: &LogEntry) {
     let EntryPayload::Normal(entry) = &entry.payload else { return };
-    match (&entry.body, history.as_mut()) {
+    match (&entry.body, memory.history.as_mut()) {
         (Body::Found { cluster, seeds }, None) => {
             let births = seeds.iter().filter_map(|(id, seed)| Some((*id, seed.birth?))).collect();
-            *history = Some(History { cluster: *cluster, births });
+            memory.history = Some(History { cluster: *cluster, births });
+            memory.seeds = Some(addresses(seeds));
         }
         (Body::SeedBirth { seed, birth }, Some(history)) => {
             history.births.entry(*seed).or_insert(*birth);
@@ -328,7 +345,16 @@ fn load(database: &Database) -> io::Result<Memory> {
         None => purged,
     };
     let written_to = last.map_or(0, |last| last.index + 1);
-    Ok(Memory { vote, committed, purged, last, tail: BTreeMap::new(), written_to, history: None })
+    Ok(Memory {
+        vote,
+        committed,
+        purged,
+        last,
+        tail: BTreeMap::new(),
+        written_to,
+        history: None,
+        seeds: None,
+    })
 }
 
 /// The writer thread: takes what has gathered, commits it, tells who waits.
@@ -489,7 +515,7 @@ impl RaftLogStorage<Types> for Store {
             let mut memory = lock(&self.shared.memory);
             for entry in entries {
                 encoded.push((entry.log_id.index, to_bytes(&entry)));
-                note_history(&mut memory.history, &entry);
+                note_history(&mut memory, &entry);
                 memory.last = Some(entry.log_id);
                 memory.tail.insert(entry.log_id.index, entry);
             }

@@ -124,6 +124,9 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
     if other.version != VERSION {
         return Err(format!("protocol version {}, this seed speaks {VERSION}", other.version));
     }
+    if other.id == own.id {
+        return Err(format!("seed {} is this seed", other.id));
+    }
     match (&own.history, &other.history) {
         (Some(a), Some(b)) if a.cluster != b.cluster => {
             return Err(format!("cluster {}, this seed is of cluster {}", b.cluster, a.cluster));

@@ -3,7 +3,7 @@
 mod handle;
 mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use coterie_common::message::{Answer, Candidate, MeshMessage, SeedHello, SeedId}
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::Failure;
 use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, listener};
-use coterie_common::seed_list::SeedEntry;
+use coterie_common::seed_list::{SeedEntry, split_host_port};
 use coterie_common::{
     Address, Backoff, Finding, HostEvidence, Instant, Line, Message, Patience, ProbeOrder, Role, Wire,
     majority,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::mesh::Mesh;
 use crate::core::formation::{Decision, decide};
@@ -75,8 +76,19 @@ pub struct Options {
 
 type Look = (Registry, Option<SeedId>, BTreeMap<&'static str, u64>);
 
+/// Feeds accepted connections to the node, at its pace.
+async fn accept_all(listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
+    loop {
+        let stream = listener::accept(&listener).await;
+        if arrivals.send(Arrival::Accepted(stream)).await.is_err() {
+            return;
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Arrival {
+    Accepted(TcpStream),
     Dialled(SeedId, Result<TcpStream, String>),
     Probed(ProbeOrder, Finding, HostEvidence),
     ReadReady(u64, Option<u64>),
@@ -157,6 +169,7 @@ struct Node {
     consensus: Option<Consensus>,
     starting: bool,
     stopping: bool,
+    stopped: bool,
     /// What the other seeds said last, while they are connected.
     hellos: BTreeMap<SeedId, SeedHello>,
     told_history: Option<coterie_common::message::History>,
@@ -167,11 +180,32 @@ struct Node {
     replies: BTreeMap<u64, oneshot::Sender<Answer>>,
     last_request: u64,
     said: BTreeMap<String, Instant>,
-    listener: TcpListener,
+    /// Accepts connections, for as long as this lives.
+    _accepting: JoinSet<()>,
     inbox: Queue<(u64, Event)>,
     arrivals: Queue<Arrival>,
     states: Queue<StateRequest>,
     notices: Queue<Notice>,
+}
+
+/// The log's own seeds rule; a list that differs is worth a warning.
+fn seeds_in_force(
+    listed: BTreeMap<SeedId, SeedEntry>,
+    logged: Option<BTreeMap<SeedId, String>>,
+) -> BTreeMap<SeedId, SeedEntry> {
+    let Some(logged) = logged else { return listed };
+    let parse = |(id, name): (SeedId, String)| {
+        let (host, port) = split_host_port(&name).ok()?;
+        Some((id, SeedEntry { host: host.to_owned(), port: port.parse().ok()?, key: None }))
+    };
+    let logged: BTreeMap<SeedId, SeedEntry> = logged.into_iter().filter_map(parse).collect();
+    let names = |seeds: &BTreeMap<SeedId, SeedEntry>| {
+        seeds.values().map(ToString::to_string).collect::<BTreeSet<_>>()
+    };
+    if names(&logged) != names(&listed) {
+        tracing::warn!("the seed list differs from the log, which rules: {:?}", names(&logged));
+    }
+    logged
 }
 
 impl Node {
@@ -189,6 +223,7 @@ impl Node {
         let birth = u64::from_le_bytes(chance[..8].try_into().unwrap_or_default()) | 1;
         let identity =
             store.identity(Identity { id: rank, birth }).map_err(|e| problem("data directory", e))?;
+        let ids = seeds_in_force(ids, store.logged_seeds());
         let registry = store.snapshot().map_err(|e| problem("data directory", e))?;
         let clock = Clock::start();
         let config = Config {
@@ -196,6 +231,7 @@ impl Node {
             address: options.address,
             seeds: ids.iter().map(|(id, seed)| (*id, seed.to_string())).collect(),
             birth: identity.birth,
+            errands_from: u64::from_le_bytes(chance[8..16].try_into().unwrap_or_default()) >> 1,
             patience: options.patience,
             printed: store.last_index(),
             started: wall(),
@@ -207,6 +243,8 @@ impl Node {
             tracing::warn!("{trouble}");
         }
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept_all(TcpListener::from_std(listener)?, arrivals.0.clone()));
         let handle = Handle::new(arrivals.0.clone());
         let node = Node {
             id: identity.id,
@@ -221,6 +259,7 @@ impl Node {
             consensus: None,
             starting: false,
             stopping: false,
+            stopped: false,
             hellos: BTreeMap::new(),
             told_history: None,
             redials: BTreeMap::new(),
@@ -230,7 +269,7 @@ impl Node {
             replies: BTreeMap::new(),
             last_request: 0,
             said: BTreeMap::new(),
-            listener: TcpListener::from_std(listener)?,
+            _accepting: accepting,
             inbox: mpsc::channel(INBOX_FRAMES_MAX),
             arrivals,
             states: mpsc::channel(16),
@@ -268,21 +307,19 @@ impl Node {
                 Some(request) = self.states.1.recv() => self.on_state_request(request),
                 Some(notice) = self.notices.1.recv() => self.on_notice(notice)?,
                 Some((id, event)) = self.inbox.1.recv() => self.on_event(id, event)?,
-                Some(arrival) = self.arrivals.1.recv() => {
-                    if let Arrival::Stopped = arrival {
-                        return Ok(());
-                    }
-                    self.on_arrival(arrival)?;
-                }
-                stream = listener::accept(&self.listener) => self.on_accepted(stream),
+                Some(arrival) = self.arrivals.1.recv() => self.on_arrival(arrival)?,
                 () = tokio::time::sleep_until(deadline) => self.step(Input::Wake),
             }
             self.take_what_waits()?;
             self.propose();
+            if self.stopped {
+                return Ok(());
+            }
         }
     }
 
-    /// Handles what has arrived meanwhile too, so that what it leads to goes out together.
+    /// Handles what has arrived meanwhile too, so that what it leads to goes out together, and so that no flood of
+    /// frames keeps the results of probes, or a new connection, from being looked at.
     fn take_what_waits(&mut self) -> Result<(), Failure> {
         for _ in 0..BATCH_MAX {
             if let Ok(request) = self.states.1.try_recv() {
@@ -292,6 +329,15 @@ impl Node {
             } else {
                 break;
             }
+        }
+        for _ in 0..BATCH_MAX {
+            match self.arrivals.1.try_recv() {
+                Ok(arrival) => self.on_arrival(arrival)?,
+                Err(_) => break,
+            }
+        }
+        while let Ok(notice) = self.notices.1.try_recv() {
+            self.on_notice(notice)?;
         }
         Ok(())
     }

@@ -45,6 +45,7 @@ impl Node {
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival) -> Result<(), Failure> {
         match arrival {
+            Arrival::Accepted(stream) => self.on_accepted(stream),
             Arrival::Dialled(seed, Ok(stream)) => {
                 let id = self.keep(stream, Kind::MeshOut(seed));
                 let hello = Message::Mesh(MeshMessage::Hello(self.hello()));
@@ -80,7 +81,7 @@ impl Node {
                 }
             }
             Arrival::Stop => self.stop(),
-            Arrival::Stopped => {}
+            Arrival::Stopped => self.stopped = true,
         }
         Ok(())
     }
@@ -188,6 +189,12 @@ impl Node {
     /// A seed that this one has dialled answers.
     fn on_mesh_reply(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
+            MeshMessage::Hello(hello) if hello.id != seed => {
+                self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
+                if let Some(connection) = self.connections.get(&id) {
+                    connection.outbox.close();
+                }
+            }
             MeshMessage::Hello(hello) => {
                 let birth = hello.birth;
                 if let Some(connection) = self.connections.get(&id) {
