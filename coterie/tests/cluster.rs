@@ -334,3 +334,30 @@ fn every_overlay_carries_messages() {
         });
     }
 }
+
+/// Ranks in an edited list are not the ids of the log: a seed that took them for such dialled itself as another one,
+/// and was its own majority.
+#[test]
+fn a_seed_whose_list_was_edited_keeps_to_the_seeds_of_its_log() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let seed = cluster.seeds()[0];
+    cluster.kill(seed);
+    let list = coterie::cluster::directory::seeds_of(cluster.path());
+    let edited = format!("127.0.0.1,1\n{}", std::fs::read_to_string(&list).unwrap());
+    let mark = cluster.mark();
+    let mut process = {
+        let record = cluster.cluster.nodes[seed].record.clone();
+        std::fs::write(&list, edited).unwrap();
+        coterie::cluster::Command::new(&common::program(), &record, cluster.path(), &[]).spawn().unwrap()
+    };
+    cluster.wait_for("a leader at the restarted seed", mark, &[seed], |_, e| e.event == "LEADER");
+    assert!(cluster.stderr().contains("the seed list differs from the log"), "{}", cluster.stderr());
+    // It decides nothing alone: without the two others, nothing is decided; with one of them, everything.
+    let others: Vec<usize> = cluster.seeds().into_iter().filter(|&s| s != seed).collect();
+    cluster.kill(others[0]);
+    let mark = cluster.mark();
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &[seed, others[1]]);
+    assert!(process.is_alive());
+}

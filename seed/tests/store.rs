@@ -151,3 +151,27 @@ async fn after_a_failed_write_everything_that_follows_fails_and_what_was_written
     let kept = openraft::RaftLogReader::<Types>::read_vote(&mut again).await.unwrap();
     assert_eq!(kept, Some(vote(1)));
 }
+
+/// A seed that was brought up by a snapshot counted as empty until its next start, and two such could have begun a
+/// cluster anew.
+#[tokio::test]
+async fn a_received_snapshot_is_history() {
+    use coterie_common::codec::to_bytes;
+    use coterie_common::message::ClusterId;
+    use coterie_seed::core::Entry;
+    use coterie_seed::core::entry::{Body, SeedRecord};
+    use openraft::storage::RaftStateMachine;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut machine = Machine::new(own_registry(&store), store.clone()).unwrap();
+    assert_eq!(store.history(), None);
+    let mut registry = Registry::default();
+    let record = SeedRecord { address: "10.0.0.1:5011".to_owned(), birth: Some(77) };
+    let found = Body::Found { cluster: ClusterId([3; 16]), seeds: [(SeedId(0), record)].into() };
+    registry.apply(1, &Entry::new(found));
+    let meta = openraft::alias::SnapshotMetaOf::<Types>::default();
+    machine.install_snapshot(&meta, to_bytes(&registry)).await.unwrap();
+    let history = store.history().unwrap();
+    assert_eq!((history.cluster, history.births), (ClusterId([3; 16]), [(SeedId(0), 77)].into()));
+    assert_eq!(store.logged_seeds(), Some([(SeedId(0), "10.0.0.1:5011".to_owned())].into()));
+}

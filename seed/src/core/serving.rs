@@ -83,7 +83,7 @@ impl Seed {
             SessionMessage::Report(report) => self.on_report(now, id, report, out),
             SessionMessage::Leave(member) => self.on_leave(now, id, member, out),
             SessionMessage::Neighbours(links) if links.len() > LINKS_MAX => {
-                self.count("neighbours_over_limit")
+                self.count("neighbours_over_limit");
             }
             SessionMessage::Neighbours(links) => {
                 if let Some(member) = self.sessions.get(id).and_then(|s| s.member) {
