@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 /// Connections that may wait to be accepted: a thousand that arrive together, with room.
 const BACKLOG: i32 = 4_096;
@@ -36,6 +37,11 @@ pub async fn accept(listener: &TcpListener) -> TcpStream {
             Err(_) => {}
         }
     }
+}
+
+/// Feeds the connections of `listener` to a node, each as an `arrival`, at the node's pace.
+pub async fn feed<A>(listener: TcpListener, arrivals: mpsc::Sender<A>, arrival: fn(TcpStream) -> A) {
+    while arrivals.send(arrival(accept(&listener).await)).await.is_ok() {}
 }
 
 /// Whether this process or host lacks the means for a connection: that says nothing about the other end.

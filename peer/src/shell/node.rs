@@ -62,16 +62,6 @@ pub struct Options {
     pub core: Config,
 }
 
-/// Feeds accepted connections to the node, at its pace.
-async fn accept_all(listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
-    loop {
-        let stream = listener::accept(&listener).await;
-        if arrivals.send(Arrival::Accepted(stream)).await.is_err() {
-            return;
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Arrival {
     Accepted(TcpStream),
@@ -162,7 +152,11 @@ impl Node {
         options.core.started = wall();
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept_all(TcpListener::from_std(listener)?, arrivals.0.clone()));
+        accepting.spawn(listener::feed(
+            TcpListener::from_std(listener)?,
+            arrivals.0.clone(),
+            Arrival::Accepted,
+        ));
         let happenings = broadcast::channel(SUBSCRIBER_LAG_MAX).0;
         let handle = Handle::new(arrivals.0.clone(), happenings.clone());
         let node = Node {

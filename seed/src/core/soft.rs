@@ -17,6 +17,8 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 #[derive(Clone, Debug, Default)]
 pub struct Soft {
     links: BTreeMap<Address, Vec<Address>>,
+    /// How many tell of a link with each: JSON programs tell of none themselves.
+    named: BTreeMap<Address, u32>,
     changed_links: BTreeSet<Address>,
     told_held: BTreeSet<MemberId>,
     whole_is_due: bool,
@@ -36,15 +38,32 @@ struct Absence {
 impl Soft {
     /// A member, or a seed, told of links.
     pub fn set_links(&mut self, member: Address, links: Vec<Address>) {
-        if self.links.get(&member) != Some(&links) {
-            self.links.insert(member, links);
+        let known = self.links.get(&member).map_or(&[][..], Vec::as_slice);
+        if known != links {
+            self.put_links(member, links);
             self.changed_links.insert(member);
+        }
+    }
+
+    fn put_links(&mut self, member: Address, links: Vec<Address>) {
+        links.iter().for_each(|to| *self.named.entry(*to).or_insert(0) += 1);
+        let before = match links.is_empty() {
+            true => self.links.remove(&member),
+            false => self.links.insert(member, links),
+        };
+        for to in before.unwrap_or_default() {
+            if let Some(count) = self.named.get_mut(&to) {
+                *count -= 1;
+                if *count == 0 {
+                    self.named.remove(&to);
+                }
+            }
         }
     }
 
     /// A member is gone.
     pub fn forget(&mut self, member: MemberId) {
-        self.links.remove(&member.address);
+        self.put_links(member.address, Vec::new());
         self.changed_links.remove(&member.address);
         self.absent.remove(&member);
     }
@@ -56,7 +75,8 @@ impl Soft {
 
     /// How many links a member has, as far as is known here.
     pub fn degree(&self, member: Address) -> u32 {
-        self.links.get(&member).map_or(0, |links| links.len() as u32)
+        let own = self.links.get(&member).map_or(0, |links| links.len() as u32);
+        own.max(self.named.get(&member).copied().unwrap_or(0))
     }
 
     /// There is a new leader: it is told everything.
@@ -77,12 +97,12 @@ impl Soft {
             ),
         };
         let changed = std::mem::take(&mut self.changed_links);
-        let is_held = |a: &Address| held.iter().any(|member| member.address == *a);
-        let links = match whole {
-            true => self.links.iter().filter(|(a, _)| is_held(a)).map(|(a, l)| (*a, l.clone())).collect(),
-            false => {
-                changed.iter().filter_map(|a| self.links.get(a).map(|l| (*a, l.clone()))).collect::<Vec<_>>()
+        let links: Vec<(Address, Vec<Address>)> = match whole {
+            true => {
+                let own: BTreeSet<Address> = held.iter().map(|member| member.address).collect();
+                self.links.iter().filter(|(a, _)| own.contains(a)).map(|(a, l)| (*a, l.clone())).collect()
             }
+            false => changed.iter().map(|a| (*a, self.links.get(a).cloned().unwrap_or_default())).collect(),
         };
         self.told_held = held;
         let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty();
@@ -100,7 +120,7 @@ impl Soft {
             held.remove(&lost);
         }
         for (member, links) in state.links {
-            self.links.insert(member, links);
+            self.put_links(member, links);
         }
     }
 
@@ -168,6 +188,16 @@ mod tests {
         soft.new_leader();
         let news = soft.news([id(1)].into(), 1).unwrap();
         assert_eq!((news.whole, news.held, news.links.len()), (true, vec![id(1)], 1));
+    }
+
+    #[test]
+    fn a_program_that_tells_of_no_links_has_those_that_others_tell_of() {
+        let mut soft = Soft::default();
+        soft.set_links(id(1).address, vec![id(9).address]);
+        soft.set_links(id(2).address, vec![id(9).address, id(1).address]);
+        assert_eq!([1, 2, 9].map(|port| soft.degree(id(port).address)), [1, 2, 2]);
+        soft.forget(id(2));
+        assert_eq!([1, 2, 9].map(|port| soft.degree(id(port).address)), [1, 0, 1]);
     }
 
     #[test]

@@ -76,16 +76,6 @@ pub struct Options {
 
 type Look = (Registry, Option<SeedId>, BTreeMap<&'static str, u64>);
 
-/// Feeds accepted connections to the node, at its pace.
-async fn accept_all(listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
-    loop {
-        let stream = listener::accept(&listener).await;
-        if arrivals.send(Arrival::Accepted(stream)).await.is_err() {
-            return;
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Arrival {
     Accepted(TcpStream),
@@ -244,7 +234,11 @@ impl Node {
         }
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept_all(TcpListener::from_std(listener)?, arrivals.0.clone()));
+        accepting.spawn(listener::feed(
+            TcpListener::from_std(listener)?,
+            arrivals.0.clone(),
+            Arrival::Accepted,
+        ));
         let handle = Handle::new(arrivals.0.clone());
         let node = Node {
             id: identity.id,
