@@ -1146,13 +1146,11 @@ fn a_juror_that_is_busy_for_two_seconds_is_not_accused() {
     cluster.kill(victim);
     cluster.wait_for_death(mark, dead, &[0, survivor]);
     program.wait_for("the question", |h| h.is("SUSPECT_REQUEST"));
-    // Pings that follow the question on its connection are read when the check is over.
+    // Pings that follow the question on its connection are read when the check is over. If both dialled each other,
+    // the pair has a newer connection by then, and pings come on that.
     let question = program.heard().iter().position(|h| h.is("SUSPECT_REQUEST")).expect("waited for it");
     wait_until("pings after the check", || {
-        let heard = program.heard();
-        let later =
-            heard[question..].iter().filter(|h| h.is("PING") && h.connection == heard[question].connection);
-        later.count() >= 2
+        program.heard()[question..].iter().filter(|h| h.is("PING")).count() >= 2
     });
     cluster.look();
     none_about(&cluster, "SUSPICION", "suspect", program.me());
