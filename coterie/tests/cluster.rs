@@ -361,3 +361,28 @@ fn a_seed_whose_list_was_edited_keeps_to_the_seeds_of_its_log() {
     cluster.wait_for_death(mark, cluster.address(victim), &[seed, others[1]]);
     assert!(process.is_alive());
 }
+
+#[test]
+fn a_seed_whose_disk_takes_no_more_stops_with_the_reason_and_the_others_carry_on() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let mut cluster = TestCluster::form(3, 4, &["--messages", "0"]);
+    let seed = cluster.seeds()[2];
+    let others: Vec<usize> = cluster.seeds()[..2].to_vec();
+    // A file-size limit below what the log has already: its next write fails, as on a full disk.
+    let pid = cluster.cluster.nodes[seed].process.as_ref().unwrap().id();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: Some(32 << 10), maximum: None }).unwrap();
+    let mark = cluster.mark();
+    let victim = cluster.peers()[0];
+    let dead = cluster.address(victim);
+    cluster.kill(victim);
+    let survivors: Vec<usize> = others.iter().copied().chain(cluster.peers()[1..].iter().copied()).collect();
+    cluster.wait_for_death(mark, dead, &survivors);
+    let mut process = cluster.cluster.nodes[seed].process.take().unwrap();
+    assert_eq!(process.wait_or_kill(common::DEADLINE), Some(1));
+    let said = cluster.stderr();
+    assert!(said.contains("seed: data directory ") && said.contains("the log has stopped: "), "{said}");
+    // With room again, what was acknowledged is there, and what it missed comes.
+    cluster.start(seed);
+    cluster.wait_for_death(mark, dead, &[seed]);
+}

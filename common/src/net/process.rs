@@ -59,6 +59,14 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// Has a write beyond the limit of a file's size fail with an error that can be told, instead of ending the process
+/// without a word.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    const SIGXFSZ: i32 = 25;
+    // Once registered, the handler stays for the life of the process.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
 /// Waits for SIGTERM or Ctrl-C.
 pub async fn stop_signal() -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

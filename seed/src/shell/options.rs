@@ -51,6 +51,7 @@ impl SeedArgs {
         if let Some(address) = &self.node.check {
             return check::check(address).await;
         }
+        process::survive_file_size_limit()?;
         let (place, list) = self.node.place(Role::Seed)?;
         let (own, address) = find_own(&place, &list).await?;
         let bind = self.node.listen.unwrap_or_else(|| address.socket());
