@@ -1,0 +1,95 @@
+//! What is too much for a peer is refused or counted, and nothing else suffers.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end there")]
+
+use coterie_common::limits::{LINKS_MAX, SUSPICIONS_MAX};
+use coterie_common::message::{Cause, CloseReason, LinkMessage, Registration, Roster, SessionMessage};
+use coterie_common::{
+    Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, Member, MemberId, Message, Tags, Wire,
+};
+use coterie_peer::core::{Config, ConnectionId, Effect, Input, Peer, SeedSlot};
+
+/// Jurors of one suspect that one probe answers.
+const ASKERS: usize = 64;
+
+fn id(number: usize) -> MemberId {
+    let [_, _, middle, low] = (number as u32).to_be_bytes();
+    let address = Address::new([10, 0, middle, low].into(), 7_000);
+    MemberId { address, incarnation: Incarnation(number as u64 + 1) }
+}
+
+/// Number 0, a member among so many that speak JSON.
+fn member_among(count: usize) -> Peer {
+    let config = Config { seeds: vec!["seed".to_owned()], max_neighbours: 1, ..Config::default() };
+    let mut peer = Peer::new(id(0).address, config, [7; 32]);
+    let seed = SeedSlot(0);
+    peer.step(Instant::START, Input::Start);
+    peer.step(Instant::START, Input::SessionUp { seed });
+    let member = |number| Member {
+        id: id(number),
+        life: if number == 0 { peer.life() } else { Life::NONE },
+        wire: if number == 0 { Wire::Native } else { Wire::Json },
+        tags: Tags::new(),
+    };
+    let members = (0..=count).map(|number| (member(number), 0)).collect();
+    let roster = Roster { epoch: Epoch(count as u64 + 1), members };
+    let admitted = Registration::Admitted { incarnation: id(0).incarnation, roster };
+    let message = Message::Session(SessionMessage::Registered(admitted));
+    peer.step(Instant::START, Input::Session { seed, message });
+    assert_eq!(peer.view().len(), count + 1);
+    peer
+}
+
+fn hello(peer: &mut Peer, number: usize) -> Vec<Effect> {
+    let MemberId { address, .. } = id(number);
+    let hello =
+        LinkMessage::Hello { address, life: Life::NONE, incarnation: Incarnation::NONE, mending: false };
+    let connection = ConnectionId(number as u64);
+    peer.step(Instant::START, Input::Frame { connection, wire: Wire::Json, message: Message::Link(hello) })
+}
+
+#[test]
+fn one_link_too_many_is_closed_and_the_others_stay() {
+    let mut peer = member_among(LINKS_MAX + 1);
+    (1..=LINKS_MAX).for_each(|number| drop(hello(&mut peer, number)));
+    assert_eq!(peer.neighbours().len(), LINKS_MAX);
+    let effects = hello(&mut peer, LINKS_MAX + 1);
+    let to = ConnectionId(LINKS_MAX as u64 + 1);
+    assert!(
+        effects.contains(&Effect::Send { to, message: Message::Close(CloseReason::Full) }),
+        "{effects:?}"
+    );
+    assert_eq!(peer.neighbours().len(), LINKS_MAX);
+}
+
+#[test]
+fn suspicions_beyond_the_limit_are_left_to_the_seeds_and_counted() {
+    let mut peer = member_among(SUSPICIONS_MAX + 10);
+    for number in 1..=SUSPICIONS_MAX + 10 {
+        hello(&mut peer, number);
+        peer.step(Instant::START, Input::Ended { connection: ConnectionId(number as u64) });
+    }
+    assert_eq!(peer.counters().get("suspicions_over_limit"), Some(&10));
+}
+
+#[test]
+fn one_probe_answers_so_many_askers_and_no_more() {
+    let mut peer = member_among(3);
+    for number in 0..ASKERS + 1 {
+        let request =
+            LinkMessage::SuspectRequest { suspect: id(2), cause: Cause::Asked, requester: id(3).address };
+        let connection = ConnectionId(1_000 + number as u64);
+        let message = Message::Link(request);
+        peer.step(Instant::START, Input::Frame { connection, wire: Wire::Native, message });
+    }
+    let (finding, host) = (Finding::Refused, HostEvidence::Unknown);
+    let effects = peer.step(Instant::START, Input::Probed { target: id(2), finding, host });
+    let is_answer = |e: &&Effect| {
+        matches!(
+            e,
+            Effect::Send { message: Message::Link(LinkMessage::SuspectResponse { alive: false, .. }), .. }
+        )
+    };
+    assert_eq!(effects.iter().filter(is_answer).count(), ASKERS);
+    assert_eq!(peer.counters().get("suspect_requests_over_limit"), Some(&1));
+}

@@ -1,0 +1,141 @@
+//! What is too much for a seed is refused by the name of the limit, and nothing else suffers.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end there")]
+
+use std::time::Duration;
+
+use coterie_common::limits::{
+    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, MEMBERS_MAX, TAG_BYTES_MAX,
+};
+use coterie_common::message::{Answer, BallotId, Candidate, ClusterId, SeedId, Subject, Vote};
+use coterie_common::{
+    Address, Finding, HostEvidence, Incarnation, Instant, Life, Patience, Tags, Timestamp, Why, Wire,
+};
+use coterie_seed::core::entry::{Body, SeedRecord};
+use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed};
+
+fn address(number: usize) -> Address {
+    let [_, high, middle, low] = (number as u32).to_be_bytes();
+    Address::new([10, high, middle, low].into(), 7_000)
+}
+
+fn candidate(number: usize, tag_bytes: usize) -> Candidate {
+    let tags: Tags =
+        if tag_bytes > 0 { [("t".to_owned(), "x".repeat(tag_bytes - 3))].into() } else { Tags::new() };
+    Candidate { address: address(number), life: Life(1), wire: Wire::Native, tags }
+}
+
+/// The registry of a cluster of one seed with so many members, each with so many bytes of tags.
+fn registry(members: usize, tag_bytes: usize) -> Registry {
+    let mut registry = Registry::default();
+    registry.set_seeds(0, vec![[SeedId(0)].into()]);
+    let record = SeedRecord { address: "10.255.0.1:5011".to_owned(), birth: Some(1) };
+    let found = Body::Found { cluster: ClusterId([1; 16]), seeds: [(SeedId(0), record)].into() };
+    registry.apply(1, &Entry::new(found));
+    for number in 0..members {
+        let candidate = candidate(number, tag_bytes);
+        let ballot = BallotId { term: 1, number: number as u64 };
+        let replaces = Incarnation::NONE;
+        let subject = Subject::Admission { address: candidate.address, life: candidate.life, replaces };
+        let (finding, host) = (Finding::Alive, HostEvidence::Unknown);
+        let votes = vec![Vote { seed: SeedId(0), ballot, subject, finding, host }];
+        registry.apply(number as u64 + 2, &Entry::new(Body::Join { ballot, candidate, replaces, votes }));
+    }
+    assert_eq!(registry.members().len(), members);
+    registry
+}
+
+/// The only seed of a cluster, leading.
+fn leader(registry: Registry) -> Seed {
+    let config = Config {
+        id: SeedId(0),
+        address: "10.255.0.1:5011".parse().unwrap(),
+        seeds: [(SeedId(0), "10.255.0.1:5011".to_owned())].into(),
+        birth: 1,
+        errands_from: 0,
+        patience: Patience::default(),
+        printed: 0,
+        started: Timestamp::default(),
+    };
+    let mut seed = Seed::new(config, registry, [7; 32]);
+    seed.step(Instant::START, Input::Leader { leader: Some(SeedId(0)), term: 1 });
+    seed
+}
+
+fn register(seed: &mut Seed, request: u64, candidate: Candidate) -> Option<Answer> {
+    let effects = seed.step(Instant::START, Input::Register { request, candidate });
+    effects.into_iter().find_map(|effect| match effect {
+        Effect::Reply { answer, .. } => Some(answer),
+        _ => None,
+    })
+}
+
+fn assert_limit(answer: Option<Answer>, named: usize) {
+    let Some(Answer::Refused(refusal)) = answer else { panic!("not refused: {answer:?}") };
+    assert_eq!(refusal.why, Why::Limit);
+    assert!(refusal.detail.contains(&named.to_string()), "{refusal}");
+}
+
+#[test]
+fn one_ballot_too_many_is_refused_and_those_under_way_go_on() {
+    let mut seed = leader(registry(0, 0));
+    for number in 0..BALLOTS_MAX {
+        assert_eq!(register(&mut seed, number as u64, candidate(number, 0)), None);
+    }
+    assert_limit(register(&mut seed, 9_999, candidate(BALLOTS_MAX, 0)), BALLOTS_MAX);
+    let probed =
+        Input::Probed { target: (address(0), Life(1)), finding: Finding::Alive, host: HostEvidence::Unknown };
+    let effects = seed.step(Instant::START, probed);
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::Propose(Entry { body: Body::Join { .. }, .. }))),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_full_cluster_takes_no_new_member_but_a_new_life_of_an_old_one() {
+    let mut seed = leader(registry(MEMBERS_MAX, 0));
+    assert_limit(register(&mut seed, 1, candidate(MEMBERS_MAX, 0)), MEMBERS_MAX);
+    let again = Candidate { life: Life(2), ..candidate(0, 0) };
+    assert_eq!(register(&mut seed, 2, again), None, "it is being probed");
+}
+
+#[test]
+fn tags_are_limited_for_one_and_for_all() {
+    let mut seed = leader(registry(ALL_TAGS_BYTES_MAX / TAG_BYTES_MAX, TAG_BYTES_MAX - 2));
+    assert_limit(register(&mut seed, 1, candidate(5_000, TAG_BYTES_MAX + 1)), TAG_BYTES_MAX);
+    assert_limit(register(&mut seed, 2, candidate(5_001, 200)), ALL_TAGS_BYTES_MAX);
+    assert_eq!(register(&mut seed, 3, candidate(5_002, 0)), None, "without tags there is room");
+}
+
+#[test]
+fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
+    let count = DEATHS_PER_ENTRY_MAX + 44;
+    let mut seed = leader(registry(count, 0));
+    seed.step(Instant::START, Input::Wake);
+    let late = Instant::START + ABSENCE_GRACE + Duration::from_secs(3);
+    let effects = seed.step(late, Input::Wake);
+    let targets: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Probe(order) => Some((order.address, order.life)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(targets.len(), count, "each is probed");
+    let mut sizes = Vec::new();
+    let mut take = |effects: Vec<Effect>| {
+        for effect in effects {
+            if let Effect::Propose(Entry { body: Body::Deaths(verdicts), .. }) = effect {
+                sizes.push(verdicts.len());
+            }
+        }
+    };
+    for target in targets {
+        let (finding, host) = (Finding::Refused, HostEvidence::Unknown);
+        take(seed.step(late, Input::Probed { target, finding, host }));
+    }
+    take(seed.step(late + Duration::from_millis(40), Input::Wake));
+    assert_eq!(sizes.iter().sum::<usize>(), count, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= DEATHS_PER_ENTRY_MAX), "{sizes:?}");
+}
