@@ -183,6 +183,10 @@ fn a_health_check_tells_who_takes_part() {
     assert_eq!(check("peer", peer.to_string()), Some(0));
     cluster.kill(cluster.peers()[0]);
     assert_eq!(check("peer", peer.to_string()), Some(1));
+    // A seed that is left alone can decide nothing, and says so.
+    cluster.kill(cluster.seeds()[1]);
+    cluster.kill(cluster.seeds()[2]);
+    wait_until("the seed to notice", || check("seed", seed.to_string()) == Some(1));
 }
 
 #[test]

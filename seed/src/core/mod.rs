@@ -33,10 +33,10 @@ pub mod soft;
 mod tending;
 mod voting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::message::{BallotId, Errand, MeshMessage, SeedId, SoftState};
-use coterie_common::{Instant, Line, Timestamp};
+use coterie_common::{Instant, Line, Timestamp, majority};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -164,6 +164,16 @@ impl Seed {
     /// Whether requests are answered: the cluster is founded and has a leader.
     pub fn is_ready(&self) -> bool {
         self.registry.cluster().is_some() && self.leader.is_some()
+    }
+
+    /// Whether it can have anything decided, for health checks: it is connected with the leader and with a majority.
+    fn takes_part(&self) -> bool {
+        let connected = |seed: &SeedId| *seed == self.config.id || self.others.contains_key(seed);
+        let enough =
+            |set: &BTreeSet<SeedId>| set.iter().filter(|seed| connected(seed)).count() >= majority(set.len());
+        self.is_ready()
+            && self.leader.is_some_and(|l| connected(&l))
+            && self.registry.seed_sets().iter().all(enough)
     }
 
     /// What it has counted, by name.

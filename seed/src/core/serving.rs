@@ -53,7 +53,7 @@ impl Seed {
     }
 
     fn pong(&self, nonce: u64) -> Message {
-        let ready = self.is_ready();
+        let ready = self.takes_part();
         Message::Pong { nonce, address: self.config.address, life: None, incarnation: None, ready }
     }
 
