@@ -12,9 +12,6 @@ pub const FRAME_BYTES_MAX: usize = 2 << 20;
 /// Longest content of one gossip message, in bytes.
 pub const CONTENT_BYTES_MAX: usize = 1 << 20;
 
-/// Deepest nesting of JSON that is read: `serde_json`'s own limit.
-pub const JSON_DEPTH_MAX: usize = 128;
-
 /// Members in the peer list that a JSON program is given; more become a random sample of so many.
 pub const JSON_PEER_LIST_MAX: usize = 5_000;
 

@@ -39,11 +39,6 @@ impl Patience {
         Patience(silence)
     }
 
-    /// As given to `--patience`.
-    pub fn as_given(self) -> Duration {
-        self.0
-    }
-
     /// `time`, scaled as `--patience` is to its default.
     pub fn scale(self, time: Duration) -> Duration {
         time.mul_f64(self.0.as_secs_f64() / DEFAULT.as_secs_f64())
@@ -60,11 +55,6 @@ impl Patience {
         let base = if broke { AFTER_A_BREAK } else { DEFAULT };
         let doubt = if self_doubt { SELF_DOUBT_FACTOR } else { 1.0 };
         self.scale(base.mul_f64((1.0 + loss) * doubt).min(LONGEST))
-    }
-
-    /// The longest that any probe waits.
-    pub fn longest_probe(self) -> Duration {
-        self.scale(LONGEST)
     }
 }
 

@@ -95,7 +95,7 @@ impl Bench {
         })?;
         let mut results = Vec::new();
         for _ in 0..rounds {
-            self.settle(peers.len())?;
+            self.settle();
             let victim = peers.choose(&mut rand::rng()).copied().unwrap_or_default();
             results.push(self.kill(victim)?);
             self.restart(victim)?;
@@ -104,13 +104,12 @@ impl Bench {
     }
 
     /// Lets the overlay settle, so that one death does not run into another's repair.
-    fn settle(&mut self, _peers: usize) -> Result<(), Failure> {
+    fn settle(&mut self) {
         let until = self.clock.now() + Duration::from_millis(300);
         while self.clock.now() < until {
             std::thread::park_timeout(LOOK_EVERY);
             self.cluster.events();
         }
-        Ok(())
     }
 
     fn kill(&mut self, victim: usize) -> Result<Round, Failure> {

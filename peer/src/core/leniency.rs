@@ -34,11 +34,6 @@ impl Leniency {
     pub fn covers(&self, now: Instant, life: MemberId) -> bool {
         self.lives.get(&life).is_some_and(|(until, _)| now < *until)
     }
-
-    /// When the next life may be dialled and accused again.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.lives.values().map(|(until, _)| *until).filter(|until| *until > now).min()
-    }
 }
 
 #[cfg(test)]
