@@ -128,6 +128,12 @@ pub const HINTS_PER_SECOND: u32 = 10;
 /// How long a HELLO from an address that is not in the view yet is kept.
 pub const HELLO_WAITS: Duration = Duration::from_secs(2);
 
+/// Messages kept for one connection that waits so: a guess.
+pub const HELD_MAX: usize = 64;
+
+/// Bytes kept for all of them together: a few messages of the longest kind.
+pub const HELD_BYTES_MAX: usize = 8 << 20;
+
 /// How long a peer waits for the last of its seeds before it counts as joined with those it has.
 pub const JOIN_SETTLES: Duration = Duration::from_secs(5);
 

@@ -30,6 +30,11 @@ impl Leniency {
         self.lives.remove(&life);
     }
 
+    /// When the next life may be dialled and accused again.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.lives.values().map(|(until, _)| *until).filter(|until| *until > now).min()
+    }
+
     /// Whether `life` is to be left alone.
     pub fn covers(&self, now: Instant, life: MemberId) -> bool {
         self.lives.get(&life).is_some_and(|(until, _)| now < *until)
@@ -50,6 +55,7 @@ mod tests {
         assert!(leniency.covers(at(999), life) && !leniency.covers(at(1000), life));
         leniency.grant(at(1000), life);
         assert!(leniency.covers(at(2999), life) && !leniency.covers(at(3000), life));
+        assert_eq!((leniency.deadline(at(1000)), leniency.deadline(at(3000))), (Some(at(3000)), None));
         leniency.forget(life);
         assert!(!leniency.covers(at(1500), life));
     }

@@ -4,20 +4,12 @@ use std::time::Duration;
 
 use coterie_common::limits::LEAVE_TIME_MAX;
 use coterie_common::message::{Candidate, CloseReason, Registration, Roster, SessionMessage};
-use coterie_common::{
-    Address, Backoff, Change, Ended, Epoch, Event, Incarnation, Instant, Line, MemberId, Message, Refusal,
-    Tally, View, Why, Wire,
-};
+use coterie_common::{Address, Incarnation, Instant, Line, MemberId, Message, Refusal, Why, Wire};
 
 use super::effect::{Effect, SeedSlot};
 use super::enrolment::Due;
+use super::standing::State;
 use super::{Peer, draw_life, log, overlay};
-
-/// A removed life rejoins at once the first time, then after this, doubling.
-const REJOIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// So long a membership makes the next removal the first again.
-const REJOIN_RESET: Duration = Duration::from_secs(300);
 
 /// How often a peer that cannot join says so.
 const WAITING_SAID_EVERY: Duration = Duration::from_secs(10);
@@ -26,64 +18,6 @@ const WAITING_SAID_EVERY: Duration = Duration::from_secs(10);
 const LEAVE_AGAIN: Duration = Duration::from_millis(500);
 
 const FAR: Instant = Instant::from_nanos(u64::MAX);
-
-/// Where the peer stands with the cluster.
-#[derive(Debug)]
-pub(super) struct Standing {
-    state: State,
-    removals: Removals,
-    said_waiting: Instant,
-    /// Whether it ever was a member: `--join-timeout` is about the first time.
-    ever_joined: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    Outside,
-    Member { incarnation: Incarnation, since: Instant, announced: bool },
-    Leaving { incarnation: Incarnation, until: Instant, again: Instant, tries: usize },
-    Over,
-}
-
-/// How often this peer was declared dead lately.
-#[derive(Debug)]
-struct Removals {
-    any: bool,
-    backoff: Backoff,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Standing {
-            state: State::Outside,
-            removals: Removals { any: false, backoff: Backoff::new(REJOIN.0, REJOIN.1) },
-            said_waiting: Instant::START,
-            ever_joined: false,
-        }
-    }
-}
-
-impl Standing {
-    pub(super) fn incarnation(&self) -> Option<Incarnation> {
-        match self.state {
-            State::Member { incarnation, .. } | State::Leaving { incarnation, .. } => Some(incarnation),
-            State::Outside | State::Over => None,
-        }
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
-    }
-
-    /// Whether JOINED was said, and neighbours were chosen.
-    pub(super) fn is_announced(&self) -> bool {
-        matches!(self.state, State::Member { announced: true, .. })
-    }
-
-    pub(super) fn is_member(&self) -> bool {
-        matches!(self.state, State::Member { .. })
-    }
-}
 
 impl Peer {
     /// A seed said something.
@@ -198,122 +132,6 @@ impl Peer {
         self.follow_whole(now, seed, roster, &[], out);
     }
 
-    /// Takes the changes that are news, and does what follows from them.
-    fn follow(&mut self, now: Instant, epoch: Epoch, changes: Vec<Change>, out: &mut Vec<Effect>) {
-        let before = self.view.epoch;
-        let removes_me = |event: &Event, me: MemberId| match event {
-            Event::Died(id) | Event::Left(id) | Event::Replaced { old: id, .. } => *id == me,
-            Event::Joined(_) => false,
-        };
-        let known: Vec<bool> = changes.iter().map(|c| self.had_in_view(&c.event)).collect();
-        let mut known =
-            changes.iter().zip(known).filter(|(c, _)| c.epoch > before).map(|(_, k)| k).collect::<Vec<_>>();
-        let news = self.view.apply(epoch, changes);
-        known.truncate(news.len());
-        for (change, known) in news.iter().zip(known) {
-            self.purge(now, change, known, out);
-        }
-        if !news.is_empty() {
-            let tally = Tally::of(&news);
-            log(
-                out,
-                Line::new("VIEW")
-                    .with("epoch", self.view.epoch)
-                    .with("members", self.view.len())
-                    .with("joined", tally.joined)
-                    .with("left", tally.left)
-                    .with("died", tally.died)
-                    .with("replaced", tally.replaced),
-            );
-        }
-        let me = self.id();
-        if let Some(end) = news.iter().find(|c| me.is_some_and(|me| removes_me(&c.event, me))) {
-            self.removed(now, end.epoch, out);
-        }
-    }
-
-    fn had_in_view(&self, event: &Event) -> bool {
-        match event {
-            Event::Died(id) | Event::Left(id) | Event::Replaced { old: id, .. } => {
-                self.view.get(*id).is_some()
-            }
-            Event::Joined(_) => false,
-        }
-    }
-
-    /// A life is over: it goes from every table.
-    fn purge(&mut self, now: Instant, change: &Change, known: bool, out: &mut Vec<Effect>) {
-        let (id, event, key) = match &change.event {
-            Event::Joined(_) => return,
-            Event::Replaced { old, .. } => (*old, None, ""),
-            Event::Died(id) => (*id, Some("DEAD_CONFIRMED"), "dead"),
-            Event::Left(id) => (*id, Some("LEFT"), "peer"),
-        };
-        if let (Some(event), true) = (event, known) {
-            let line = Line::new(event).with(key, id.address).with("incarnation", id.incarnation);
-            log(out, line.with("epoch", change.epoch));
-        }
-        self.unlink_ended(now, id, change.epoch, out);
-        self.suspicions.remove(&id);
-        self.broke.remove(&id);
-        self.leniency.forget(id);
-        if self.probes.contains_key(&id) {
-            self.settle_probe_of_ended(id, out);
-        }
-        if self.view.at(id.address).is_none() {
-            self.degrees.remove(&id.address);
-        }
-    }
-
-    fn follow_whole(
-        &mut self,
-        now: Instant,
-        seed: SeedSlot,
-        roster: Roster,
-        ended: &[Ended],
-        out: &mut Vec<Effect>,
-    ) {
-        if roster.epoch < self.view.epoch {
-            return;
-        }
-        let line = Line::new("PEER_LIST").with("epoch", roster.epoch).with("members", roster.members.len());
-        log(out, line.with("from", self.config.seeds[seed.0].as_str()));
-        self.degrees = roster.members.iter().map(|(m, degree)| (m.id.address, *degree)).collect();
-        if roster.epoch == self.view.epoch && !self.view.is_empty() {
-            return;
-        }
-        let next = View::new(roster.epoch, roster.members.into_iter().map(|(m, _)| m));
-        let changes = self.view.difference(&next, ended);
-        self.view.epoch = Epoch(self.view.epoch.0.min(oldest(&changes)));
-        self.follow(now, next.epoch, changes, out);
-    }
-
-    /// This peer, alive, has been removed: it comes back as another life.
-    fn removed(&mut self, now: Instant, epoch: Epoch, out: &mut Vec<Effect>) {
-        let (incarnation, since) = match self.standing.state {
-            State::Leaving { .. } => return self.finish(out),
-            State::Member { incarnation, since, .. } => (incarnation, since),
-            State::Outside | State::Over => return,
-        };
-        log(out, Line::new("DECLARED_DEAD").with("incarnation", incarnation).with("epoch", epoch));
-        self.drop_all_links(&CloseReason::Rejoining, out);
-        self.forget_suspicions(out);
-        self.life = draw_life(&mut self.rng);
-        self.standing.state = State::Outside;
-        self.standing.said_waiting = now;
-        self.enrolment.forget_introductions();
-        self.links_told = super::LinksTold::default();
-        let removals = &mut self.standing.removals;
-        if now.since(since) >= REJOIN_RESET {
-            removals.any = false;
-            removals.backoff.reset();
-        }
-        let pause = if removals.any { removals.backoff.pause() } else { Duration::ZERO };
-        removals.any = true;
-        self.enrolment.ask_after(now + pause);
-        self.talk.new_life();
-    }
-
     /// The operator wants this peer to stop.
     pub(super) fn leave(&mut self, now: Instant, out: &mut Vec<Effect>) {
         match self.standing.state {
@@ -326,7 +144,7 @@ impl Peer {
         }
     }
 
-    fn finish(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn finish(&mut self, out: &mut Vec<Effect>) {
         self.drop_all_links(&CloseReason::ShuttingDown, out);
         for seed in self.enrolment.open() {
             out.push(Effect::Tell { seed, message: Message::Close(CloseReason::ShuttingDown) });
@@ -481,9 +299,4 @@ impl Peer {
     pub(super) fn degree(&self, address: Address) -> u32 {
         self.degrees.get(&address).copied().unwrap_or(0)
     }
-}
-
-/// The epoch just below the oldest of `changes`, so that all of them are news.
-fn oldest(changes: &[Change]) -> u64 {
-    changes.iter().map(|c| c.epoch.0.saturating_sub(1)).min().unwrap_or(u64::MAX)
 }

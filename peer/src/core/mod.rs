@@ -7,8 +7,8 @@
 //! [`Peer`] joins the parts, each of which stands alone in a file: [`enrolment`] (seeds), [`overlay`] (whom to be
 //! linked with), [`rumors`] (gossip), [`detector`] (does one link still speak), [`suspicion`] (the jury),
 //! [`leniency`] and [`self_doubt`] (when not to accuse). The steps themselves are beside them, by the
-//! conversation they belong to: `membership`, `links` and
-//! `upkeep`, `accusation`, `talk`.
+//! conversation they belong to: `membership` and `following` (the seeds), `greeting`, `links` and `upkeep`
+//! (neighbours), `accusation` and `witness` (suspects), `talk` (gossip).
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside. One run is determined by its inputs.
@@ -18,6 +18,8 @@ pub mod config;
 pub mod detector;
 mod effect;
 pub mod enrolment;
+mod following;
+mod greeting;
 pub mod leniency;
 mod links;
 mod membership;
@@ -26,9 +28,11 @@ pub mod overlay;
 pub mod round_trips;
 pub mod rumors;
 pub mod self_doubt;
+mod standing;
 pub mod suspicion;
 mod talk;
 mod upkeep;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -39,16 +43,16 @@ use rand_chacha::ChaCha8Rng;
 pub use config::{Config, OverlayKind};
 pub use effect::{ConnectionId, DialFailure, Effect, Input, SeedSlot};
 
-use accusation::Probing;
 use enrolment::Enrolment;
 use leniency::Leniency;
-use membership::Standing;
 use neighbour::{Connection, Neighbour};
 use overlay::Overlay;
 use rumors::Rumors;
 use self_doubt::SelfDoubt;
+use standing::Standing;
 use suspicion::Suspicion;
 use talk::Talk;
+use witness::Probing;
 
 /// The core of a peer.
 #[derive(Debug)]

@@ -99,7 +99,7 @@ impl Peer {
         let mut to: Vec<ConnectionId> = Vec::new();
         for neighbour in self.neighbours.values() {
             if (neighbour.wire == Wire::Native || is_text) && self.rumors.cross(rumor.id, neighbour.number) {
-                to.push(neighbour.connection());
+                to.push(neighbour.connection);
             }
         }
         if !to.is_empty() {
@@ -111,7 +111,7 @@ impl Peer {
     pub(super) fn on_recent(&mut self, ids: Vec<RumorId>, from: Address, out: &mut Vec<Effect>) {
         let missing = self.rumors.missing(ids);
         if let (Some(neighbour), false) = (self.neighbours.get(&from), missing.is_empty()) {
-            let to = neighbour.connection();
+            let to = neighbour.connection;
             out.push(Effect::Send { to, message: Message::Link(LinkMessage::Want(missing)) });
         }
     }
@@ -124,7 +124,7 @@ impl Peer {
         link: LinkNumber,
         out: &mut Vec<Effect>,
     ) {
-        let Some(to) = self.neighbours.get(&from).map(super::Neighbour::connection) else { return };
+        let Some(to) = self.neighbours.get(&from).map(|n| n.connection) else { return };
         for id in ids {
             let Some(rumor) = self.rumors.get(id).cloned() else { continue };
             if self.rumors.cross(id, link) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use coterie_common::limits::SOFT_STATE_EVERY;
-use coterie_common::message::{Cause, CloseReason, SessionMessage};
+use coterie_common::message::{Cause, CloseReason, LinkMessage, SessionMessage};
 use coterie_common::{Address, Incarnation, Instant, MemberId, Message, Wire};
 
 use super::Peer;
@@ -38,16 +38,35 @@ impl Peer {
             .connections
             .iter()
             .filter_map(|(c, state)| match state {
-                Connection::Waiting { hello, until } => Some((*c, *hello, *until)),
+                Connection::Waiting(waiting) => Some((*c, waiting.hello, waiting.until)),
                 Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
             })
             .collect();
         for (connection, hello, until) in waiting {
             match self.judge_hello(hello) {
-                Ok(id) if self.id().is_some() => self.accept(now, connection, Greeter { id, ..hello }, out),
+                Ok(id) if self.id().is_some() => {
+                    self.accept_waiting(now, connection, Greeter { id, ..hello }, out);
+                }
                 Ok(_) | Err(None) if now < until => {}
                 Ok(_) | Err(None) => self.close(connection, CloseReason::Unknown, out),
                 Err(Some(reason)) => self.close(connection, reason, out),
+            }
+        }
+    }
+
+    /// The view tells of the greeter now: it is let in, and what it said meanwhile is heard.
+    fn accept_waiting(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        greeter: Greeter,
+        out: &mut Vec<Effect>,
+    ) {
+        let waited = self.connections.remove(&connection);
+        self.accept(now, connection, greeter, out);
+        if let Some(Connection::Waiting(waiting)) = waited {
+            for rumor in waiting.held {
+                self.on_link_message(now, Some(connection), None, LinkMessage::Gossip(rumor), out);
             }
         }
     }
@@ -67,10 +86,7 @@ impl Peer {
             match neighbour.detector.tick(now, stretch) {
                 Tick::Wait => {}
                 Tick::Ping => {
-                    out.push(Effect::Send {
-                        to: neighbour.connection(),
-                        message: Message::Ping { nonce: 1 },
-                    });
+                    out.push(Effect::Send { to: neighbour.connection, message: Message::Ping { nonce: 1 } });
                 }
                 Tick::Suspect => suspects.push(neighbour.id),
             }
@@ -103,14 +119,21 @@ impl Peer {
         let stretch = self.doubt.stretch(self.now);
         let detectors = self.neighbours.values().map(|n| n.detector.deadline(stretch));
         let waiting = self.connections.values().filter_map(|c| match c {
-            Connection::Waiting { until, .. } => Some(*until),
+            Connection::Waiting(waiting) => Some(waiting.until),
             Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
         });
         let told = self.links_told.at.filter(|_| {
             self.standing.is_member() && !self.links_told.links.iter().eq(self.neighbours.keys())
         });
         let told = told.map(|at| at + SOFT_STATE_EVERY);
-        detectors.chain(waiting).chain(self.overlay.deadline()).chain(told).min().unwrap_or(FAR)
+        let lenient = self.leniency.deadline(self.now);
+        detectors
+            .chain(waiting)
+            .chain(self.overlay.deadline())
+            .chain(told)
+            .chain(lenient)
+            .min()
+            .unwrap_or(FAR)
     }
 
     /// A member of that address whose incarnation is as named; 0 names whoever is there now.
