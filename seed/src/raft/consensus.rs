@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, ReadPolicy, SnapshotPolicy};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::Types;
@@ -99,9 +99,10 @@ impl Consensus {
         }
         // Bounded by what the core has under way: its ballots.
         let (proposals, proposed) = mpsc::unbounded_channel();
-        tokio::spawn(watch(raft.clone(), notices.clone()));
+        let server = Server::new(raft.clone());
+        tokio::spawn(tell_of_leaders(me, raft.clone(), server.led_in(), notices.clone()));
         tokio::spawn(propose_loop(raft.clone(), proposed, notices));
-        Ok(Consensus { me, server: Server::new(raft.clone()), raft, carrier, proposals })
+        Ok(Consensus { me, server, raft, carrier, proposals })
     }
 
     /// Appends entries, in this order. Those that are not taken come back as notices; those that are, as commits.
@@ -184,15 +185,23 @@ fn config(options: &Options) -> io::Result<Arc<Config>> {
     Ok(Arc::new(config.validate().map_err(io::Error::other)?))
 }
 
-/// Tells of leaders, and of the end.
-async fn watch(raft: Raft, notices: mpsc::Sender<Notice>) {
+/// Tells of leaders, and of the end. A leader that this seed knows from its disk alone is none: it counts once it
+/// has spoken.
+async fn tell_of_leaders(
+    me: SeedId,
+    raft: Raft,
+    mut led_in: watch::Receiver<u64>,
+    notices: mpsc::Sender<Notice>,
+) {
     let mut metrics = raft.metrics();
     let mut told = None;
     loop {
         let (leader, term, fatal) = {
             let now = metrics.borrow_watched();
             let fatal = now.running_state.as_ref().err().map(ToString::to_string);
-            (now.current_leader.map(SeedId), now.current_term, fatal)
+            let leader = now.current_leader.map(SeedId);
+            let has_spoken = *led_in.borrow_and_update() >= now.current_term;
+            (leader.filter(|leader| *leader == me || has_spoken), now.current_term, fatal)
         };
         if let Some(fatal) = fatal {
             let _ = notices.send(Notice::Fatal(fatal)).await;
@@ -204,7 +213,11 @@ async fn watch(raft: Raft, notices: mpsc::Sender<Notice>) {
                 return;
             }
         }
-        if metrics.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = metrics.changed() => changed.is_ok(),
+            Ok(()) = led_in.changed() => true,
+        };
+        if !changed {
             return;
         }
     }

@@ -17,7 +17,7 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2, ReadPolicy};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::machine::Machine;
@@ -71,11 +71,28 @@ pub(super) struct Server {
     raft: Raft,
     /// Snapshots that are arriving, by the vote of who sends them.
     arriving: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
+    /// The latest term whose leader has spoken to this seed since it started.
+    led_in: Arc<watch::Sender<u64>>,
 }
 
 impl Server {
     pub(super) fn new(raft: Raft) -> Self {
-        Server { raft, arriving: Arc::default() }
+        Server { raft, arriving: Arc::default(), led_in: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// The latest term whose leader has spoken to this seed since it started, and its changes.
+    pub(super) fn led_in(&self) -> watch::Receiver<u64> {
+        self.led_in.subscribe()
+    }
+
+    /// A leader of `term` has spoken.
+    fn is_led(&self, vote: &Vote) {
+        let term = vote.leader_id.term;
+        self.led_in.send_if_modified(|latest| {
+            let newer = term > *latest;
+            *latest = term.max(*latest);
+            newer
+        });
     }
 
     pub(super) async fn answer(&self, request: Bytes) -> Bytes {
@@ -89,13 +106,17 @@ impl Server {
     async fn handle(&self, request: Request) -> Result<Reply, String> {
         let raft = &self.raft;
         match request {
-            Request::Append(request) => raft.append_entries(request).await.map(Reply::Append).map_err(text),
+            Request::Append(request) => {
+                self.is_led(&request.vote);
+                raft.append_entries(request).await.map(Reply::Append).map_err(text)
+            }
             Request::Vote(request) => raft.vote(request).await.map(Reply::Vote).map_err(text),
             Request::PreVote(request) => raft.pre_vote(request).await.map(Reply::Vote).map_err(text),
             Request::Transfer(request) => {
                 raft.handle_transfer_leader(request).await.map(Reply::Transfer).map_err(text)
             }
             Request::Snapshot { vote, meta, offset, piece, last } => {
+                self.is_led(&vote);
                 let Some(snapshot) = self.assemble(&vote, offset, &piece, last)? else {
                     return Ok(Reply::MoreOfSnapshot);
                 };
