@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// One seed as the list names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,14 +181,42 @@ pub fn parse_host(text: &str) -> Result<String, String> {
 struct JsonList {
     num_seeds: Option<u64>,
     #[serde(rename = "Seed_addresses")]
-    addresses: JsonAddresses,
+    addresses: JsonSeeds,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum JsonAddresses {
-    List(Vec<JsonSeed>),
-    Named(BTreeMap<String, JsonSeed>),
+/// A list of seeds, or an object whose values they are.
+struct JsonSeeds(Vec<SeedEntry>);
+
+impl<'de> Deserialize<'de> for JsonSeeds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonSeedsVisitor)
+    }
+}
+
+struct JsonSeedsVisitor;
+
+impl<'de> Visitor<'de> for JsonSeedsVisitor {
+    type Value = JsonSeeds;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list or an object of seeds, each with Host and Port")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<JsonSeeds, A::Error> {
+        let mut seeds = Vec::new();
+        while let Some(JsonSeed { host, port }) = list.next_element()? {
+            seeds.push(entry(&host, &port.0, None).map_err(A::Error::custom)?);
+        }
+        Ok(JsonSeeds(seeds))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut named: A) -> Result<JsonSeeds, A::Error> {
+        let mut seeds = Vec::new();
+        while let Some((_, JsonSeed { host, port })) = named.next_entry::<String, JsonSeed>()? {
+            seeds.push(entry(&host, &port.0, None).map_err(A::Error::custom)?);
+        }
+        Ok(JsonSeeds(seeds))
+    }
 }
 
 #[derive(Deserialize)]
@@ -195,27 +224,35 @@ struct JsonSeed {
     #[serde(rename = "Host")]
     host: String,
     #[serde(rename = "Port")]
-    port: serde_json::Value,
+    port: JsonPort,
+}
+
+/// A number, or a text that will be looked at like those in the other spellings.
+struct JsonPort(String);
+
+impl<'de> Deserialize<'de> for JsonPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(JsonPort(match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        }))
+    }
 }
 
 fn parse_json(text: &str) -> Result<Vec<Placed>, Problem> {
-    let list: JsonList = serde_json::from_str(text).map_err(|e| (Some(e.line()), e.to_string()))?;
-    let seeds: Vec<JsonSeed> = match list.addresses {
-        JsonAddresses::List(seeds) => seeds,
-        JsonAddresses::Named(seeds) => seeds.into_values().collect(),
-    };
-    if let Some(promised) = list.num_seeds.filter(|&n| n != seeds.len() as u64) {
+    let JsonList { num_seeds, addresses: JsonSeeds(seeds) } =
+        serde_json::from_str(text).map_err(|e| (Some(e.line()), without_place(&e)))?;
+    if let Some(promised) = num_seeds.filter(|&n| n != seeds.len() as u64) {
         return Err((None, format!("num_seeds is {promised}, but Seed_addresses holds {}", seeds.len())));
     }
-    seeds.into_iter().map(|seed| json_entry(&seed).map(|e| (None, e)).map_err(|p| (None, p))).collect()
+    Ok(seeds.into_iter().map(|seed| (None, seed)).collect())
 }
 
-fn json_entry(seed: &JsonSeed) -> Result<SeedEntry, String> {
-    let port = match &seed.port {
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    entry(&seed.host, &port, None)
+/// What is wrong, without the line, which is named before it.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]
@@ -274,6 +311,16 @@ mod tests {
             error(r#"{"num_seeds": 3, "Seed_addresses": [{"Host": "a", "Port": 1}]}"#),
             "config.csv: num_seeds is 3, but Seed_addresses holds 1"
         );
+        assert_eq!(
+            error("{\"Seed_addresses\": [\n{\"Host\": \"a\", \"Port\": 70000}]}"),
+            "config.csv:2: port 70000 is not between 1 and 65535"
+        );
+        assert_eq!(
+            error(r#"{"Seed_addresses": "a:1"}"#),
+            "config.csv:1: invalid type: string \"a:1\", expected a list or an object of seeds, each with Host and Port"
+        );
+        assert_eq!(error(r#"{"Seed_addresses": [{"Port": 1}]}"#), "config.csv:1: missing field `Host`");
+        assert_eq!(error("{\"Seed_addresses\": ["), "config.csv:1: EOF while parsing a list");
     }
 
     #[test]

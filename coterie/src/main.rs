@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use coterie::ask::{self, SeedAddress};
 use coterie::bench::{BenchArgs, run as run_bench};
 use coterie::up::{UpArgs, run as run_up};
+use coterie_common::net::options::parse;
 use coterie_common::net::process::{self, Failure, exit};
 use coterie_peer::shell::PeerArgs;
 use coterie_seed::shell::SeedArgs;
@@ -64,7 +65,11 @@ fn main() -> ExitCode {
     if let Err(problem) = coterie::cluster::process::die_with_parent() {
         return exit("coterie", Err(Failure::running(problem)));
     }
-    match Cli::parse().command {
+    let command = match parse::<Cli>() {
+        Ok(cli) => cli.command,
+        Err(failure) => return exit("coterie", Err(failure)),
+    };
+    match command {
         Command::Seed(args) => exit("seed", args.execute()),
         Command::Peer(args) => exit("peer", args.execute()),
         Command::Up(args) => exit("coterie", in_runtime(run_up(args))),

@@ -67,11 +67,14 @@ fn wrong_usage_is_named_and_exits_with_2() {
         (&["peer", "6001", "--patience", "5ms"], "must be from 50ms to 60s"),
         (&["peer", "6001", "--overlay", "ring"], "must be pareto, zipf or random"),
         (&["peer", "6001", "--tag", "nothing"], "must be key=value"),
-        (&["dance"], "unrecognized subcommand 'dance'"),
+        (&["dance"], "coterie: unrecognized subcommand 'dance'"),
+        (&["members"], "coterie: the following required arguments were not provided: --seed <IP:PORT>"),
+        (&["up", "--for", "3s", "--kill-after", "5s"], "--kill-after 5s is not before the end, --for 3s"),
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{args:?}: {}", stderr(&output));
     }
 }
 
@@ -181,6 +184,8 @@ fn a_health_check_tells_who_takes_part() {
     let (seed, peer) = (cluster.address(cluster.seeds()[0]), cluster.address(cluster.peers()[0]));
     assert_eq!(check("seed", seed.to_string()), Some(0));
     assert_eq!(check("peer", peer.to_string()), Some(0));
+    assert_eq!(check("peer", seed.to_string()), Some(1), "that is no peer");
+    assert_eq!(check("seed", peer.to_string()), Some(1), "that is no seed");
     cluster.kill(cluster.peers()[0]);
     assert_eq!(check("peer", peer.to_string()), Some(1));
     // A seed that is left alone can decide nothing, and says so.
@@ -274,6 +279,9 @@ fn up_shows_a_death_as_a_timeline_and_ends_by_itself_and_resumes() {
     let records: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(format!("{place}/cluster.json")).unwrap()).unwrap();
     assert_eq!(records.as_array().unwrap().len(), 9);
+    let other = run(&["up", "--dir", place, "--peers", "9"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("--peers 9: the cluster in ") && stderr(&other).contains(" has 6 "));
     let again = run(&["up", "--dir", place, "--for", "5s"]);
     let said = stdout(&again);
     assert!(said.starts_with("resuming 3 seeds and 6 peers") && said.contains("formed in "), "{said}");

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use common::{DEADLINE, TestCluster, run, wait_until};
 use coterie::cluster::LogEvent;
+use coterie_common::limits::CONNECTIONS_MAX;
 use serde_json::{Value, json};
 
 /// How much a process may grow under any of these stories, in KiB. Generous: allocators keep what they had.
@@ -467,6 +468,37 @@ fn a_thousand_connections_held_open_keep_nobody_out() {
         let said = stderr_of(&cluster, *node).lines().count() - lines;
         assert!(said <= 10, "rate-limited: {said} lines at node {node}");
     }
+}
+
+#[test]
+fn one_connection_too_many_is_closed_and_the_others_live_on() {
+    let mut cluster = native(3, 2);
+    wait_for_links(&mut cluster);
+    for node in [0, cluster.peers()[0]] {
+        let before = descriptors(&cluster, node);
+        let held: Vec<TcpStream> = (0..CONNECTIONS_MAX)
+            .map(|_| {
+                let mut stream = connect(at(&cluster, node));
+                stream.write_all(&said(&ping())).expect("somebody who asks may stay");
+                stream
+            })
+            .collect();
+        // Those that the node had count too, so the last few of ours are turned away.
+        wait_until("all connections to be used", || {
+            descriptors(&cluster, node) >= before + CONNECTIONS_MAX - 20
+        });
+        wait_for_close("one too many", &connect(at(&cluster, node)));
+        assert_eq!(read_message(&held[0]).expect("the first is still there")["type"], "PONG");
+        drop(held);
+        wait_until("room", || descriptors(&cluster, node) <= before + 20);
+        let refused = match node {
+            0 => counter(at(&cluster, 0), "connections_over_limit"),
+            peer => peer_counter(&mut cluster, peer, "connections_over_limit"),
+        };
+        assert!(refused > 0, "node {node} counts them");
+    }
+    let _newcomer = assert_serves(&mut cluster, "room again");
+    assert_finds_a_death(&mut cluster);
 }
 
 #[test]

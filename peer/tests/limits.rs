@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end there")]
 
-use coterie_common::limits::{LINKS_MAX, SUSPICIONS_MAX};
-use coterie_common::message::{Cause, CloseReason, LinkMessage, Registration, Roster, SessionMessage};
+use bytes::Bytes;
+use coterie_common::limits::{CONTENT_BYTES_MAX, HELD_BYTES_MAX, HELD_MAX, LINKS_MAX, SUSPICIONS_MAX};
+use coterie_common::message::{
+    Cause, CloseReason, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage,
+};
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, Member, MemberId, Message, Tags, Wire,
 };
@@ -92,4 +95,47 @@ fn one_probe_answers_so_many_askers_and_no_more() {
     };
     assert_eq!(effects.iter().filter(is_answer).count(), ASKERS);
     assert_eq!(peer.counters().get("suspect_requests_over_limit"), Some(&1));
+}
+
+fn gossip(peer: &mut Peer, connection: u64, content: Bytes) -> Vec<Effect> {
+    let rumor = Rumor {
+        id: RumorId::of_content(&content),
+        origin: id(connection as usize).address,
+        incarnation: Incarnation::NONE,
+        sequence: 0,
+        via: None,
+        content,
+    };
+    let (connection, wire) = (ConnectionId(connection), Wire::Json);
+    let message = Message::Link(LinkMessage::Gossip(rumor));
+    peer.step(Instant::START, Input::Frame { connection, wire, message })
+}
+
+#[test]
+fn a_message_that_is_too_long_is_neither_said_nor_passed_on() {
+    let mut peer = member_among(3);
+    hello(&mut peer, 1);
+    hello(&mut peer, 2);
+    let long = Bytes::from(vec![b'x'; CONTENT_BYTES_MAX + 1]);
+    let effects = peer.step(Instant::START, Input::Broadcast(long.clone()));
+    let expected = format!("message of {} bytes, at most {CONTENT_BYTES_MAX} can be said", long.len());
+    assert_eq!(effects, [Effect::Warn(expected)]);
+    assert_eq!(gossip(&mut peer, 1, long.clone()), []);
+    assert_eq!(peer.counters().get("gossip_unsound"), Some(&1));
+    let effects = gossip(&mut peer, 1, long.slice(1..));
+    assert!(effects.iter().any(|e| matches!(e, Effect::SendMany { .. })), "the longest is passed on");
+}
+
+#[test]
+fn a_greeter_that_waits_is_listened_to_within_limits() {
+    let mut peer = member_among(3);
+    hello(&mut peer, 100);
+    for number in 0..=HELD_MAX {
+        assert_eq!(gossip(&mut peer, 100, Bytes::from(format!("word {number}"))), []);
+    }
+    assert_eq!(peer.counters().get("gossip_held_over_limit"), Some(&1), "one too many");
+    hello(&mut peer, 101);
+    let long = Bytes::from(vec![b'x'; CONTENT_BYTES_MAX]);
+    (0..=HELD_BYTES_MAX / CONTENT_BYTES_MAX).for_each(|_| drop(gossip(&mut peer, 101, long.clone())));
+    assert_eq!(peer.counters().get("gossip_held_over_limit"), Some(&3), "too long, all together");
 }

@@ -5,14 +5,18 @@
 use std::time::Duration;
 
 use coterie_common::limits::{
-    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, MEMBERS_MAX, TAG_BYTES_MAX,
+    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, HINTS_PER_SECOND,
+    JSON_PEER_LIST_MAX, MEMBERS_MAX, TAG_BYTES_MAX,
 };
-use coterie_common::message::{Answer, BallotId, Candidate, ClusterId, SeedId, Subject, Vote};
+use coterie_common::message::{
+    Answer, BallotId, Candidate, Cause, ClusterId, SeedId, SessionMessage, Subject, Vote,
+};
 use coterie_common::{
-    Address, Finding, HostEvidence, Incarnation, Instant, Life, Patience, Tags, Timestamp, Why, Wire,
+    Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Tags,
+    Timestamp, Why, Wire,
 };
 use coterie_seed::core::entry::{Body, SeedRecord};
-use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed};
+use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed, SessionId};
 
 fn address(number: usize) -> Address {
     let [_, high, middle, low] = (number as u32).to_be_bytes();
@@ -138,4 +142,39 @@ fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
     take(seed.step(late + Duration::from_millis(40), Input::Wake));
     assert_eq!(sizes.iter().sum::<usize>(), count, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size <= DEATHS_PER_ENTRY_MAX), "{sizes:?}");
+}
+
+fn say(seed: &mut Seed, wire: Wire, message: SessionMessage) -> Vec<Effect> {
+    let session = SessionId(1);
+    seed.step(Instant::START, Input::Session { session, wire, message: Message::Session(message) })
+}
+
+#[test]
+fn a_json_program_is_given_so_many_members_and_no_more() {
+    let mut seed = leader(registry(JSON_PEER_LIST_MAX + 7, 0));
+    let effects = say(&mut seed, Wire::Json, SessionMessage::ListRequest { asker: None });
+    let lists: Vec<usize> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { message: Message::Session(SessionMessage::List(roster)), .. } => {
+                Some(roster.members.len())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lists, [JSON_PEER_LIST_MAX]);
+}
+
+#[test]
+fn hints_that_come_too_often_are_dropped_and_counted() {
+    let mut seed = leader(registry(2, 0));
+    let member =
+        |number: usize| MemberId { address: address(number), incarnation: Incarnation(number as u64 + 2) };
+    let open = SessionMessage::Open { member: member(0), life: Life(1), epoch: Epoch(3) };
+    say(&mut seed, Wire::Native, open);
+    let hint = SessionMessage::Hint { suspect: member(1), cause: Cause::PingsMissed };
+    for _ in 0..=HINTS_PER_SECOND {
+        say(&mut seed, Wire::Native, hint.clone());
+    }
+    assert_eq!(seed.counters().get("hints_dropped"), Some(&1));
 }

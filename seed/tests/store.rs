@@ -175,3 +175,40 @@ async fn a_received_snapshot_is_history() {
     assert_eq!((history.cluster, history.births), (ClusterId([3; 16]), [(SeedId(0), 77)].into()));
     assert_eq!(store.logged_seeds(), Some([(SeedId(0), "10.0.0.1:5011".to_owned())].into()));
 }
+
+#[tokio::test]
+async fn what_is_sent_at_once_is_limited_by_bytes() {
+    use coterie_common::limits::APPEND_BYTES_MAX;
+    use coterie_common::message::{BallotId, Candidate};
+    use coterie_common::{Incarnation, Life, Wire};
+    use coterie_seed::core::Entry;
+    use coterie_seed::core::entry::Body;
+    use openraft::entry::RaftEntry;
+    use openraft::storage::RaftLogStorageExt;
+    use openraft::vote::leader_id_std::CommittedLeaderId;
+    const TAG_BYTES: usize = 16_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let join = |index: u64| Body::Join {
+        ballot: BallotId { term: 1, number: index },
+        candidate: Candidate {
+            address: "10.0.0.1:7000".parse().unwrap(),
+            life: Life(index),
+            wire: Wire::Native,
+            tags: [("t".to_owned(), "x".repeat(TAG_BYTES))].into(),
+        },
+        replaces: Incarnation::NONE,
+        votes: Vec::new(),
+    };
+    let entry = |index| {
+        let id = openraft::LogId::new(CommittedLeaderId::new(1), index);
+        openraft::alias::EntryOf::<Types>::new_normal(id, Entry::new(join(index)))
+    };
+    store.blocking_append((1..=100).map(entry)).await.unwrap();
+    let mut count = async |from| {
+        openraft::RaftLogReader::<Types>::limited_get_log_entries(&mut store, from, 101).await.unwrap().len()
+    };
+    let first = count(1).await;
+    assert!((10..=APPEND_BYTES_MAX / TAG_BYTES).contains(&first), "{first} entries of {TAG_BYTES} bytes");
+    assert_eq!(count(98).await, 3, "the rest fits");
+}

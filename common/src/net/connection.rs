@@ -270,3 +270,89 @@ async fn write_loop<K: Copy>(
     }
     let _ = write.shutdown().await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::INBOX_FRAMES_MAX;
+    use std::net::Ipv4Addr;
+    use tokio::net::TcpListener;
+
+    const ME: &str = "127.0.0.1:1";
+
+    /// Both ends of a connection.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap());
+        let (dialled, accepted) = tokio::join!(dialled, listener.accept());
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    fn ping(nonce: u64) -> Bytes {
+        codec::encode(&Message::Ping { nonce }, Wire::Native, ME.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_holds_back_what_follows_and_loses_nothing() {
+        let (mut remote, own) = pair().await;
+        let (inbox, mut events) = mpsc::channel(INBOX_FRAMES_MAX);
+        let _outbox = spawn((), own, inbox.clone());
+        let count = 3 * INBOX_FRAMES_MAX as u64;
+        let frames: Vec<u8> = (0..count).flat_map(|nonce| ping(nonce).to_vec()).collect();
+        let talking = tokio::spawn(async move { remote.write_all(&frames).await.map(|()| remote) });
+        while inbox.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for expected in 0..count {
+            let Some(((), Event::Message { message: Message::Ping { nonce }, .. })) = events.recv().await
+            else {
+                panic!("ping {expected} is missing");
+            };
+            assert_eq!(nonce, expected);
+        }
+        drop(talking.await);
+    }
+
+    #[tokio::test]
+    async fn an_outbox_takes_so_many_frames_and_so_many_bytes() {
+        let (_remote, own) = pair().await;
+        let outbox = spawn((), own, mpsc::channel(1).0);
+        // Nothing is written meanwhile: the writing task is not run before this one waits.
+        for _ in 0..OUTBOX_FRAMES_MAX {
+            assert_eq!(outbox.send(ping(1)), Ok(()));
+        }
+        assert_eq!(outbox.send(ping(1)), Err(Overflow));
+        let (_remote, own) = pair().await;
+        let outbox = spawn((), own, mpsc::channel(1).0);
+        let large = Bytes::from(vec![0; 1 << 20]);
+        for _ in 0..OUTBOX_BYTES_MAX / large.len() {
+            assert_eq!(outbox.send(large.clone()), Ok(()));
+        }
+        assert_eq!(outbox.send(ping(1)), Err(Overflow));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_at_first_is_closed_with_the_reason() {
+        let (_remote, own) = pair().await;
+        let (inbox, mut events) = mpsc::channel(1);
+        let before = tokio::time::Instant::now();
+        let _outbox = spawn((), own, inbox);
+        let Some(((), Event::Ended(Some(reason)))) = events.recv().await else { panic!("it goes on") };
+        assert_eq!(reason, "said nothing in time");
+        assert!(before.elapsed() >= FIRST_FRAME_TIME_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_given_up() {
+        let (mut remote, own) = pair().await;
+        let (inbox, mut events) = mpsc::channel(4);
+        let before = tokio::time::Instant::now();
+        let outbox = spawn((), own, inbox);
+        remote.write_all(&ping(1)).await.unwrap();
+        assert!(matches!(events.recv().await, Some(((), Event::Message { .. }))));
+        // More than the sockets of both ends hold, and nobody reads it.
+        assert_eq!(outbox.send(Bytes::from(vec![0; OUTBOX_BYTES_MAX - 1])), Ok(()));
+        assert!(matches!(events.recv().await, Some(((), Event::Ended(None)))));
+        assert!(before.elapsed() >= WRITE_TIME_MAX);
+    }
+}

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{Args, Parser};
 
 use super::journal::{Events, Format, JournalOptions};
 use super::process::Failure;
@@ -64,6 +65,24 @@ pub struct NodeArgs {
     /// Exit 0 within a second if the node at IP:PORT answers and is ready, else 1; for health checks
     #[arg(long, value_name = "IP:PORT", conflicts_with = "place")]
     pub check: Option<String>,
+}
+
+/// The command line of this process. What is wrong with it is one line; help and version end the process in order.
+pub fn parse<C: Parser>() -> Result<C, Failure> {
+    C::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ => Failure::usage(one_line(&error.render().to_string())),
+    })
+}
+
+/// What the parser says, without its advice about usage and help.
+fn one_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let advice = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+    lines.take_while(|line| !advice(line)).collect::<Vec<_>>().join(" ")
 }
 
 /// Where a node is to be reached, before names are resolved.

@@ -1,10 +1,12 @@
 //! The frame of a process: descriptors, diagnostics, signals, and how it ends.
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 /// How a program failed.
@@ -67,12 +69,29 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-pub async fn stop_signal() -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// Waits for a node to end; after `shutdown` it is told to `stop` first.
+pub async fn until_stopped(
+    mut running: JoinHandle<Result<(), Failure>>,
+    shutdown: impl Future<Output = ()>,
+    stop: impl AsyncFnOnce(),
+) -> Result<(), Failure> {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        ended = &mut running => return ended.map_err(Failure::running)?,
+        () = shutdown => stop().await,
     }
-    Ok(())
+    running.await.map_err(Failure::running)?
+}
+
+/// Waits for SIGTERM or Ctrl-C; for ever, where neither can be waited for.
+pub async fn stop_signal() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        },
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!("signals cannot be waited for: {error}");
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -23,6 +23,10 @@ use screen::Screen;
 use status::Board;
 use timeline::Timeline;
 
+/// Seeds and peers of a new cluster, where nothing else is wished.
+const SEEDS: u16 = 3;
+const PEERS: u16 = 6;
+
 /// How often the logs are read.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -35,12 +39,12 @@ const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
 /// The options of `coterie up`, as typed.
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
-    /// How many seeds
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
-    seeds: u16,
-    /// How many peers
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(0..=200))]
-    peers: u16,
+    /// How many seeds [default: 3, or those that are in the directory]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=9))]
+    seeds: Option<u16>,
+    /// How many peers [default: 6, or those that are in the directory]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=200))]
+    peers: Option<u16>,
     /// Where seed list, logs and data are kept
     #[arg(long, default_value = "coterie-run", value_name = "DIR")]
     dir: PathBuf,
@@ -60,11 +64,20 @@ pub struct UpArgs {
 
 /// Runs a cluster until its time is over or somebody stops it.
 pub async fn run(args: UpArgs) -> Result<(), Failure> {
+    if let (Some(limit), Some(at)) = (args.limit, args.kill_after)
+        && at >= limit
+    {
+        let problem = format!("--kill-after {at:?} is not before the end, --for {limit:?}");
+        return Err(Failure::usage(problem));
+    }
     let directory = Directory::take(&args.dir, args.fresh)?;
     let resumed = !directory.nodes().is_empty();
+    if resumed {
+        args.check_resumed(&directory)?;
+    }
     let plan = Plan {
-        seeds: usize::from(args.seeds),
-        peers: usize::from(args.peers),
+        seeds: usize::from(args.seeds.unwrap_or(SEEDS)),
+        peers: usize::from(args.peers.unwrap_or(PEERS)),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         base_port: args.base_port,
         seed_args: Vec::new(),
@@ -90,6 +103,27 @@ pub async fn run(args: UpArgs) -> Result<(), Failure> {
     up.screen.close();
     up.cluster.stop_all();
     result
+}
+
+impl UpArgs {
+    /// What was asked for must be what is there: a cluster that is resumed keeps its nodes and its ports.
+    fn check_resumed(&self, directory: &Directory) -> Result<(), Failure> {
+        let of = |role| directory.nodes().iter().filter(|node| node.role() == role).count();
+        let first = directory.nodes().first().map_or(0, |node| usize::from(node.address.port()));
+        for (option, asked, there) in [
+            ("--seeds", self.seeds, of(Role::Seed)),
+            ("--peers", self.peers, of(Role::Peer)),
+            ("--base-port", self.base_port, first),
+        ] {
+            if asked.is_some_and(|asked| usize::from(asked) != there) {
+                let (asked, path) = (asked.unwrap_or_default(), directory.path().display());
+                return Err(Failure::usage(format!(
+                    "{option} {asked}: the cluster in {path} has {there} (--fresh makes a new one)"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Up {
@@ -120,7 +154,7 @@ impl Up {
         loop {
             let pause = self.clock.timer(self.clock.now() + LOOK_EVERY);
             tokio::select! {
-                stopped = &mut stop => return stopped.map_err(Failure::running),
+                () = &mut stop => return Ok(()),
                 () = tokio::time::sleep_until(pause) => {}
             }
             if !self.look()? {

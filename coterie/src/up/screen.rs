@@ -78,14 +78,21 @@ impl Screen {
                 return Some(Action::Quit);
             }
             KeyCode::Char('u') if modifiers.contains(KeyModifiers::CONTROL) => self.typed.clear(),
+            // A line feed, as programs that type send it.
+            KeyCode::Char('j') if modifiers.contains(KeyModifiers::CONTROL) => return self.entered(),
+            KeyCode::Char(_) if modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {}
             KeyCode::Char(character) => self.typed.push(character),
             KeyCode::Backspace => {
                 self.typed.pop();
             }
-            KeyCode::Enter => return Some(command::parse(&std::mem::take(&mut self.typed))),
+            KeyCode::Enter => return self.entered(),
             _ => {}
         }
         None
+    }
+
+    fn entered(&mut self) -> Option<Action> {
+        Some(command::parse(&std::mem::take(&mut self.typed)))
     }
 
     /// Draws what has changed since the last time.

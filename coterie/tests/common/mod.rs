@@ -62,6 +62,7 @@ pub struct TestCluster {
 impl TestCluster {
     /// Prepared, nothing started.
     pub fn prepare(seeds: usize, peers: usize, seed_args: &[&str], peer_args: &[&str]) -> Self {
+        coterie_common::net::process::raise_descriptor_limit();
         let files = tempfile::tempdir().expect("a temporary directory");
         let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
         let ip = own_ip();

@@ -142,7 +142,7 @@ impl Peer {
         let room = held + rumor.content.len() <= HELD_BYTES_MAX;
         match connection.and_then(|c| self.connections.get_mut(&c)) {
             Some(Connection::Waiting(waiting)) if room && waiting.held.len() < HELD_MAX => {
-                waiting.held.push(rumor)
+                waiting.held.push(rumor);
             }
             Some(Connection::Waiting(_)) => self.count("gossip_held_over_limit"),
             Some(_) | None => self.count("frames_out_of_place"),

@@ -259,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn no_more_origins_and_no_more_recent_messages_are_told_of_than_the_limits_say() {
+        let mut rumors = Rumors::default();
+        for incarnation in 1..=ORIGINS_MAX as u64 + 5 {
+            let incarnation = Incarnation(incarnation);
+            let id = RumorId::of(rumor(1, 1).origin, incarnation, 1, b"x");
+            assert_eq!(
+                rumors.hear(Instant::START, &Rumor { id, incarnation, ..rumor(1, 1) }, None),
+                Heard::New
+            );
+        }
+        assert_eq!((rumors.windows.len(), rumors.window_order.len()), (ORIGINS_MAX, ORIGINS_MAX));
+        let recent = rumors.recent();
+        assert_eq!(recent.len(), RECENT_MAX);
+        assert_eq!(recent.last(), rumors.order.back().map(|(_, id)| id), "the latest are told of");
+        let asked = (0..=RECENT_MAX as u64).map(|n| rumor(n, 7).id).collect();
+        assert_eq!(Rumors::default().missing(asked).len(), RECENT_MAX);
+    }
+
+    #[test]
     fn a_window_takes_each_number_once_in_any_order() {
         let mut window = Window::default();
         for number in [5, 3, 1024, 4, 1, 1027] {

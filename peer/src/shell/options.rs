@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use coterie_common::limits::TAG_BYTES_MAX;
-use coterie_common::net::options::{NodeArgs, Place, parse_duration};
+use coterie_common::net::options::{NodeArgs, Place, parse, parse_duration};
 use coterie_common::net::process::{self, Failure, exit, stop_signal};
 use coterie_common::net::{check, connection, listener, resolve};
 use coterie_common::seed_list::SeedEntry;
@@ -55,7 +55,7 @@ struct Command {
 
 /// The program `peer`.
 pub fn main() -> ExitCode {
-    exit("peer", Command::parse().args.execute())
+    exit("peer", parse::<Command>().and_then(|command| command.args.execute()))
 }
 
 impl PeerArgs {
@@ -69,7 +69,7 @@ impl PeerArgs {
 
     async fn run(self) -> Result<(), Failure> {
         if let Some(address) = &self.node.check {
-            return check::check(address).await;
+            return check::check(Role::Peer, address).await;
         }
         let (place, list) = self.node.place(Role::Peer)?;
         let tags = self.tags()?;
@@ -95,12 +95,7 @@ impl PeerArgs {
                 ..Config::default()
             },
         };
-        run(listener, options, async {
-            if stop_signal().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
-        .await
+        run(listener, options, stop_signal()).await
     }
 
     fn tags(&self) -> Result<Tags, Failure> {

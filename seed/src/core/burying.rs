@@ -15,9 +15,9 @@ use coterie_common::limits::{
     BALLOT_TIME_MAX, BALLOTS_MAX, DEATH_GATHER_TIME, DEATHS_PER_ENTRY_MAX, EVIDENCE_AGE_MAX, JURY_MAX,
 };
 use coterie_common::message::{
-    Answer, BallotId, Cause, DeathProposal, DeathReport, JurorVote, MeshMessage, SeedId, Subject, VoteReply,
+    Answer, BallotId, Cause, DeathProposal, DeathReport, JurorVote, MeshMessage, Subject, VoteReply,
 };
-use coterie_common::{Address, Finding, HostEvidence, Instant, Line, MemberId, Refusal, Why};
+use coterie_common::{Address, Instant, Line, MemberId, Refusal, Why};
 
 use super::admitting::Owner;
 use super::ballot::{Ballot, Standing};
@@ -59,8 +59,6 @@ enum State {
 }
 
 impl Seed {
-    // ---- the seed that hears of it ----
-
     /// Somebody began to suspect a member: this seed probes it while the jury does.
     pub(super) fn on_hint(&mut self, now: Instant, suspect: MemberId, cause: Cause, out: &mut Vec<Effect>) {
         let Some(member) = self.registry.member(suspect) else { return self.count("hints_dropped") };
@@ -72,8 +70,6 @@ impl Seed {
         self.burials.hinted.insert(target);
         self.probe(target, wire, is_break(cause), Waiting::Result, out);
     }
-
-    // ---- the leader ----
 
     pub(super) fn judge_report(
         &mut self,
@@ -153,30 +149,30 @@ impl Seed {
         let (reporter, jurors) =
             report.map_or((None, Vec::new()), |(reporter, votes)| (Some(reporter), votes));
         let stages = Stages { opened: self.wall(now), ..Stages::default() };
-        let burial = Burial {
-            id: BallotId { term: 0, number: 0 },
-            ballot: Ballot::new(Vec::new(), now),
-            state: State::Voting,
-            owners: Vec::new(),
-            reporter,
-            cause,
-            jurors,
-            stages,
-        };
+        let (id, ballot) = self.death_ballot(now);
+        let burial =
+            Burial { id, ballot, state: State::Voting, owners: Vec::new(), reporter, cause, jurors, stages };
         self.burials.open.insert(dead, burial);
-        self.hold_ballot(now, dead, out);
+        self.ask_for_votes(now, dead, out);
     }
 
-    /// Asks all seeds, this one included, for their votes in a new ballot.
-    fn hold_ballot(&mut self, now: Instant, dead: MemberId, out: &mut Vec<Effect>) {
-        let id = self.next_ballot();
+    fn death_ballot(&mut self, now: Instant) -> (BallotId, Ballot) {
         let ends = now + self.config.patience.scale(BALLOT_TIME_MAX);
-        let ballot = Ballot::new(self.registry.seed_sets().to_vec(), ends);
+        (self.next_ballot(), Ballot::new(self.registry.seed_sets().to_vec(), ends))
+    }
+
+    /// What the last ballot found is of no use any more: another one is held.
+    fn hold_death_ballot_again(&mut self, now: Instant, dead: MemberId, out: &mut Vec<Effect>) {
+        let (id, ballot) = self.death_ballot(now);
         let Some(burial) = self.burials.open.get_mut(&dead) else { return };
-        burial.id = id;
-        burial.ballot = ballot;
-        burial.state = State::Voting;
-        let broke = is_break(burial.cause);
+        (burial.id, burial.ballot, burial.state) = (id, ballot, State::Voting);
+        self.ask_for_votes(now, dead, out);
+    }
+
+    /// Asks all seeds, this one included.
+    fn ask_for_votes(&mut self, now: Instant, dead: MemberId, out: &mut Vec<Effect>) {
+        let Some(burial) = self.burials.open.get(&dead) else { return };
+        let (id, broke) = (burial.id, is_break(burial.cause));
         let proposal = DeathProposal { ballot: id, dead, commit: self.registry.applied(), broke };
         for seed in self.voters() {
             let message = MeshMessage::DeathProposal(proposal.clone());
@@ -270,7 +266,7 @@ impl Seed {
         for part in verdicts.chunks(DEATHS_PER_ENTRY_MAX) {
             out.push(Effect::Propose(Entry::new(Body::Deaths(part.to_vec()))));
         }
-        stale.into_iter().for_each(|dead| self.hold_ballot(now, dead, out));
+        stale.into_iter().for_each(|dead| self.hold_death_ballot_again(now, dead, out));
     }
 
     /// The log has decided about deaths.
@@ -307,7 +303,7 @@ impl Seed {
     pub(super) fn deaths_failed(&mut self, now: Instant, verdicts: &[Verdict], out: &mut Vec<Effect>) {
         for verdict in verdicts {
             if self.burials.open.get(&verdict.dead).is_some_and(|b| b.id == verdict.ballot) {
-                self.hold_ballot(now, verdict.dead, out);
+                self.hold_death_ballot_again(now, verdict.dead, out);
             }
         }
     }
@@ -342,55 +338,6 @@ impl Seed {
             State::Proposed => None,
         };
         self.burials.open.values().filter_map(of).min()
-    }
-
-    // ---- every voter ----
-
-    pub(super) fn consider_death(
-        &mut self,
-        now: Instant,
-        from: SeedId,
-        proposal: DeathProposal,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(member) = self.registry.member(proposal.dead) else {
-            let found = Found { finding: Finding::CannotProbe, host: HostEvidence::Unknown, ended: now };
-            let refusal = Some(Refusal::from(Why::NotMember));
-            let subject = Subject::Death(proposal.dead);
-            return self.cast("DEAD_VOTE", now, from, (proposal.ballot, subject, found, refusal), out);
-        };
-        let (target, wire) = ((member.id.address, member.life), member.wire);
-        match self.probes.recent(now, target) {
-            Some(found) if found.finding != Finding::CannotProbe => {
-                self.vote_on_death(now, from, &proposal, found, out);
-            }
-            Some(_) | None => {
-                let broke = proposal.broke;
-                self.probe(target, wire, broke, Waiting::Death(from, proposal), out);
-            }
-        }
-    }
-
-    pub(super) fn vote_on_death(
-        &mut self,
-        now: Instant,
-        from: SeedId,
-        proposal: &DeathProposal,
-        found: Found,
-        out: &mut Vec<Effect>,
-    ) {
-        let refusal = match found.finding.is_dead() {
-            Some(true) => None,
-            Some(false) => Some(Why::Alive.into()),
-            None => Some(Why::CannotProbe.into()),
-        };
-        self.cast(
-            "DEAD_VOTE",
-            now,
-            from,
-            (proposal.ballot, Subject::Death(proposal.dead), found, refusal),
-            out,
-        );
     }
 }
 

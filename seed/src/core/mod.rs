@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of
-//! its result to the sessions. The steps stand by what they are about: `serving` (sessions), `asking` (what is
+//! its result to the sessions. The steps stand by what they are about: `serving` and `pushing` (sessions), `asking` (what is
 //! passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting` (every seed's votes),
 //! `applying` (what the log has decided), `tending` (what falls due: silence, absence, the overlay's components).
 //!
@@ -25,6 +25,7 @@ pub mod errands;
 pub mod formation;
 pub mod history;
 pub mod probes;
+mod pushing;
 pub mod rate;
 pub mod registry;
 mod serving;

@@ -4,7 +4,7 @@ use coterie_common::limits::{
     ALL_TAGS_BYTES_MAX, BALLOTS_MAX, MEMBERS_MAX, PROBE_SPACING_MIN, TAG_BYTES_MAX,
 };
 use coterie_common::message::{
-    BallotId, Candidate, MeshMessage, RegisterProposal, SeedId, Subject, Vote, VoteReply,
+    BallotId, Candidate, DeathProposal, MeshMessage, RegisterProposal, SeedId, Subject, Vote, VoteReply,
 };
 use coterie_common::{
     Address, Finding, HostEvidence, Incarnation, Instant, Line, ProbeOrder, Refusal, Tags, Why, Wire,
@@ -157,6 +157,53 @@ impl Seed {
         let Candidate { address, life, .. } = proposal.candidate;
         let subject = Subject::Admission { address, life, replaces: proposal.replaces };
         self.cast("REGISTER_VOTE", now, from, (proposal.ballot, subject, found, refusal), out);
+    }
+
+    pub(super) fn consider_death(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        proposal: DeathProposal,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(member) = self.registry.member(proposal.dead) else {
+            let found = Found { finding: Finding::CannotProbe, host: HostEvidence::Unknown, ended: now };
+            let refusal = Some(Refusal::from(Why::NotMember));
+            let subject = Subject::Death(proposal.dead);
+            return self.cast("DEAD_VOTE", now, from, (proposal.ballot, subject, found, refusal), out);
+        };
+        let (target, wire) = ((member.id.address, member.life), member.wire);
+        match self.probes.recent(now, target) {
+            Some(found) if found.finding != Finding::CannotProbe => {
+                self.vote_on_death(now, from, &proposal, found, out);
+            }
+            Some(_) | None => {
+                let broke = proposal.broke;
+                self.probe(target, wire, broke, Waiting::Death(from, proposal), out);
+            }
+        }
+    }
+
+    pub(super) fn vote_on_death(
+        &mut self,
+        now: Instant,
+        from: SeedId,
+        proposal: &DeathProposal,
+        found: Found,
+        out: &mut Vec<Effect>,
+    ) {
+        let refusal = match found.finding.is_dead() {
+            Some(true) => None,
+            Some(false) => Some(Why::Alive.into()),
+            None => Some(Why::CannotProbe.into()),
+        };
+        self.cast(
+            "DEAD_VOTE",
+            now,
+            from,
+            (proposal.ballot, Subject::Death(proposal.dead), found, refusal),
+            out,
+        );
     }
 
     /// Votes, and tells the leader.

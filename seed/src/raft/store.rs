@@ -8,6 +8,9 @@
 //! After a failed commit nothing is written any more and everything that follows fails: the seed stops rather
 //! than go on with a log that has a hole.
 
+mod traits;
+mod writer;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
@@ -17,26 +20,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use coterie_common::codec::{from_own_bytes, to_bytes};
-use coterie_common::limits::APPEND_BYTES_MAX;
 use coterie_common::message::{History, SeedId};
-use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
-use openraft::{EntryPayload, OptionalSend, RaftLogReader};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use openraft::EntryPayload;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::{LogEntry, LogId, SnapshotMeta, Types, Vote};
+use super::{LogEntry, LogId, SnapshotMeta, Vote};
 use crate::core::entry::{Body, SeedRecord};
 use crate::core::registry::Registry;
+use writer::{Done, Request, write_loop};
 
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-
-/// Written entries that are kept decoded, for followers that lag a little.
-const KEPT_DECODED: usize = 4_096;
-
-/// Requests that one commit takes at most.
-const COMMIT_MAX: usize = 1_024;
 
 /// What is kept beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,34 +71,6 @@ struct Memory {
     /// The seeds' addresses, as the log has them.
     seeds: Option<BTreeMap<SeedId, String>>,
 }
-
-enum Request {
-    Append {
-        entries: Vec<(u64, Vec<u8>)>,
-        done: IOFlushed<Types>,
-    },
-    Vote {
-        vote: Vec<u8>,
-        done: Done,
-    },
-    /// Never worth a commit of its own: it goes with the next.
-    Committed(Vec<u8>),
-    Truncate {
-        from: u64,
-        done: Done,
-    },
-    Purge {
-        upto: LogId,
-        done: Done,
-    },
-    Snapshot {
-        meta: Vec<u8>,
-        data: Vec<u8>,
-        done: Done,
-    },
-}
-
-type Done = oneshot::Sender<io::Result<()>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -355,194 +323,4 @@ fn load(database: &Database) -> io::Result<Memory> {
         history: None,
         seeds: None,
     })
-}
-
-/// The writer thread: takes what has gathered, commits it, tells who waits.
-fn write_loop(database: &Database, memory: &Mutex<Memory>, requests: &mpsc::Receiver<Request>) {
-    let mut failed: Option<String> = None;
-    let mut committed: Option<Vec<u8>> = None;
-    while let Ok(first) = requests.recv() {
-        let mut batch = vec![first];
-        while let (true, Ok(next)) = (batch.len() < COMMIT_MAX, requests.try_recv()) {
-            batch.push(next);
-        }
-        for request in &batch {
-            if let Request::Committed(bytes) = request {
-                committed = Some(bytes.clone());
-            }
-        }
-        if batch.iter().all(|request| matches!(request, Request::Committed(_))) {
-            continue;
-        }
-        if failed.is_none() {
-            match commit(database, &batch, committed.take().as_deref()) {
-                Ok(()) => note_written(&mut lock(memory), &batch),
-                Err(error) => failed = Some(error.to_string()),
-            }
-        }
-        batch.into_iter().for_each(|request| tell(request, failed.as_deref()));
-    }
-    if let (Some(bytes), None) = (committed, failed) {
-        // Only saves the next start some work; what it could lose is found again from the other seeds.
-        let _ = commit(database, &[], Some(&bytes));
-    }
-}
-
-fn commit(database: &Database, batch: &[Request], committed: Option<&[u8]>) -> Result<(), redb::Error> {
-    let mut write = database.begin_write()?;
-    write.set_durability(Durability::Immediate)?;
-    {
-        let mut log = write.open_table(LOG)?;
-        let mut meta = write.open_table(META)?;
-        for request in batch {
-            match request {
-                Request::Append { entries, .. } => {
-                    for (index, bytes) in entries {
-                        log.insert(index, bytes.as_slice())?;
-                    }
-                }
-                Request::Vote { vote, .. } => {
-                    meta.insert("vote", vote.as_slice())?;
-                }
-                Request::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
-                Request::Purge { upto, .. } => {
-                    log.retain_in(..=upto.index, |_, _| false)?;
-                    meta.insert("purged", to_bytes(upto).as_slice())?;
-                }
-                Request::Snapshot { meta: about, data, .. } => {
-                    meta.insert("snapshot_meta", about.as_slice())?;
-                    meta.insert("snapshot", data.as_slice())?;
-                }
-                Request::Committed(_) => {}
-            }
-        }
-        if let Some(bytes) = committed {
-            meta.insert("committed", bytes)?;
-        }
-    }
-    write.commit()?;
-    Ok(())
-}
-
-fn note_written(memory: &mut Memory, batch: &[Request]) {
-    for request in batch {
-        match request {
-            Request::Append { entries, .. } => {
-                memory.written_to = entries.last().map_or(memory.written_to, |(index, _)| index + 1);
-            }
-            Request::Truncate { from, .. } => memory.written_to = memory.written_to.min(*from),
-            Request::Purge { upto, .. } => memory.written_to = memory.written_to.max(upto.index + 1),
-            Request::Vote { .. } | Request::Committed(_) | Request::Snapshot { .. } => {}
-        }
-    }
-    while memory.tail.len() > KEPT_DECODED
-        && memory.tail.first_key_value().is_some_and(|(index, _)| *index < memory.written_to)
-    {
-        memory.tail.pop_first();
-    }
-}
-
-fn tell(request: Request, failed: Option<&str>) {
-    let result = || failed.map_or(Ok(()), |error| Err(io::Error::other(error.to_owned())));
-    match request {
-        Request::Append { done, .. } => done.io_completed(result()),
-        Request::Vote { done, .. }
-        | Request::Truncate { done, .. }
-        | Request::Purge { done, .. }
-        | Request::Snapshot { done, .. } => {
-            let _ = done.send(result());
-        }
-        Request::Committed(_) => {}
-    }
-}
-
-impl RaftLogReader<Types> for Store {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: RB,
-    ) -> Result<Vec<LogEntry>, io::Error> {
-        self.entries(range, usize::MAX)
-    }
-
-    /// By bytes, not by count: an append with the evidence of many deaths in it must still fit a frame.
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
-        self.entries(start..end, APPEND_BYTES_MAX)
-    }
-
-    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(lock(&self.shared.memory).vote)
-    }
-}
-
-impl RaftLogStorage<Types> for Store {
-    type LogReader = Self;
-
-    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
-        let memory = lock(&self.shared.memory);
-        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last })
-    }
-
-    async fn get_log_reader(&mut self) -> Self {
-        self.clone()
-    }
-
-    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let bytes = to_bytes(vote);
-        self.ask(|done| Request::Vote { vote: bytes, done }).await?;
-        lock(&self.shared.memory).vote = Some(*vote);
-        Ok(())
-    }
-
-    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        lock(&self.shared.memory).committed = committed;
-        match committed {
-            Some(committed) => self.send(Request::Committed(to_bytes(&committed))),
-            None => Ok(()),
-        }
-    }
-
-    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(lock(&self.shared.memory).committed)
-    }
-
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
-    where
-        I: IntoIterator<Item = LogEntry> + OptionalSend,
-        I::IntoIter: OptionalSend,
-    {
-        let mut encoded = Vec::new();
-        {
-            let mut memory = lock(&self.shared.memory);
-            for entry in entries {
-                encoded.push((entry.log_id.index, to_bytes(&entry)));
-                note_history(&mut memory, &entry);
-                memory.last = Some(entry.log_id);
-                memory.tail.insert(entry.log_id.index, entry);
-            }
-        }
-        self.send(Request::Append { entries: encoded, done: callback })
-    }
-
-    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        let from = last_log_id.map_or(0, |last| last.index + 1);
-        {
-            let mut memory = lock(&self.shared.memory);
-            memory.tail.split_off(&from);
-            if memory.last.is_some_and(|last| last.index >= from) {
-                memory.last = last_log_id.max(memory.purged);
-            }
-        }
-        self.ask(|done| Request::Truncate { from, done }).await?;
-        self.refresh_history()
-    }
-
-    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
-        {
-            let mut memory = lock(&self.shared.memory);
-            memory.tail = memory.tail.split_off(&(log_id.index + 1));
-            memory.purged = memory.purged.max(Some(log_id));
-            memory.last = memory.last.max(Some(log_id));
-        }
-        self.ask(|done| Request::Purge { upto: log_id, done }).await
-    }
 }

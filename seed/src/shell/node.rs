@@ -1,33 +1,34 @@
 //! The task that owns a seed's core.
 
+mod effects;
 mod handle;
+mod log;
 mod traffic;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coterie_common::clock::{Clock, entropy, wall};
-use coterie_common::codec::{self, VERSION};
 use coterie_common::limits::INBOX_FRAMES_MAX;
-use coterie_common::message::{Answer, Candidate, MeshMessage, SeedHello, SeedId};
+use coterie_common::message::{Answer, Candidate, SeedHello, SeedId};
 use coterie_common::net::icmp::Pinger;
-use coterie_common::net::process::Failure;
+use coterie_common::net::process::{Failure, until_stopped};
 use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, listener};
-use coterie_common::seed_list::{SeedEntry, split_host_port};
+use coterie_common::seed_list::SeedEntry;
 use coterie_common::{
-    Address, Backoff, Finding, HostEvidence, Instant, Line, Message, Patience, ProbeOrder, Role, Wire,
-    majority,
+    Address, Backoff, Finding, HostEvidence, Instant, Line, Patience, ProbeOrder, Role, Wire, majority,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use log::seeds_in_force;
+
 use super::mesh::Mesh;
-use crate::core::formation::{Decision, decide};
-use crate::core::{Config, Effect, Entry, Input, Registry, Seed, SessionId};
+use crate::core::{Config, Entry, Input, Registry, Seed};
 use crate::raft::store::Identity;
 use crate::raft::{self, Consensus, Notice, StateRequest, Store};
 
@@ -124,13 +125,8 @@ pub async fn run(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let (node, handle) = Node::new(listener, options)?;
-    let mut running = tokio::spawn(node.run());
-    tokio::select! {
-        ended = &mut running => return ended.map_err(Failure::running)?,
-        () = shutdown => handle.stop().await,
-    }
-    running.await.map_err(Failure::running)?
+    let (handle, running) = start(listener, options)?;
+    until_stopped(running, shutdown, async || handle.stop().await).await
 }
 
 /// Starts a seed in this process.
@@ -176,26 +172,6 @@ struct Node {
     arrivals: Queue<Arrival>,
     states: Queue<StateRequest>,
     notices: Queue<Notice>,
-}
-
-/// The log's own seeds rule; a list that differs is worth a warning.
-fn seeds_in_force(
-    listed: BTreeMap<SeedId, SeedEntry>,
-    logged: Option<BTreeMap<SeedId, String>>,
-) -> BTreeMap<SeedId, SeedEntry> {
-    let Some(logged) = logged else { return listed };
-    let parse = |(id, name): (SeedId, String)| {
-        let (host, port) = split_host_port(&name).ok()?;
-        Some((id, SeedEntry { host: host.to_owned(), port: port.parse().ok()?, key: None }))
-    };
-    let logged: BTreeMap<SeedId, SeedEntry> = logged.into_iter().filter_map(parse).collect();
-    let names = |seeds: &BTreeMap<SeedId, SeedEntry>| {
-        seeds.values().map(ToString::to_string).collect::<BTreeSet<_>>()
-    };
-    if names(&logged) != names(&listed) {
-        tracing::warn!("the seed list differs from the log, which rules: {:?}", names(&logged));
-    }
-    logged
 }
 
 impl Node {
@@ -336,225 +312,11 @@ impl Node {
         Ok(())
     }
 
-    fn propose(&mut self) {
-        if let (Some(consensus), false) = (&self.consensus, self.proposals.is_empty()) {
-            consensus.propose(std::mem::take(&mut self.proposals));
-        }
-    }
-
     // ---- the core ----
 
     fn step(&mut self, input: Input) {
         for effect in self.core.step(self.clock.now(), input) {
             self.perform(effect);
         }
-    }
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Log(line) => self.journal.log(&line),
-            Effect::Send { to, message } => self.say(to.0, &message),
-            Effect::Push { to, message } => self.push(to, &message),
-            Effect::Close { session, reason } => {
-                self.say(session.0, &Message::Close(reason));
-                if let Some(connection) = self.connections.remove(&session.0) {
-                    connection.outbox.close();
-                }
-            }
-            Effect::ToSeed { to, message } => self.mesh.say(to, message),
-            Effect::Propose(entry) => self.proposals.push(entry),
-            Effect::Probe(order) => self.probe(order),
-            Effect::ReadIndex(read) => self.read_index(read),
-            Effect::Reply { request, answer } => {
-                if let Some(reply) = self.replies.remove(&request) {
-                    let _ = reply.send(answer);
-                }
-            }
-        }
-    }
-
-    fn say(&mut self, id: u64, message: &Message) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        let wire = match connection.kind {
-            Kind::Session(wire) => wire,
-            Kind::New | Kind::MeshOut(_) | Kind::MeshIn(_) => Wire::Native,
-        };
-        if connection.outbox.say(message, wire, self.options.address).is_err() {
-            self.cut_off(id);
-        }
-    }
-
-    /// Encodes once for each way of speaking, and asks each session to tell when it is written.
-    fn push(&mut self, to: Vec<SessionId>, message: &Message) {
-        let mut encoded: BTreeMap<Wire, bytes::Bytes> = BTreeMap::new();
-        for SessionId(id) in to {
-            let Some(connection) = self.connections.get(&id) else { continue };
-            let Kind::Session(wire) = connection.kind else { continue };
-            let me = self.options.address;
-            let frames = encoded.entry(wire).or_insert_with(|| codec::encode(message, wire, me)).clone();
-            if connection.outbox.send(frames).and_then(|()| connection.outbox.mark()).is_err() {
-                self.cut_off(id);
-            }
-        }
-    }
-
-    /// A remote that does not read is not waited for.
-    fn cut_off(&mut self, id: u64) {
-        self.core.count("connections_cut_off");
-        if let Some(connection) = self.connections.remove(&id) {
-            connection.outbox.cut();
-            if let Kind::Session(_) = connection.kind {
-                self.step(Input::SessionClosed(SessionId(id)));
-            }
-        }
-    }
-
-    fn probe(&self, order: ProbeOrder) {
-        let (prober, arrivals, probing) =
-            (self.prober.clone(), self.arrivals.0.clone(), self.options.probing);
-        tokio::spawn(async move {
-            let (finding, host) = match probing {
-                Probing::Sockets => prober.probe(order).await,
-                Probing::Assumed => (Finding::Alive, HostEvidence::Unknown),
-            };
-            let _ = arrivals.send(Arrival::Probed(order, finding, host)).await;
-        });
-    }
-
-    fn read_index(&self, read: u64) {
-        let (consensus, leader, arrivals) =
-            (self.consensus.clone(), self.core.leader(), self.arrivals.0.clone());
-        tokio::spawn(async move {
-            let index = match consensus {
-                Some(consensus) => consensus.read_index(leader).await,
-                None => None,
-            };
-            let _ = arrivals.send(Arrival::ReadReady(read, index)).await;
-        });
-    }
-
-    // ---- the log ----
-
-    fn on_state_request(&mut self, request: StateRequest) {
-        match request {
-            StateRequest::Apply(commits, done) => {
-                self.step(Input::Committed(commits));
-                let _ = done.send(());
-            }
-            StateRequest::Copy(reply) => {
-                let _ = reply.send(self.core.registry().clone());
-            }
-            StateRequest::Replace(registry, done) => {
-                self.step(Input::Restored(registry));
-                let _ = done.send(());
-            }
-        }
-        self.tell_history();
-    }
-
-    fn on_notice(&mut self, notice: Notice) -> Result<(), Failure> {
-        match notice {
-            Notice::Leader(leader, term) => self.step(Input::Leader { leader, term }),
-            Notice::Failed(entry) => self.step(Input::ProposalFailed(entry)),
-            Notice::Fatal(_) if self.stopping => {}
-            Notice::Fatal(error) => {
-                let data = self.options.data.display();
-                return Err(Failure::running(format!("data directory {data}: the log has stopped: {error}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Begins the log, once it is clear that this seed may.
-    fn begin_if_decided(&mut self) -> Result<(), Failure> {
-        if self.consensus.is_some() || self.starting {
-            return Ok(());
-        }
-        let seeds: Vec<SeedId> = self.ids.keys().copied().collect();
-        let decision = match self.store.history() {
-            Some(_) => Decision::GoOn,
-            None => decide(self.id, self.identity.birth, &seeds, &self.hellos),
-        };
-        let form = match decision {
-            Decision::GoOn => None,
-            Decision::Form => Some(seeds),
-            Decision::Lost(cluster) => {
-                let own = &self.options.own;
-                return Err(Failure::running(format!(
-                    "data directory is empty, but cluster {cluster} has a history with this seed: \
-                     run coterie seed-replace {own}"
-                )));
-            }
-            Decision::Wait(missing) => {
-                self.say_waiting(&missing);
-                return Ok(());
-            }
-        };
-        self.starting = true;
-        let (me, options, store) = (self.id, self.options.raft.clone(), self.store.clone());
-        let (owner, notices, arrivals) =
-            (self.states.0.clone(), self.notices.0.clone(), self.arrivals.0.clone());
-        let mesh = Arc::clone(&self.mesh);
-        tokio::spawn(async move {
-            let started = Consensus::start((me, &options), store, owner, mesh, form, notices).await;
-            let _ = arrivals.send(Arrival::Started(Box::new(started.map(ConsensusBox)))).await;
-        });
-        Ok(())
-    }
-
-    fn say_waiting(&mut self, missing: &[SeedId]) {
-        let names: Vec<String> =
-            missing.iter().filter_map(|id| self.ids.get(id)).map(ToString::to_string).collect();
-        let text = match names.is_empty() {
-            true => "waiting for a leader to record this seed".to_owned(),
-            false => format!("waiting for {}", names.join(", ")),
-        };
-        // The first moments of a cluster are nothing to write about.
-        let now = self.clock.now();
-        if now.since(Instant::START) > Duration::from_secs(2) {
-            self.say_sometimes("waiting", &text);
-        }
-    }
-
-    fn say_sometimes(&mut self, about: &str, text: &str) {
-        let now = self.clock.now();
-        let due = self.said.get(about).is_none_or(|at| now.since(*at) >= SAID_EVERY);
-        if due {
-            self.said.insert(about.to_owned(), now);
-            tracing::warn!("{text}");
-        }
-    }
-
-    /// Tells the other seeds when the log's tale of the cluster has changed.
-    fn tell_history(&mut self) {
-        let history = self.store.history();
-        if history != self.told_history {
-            self.told_history.clone_from(&history);
-            self.mesh.say_to_all(&MeshMessage::Hello(self.hello()));
-            for seed in self.hellos.keys().copied().collect::<Vec<_>>() {
-                self.update_gate(seed);
-            }
-        }
-    }
-
-    fn hello(&self) -> SeedHello {
-        let mut list: Vec<String> = self.ids.values().map(ToString::to_string).collect();
-        list.sort();
-        SeedHello {
-            version: VERSION,
-            id: self.id,
-            birth: self.identity.birth,
-            address: self.options.own.to_string(),
-            list,
-            history: self.store.history(),
-        }
-    }
-
-    /// A seed is sent the log only while nobody has a history, or when its birth is in it.
-    fn update_gate(&self, seed: SeedId) {
-        let Some(hello) = self.hellos.get(&seed) else { return };
-        let takes_log =
-            self.store.history().is_none_or(|history| history.births.get(&seed) == Some(&hello.birth));
-        self.mesh.set_takes_log(seed, takes_log);
     }
 }

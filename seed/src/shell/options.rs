@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use coterie_common::address::file_name_part;
-use coterie_common::net::options::{NodeArgs, Place};
+use coterie_common::net::options::{NodeArgs, Place, parse};
 use coterie_common::net::process::{self, Failure, exit, stop_signal};
 use coterie_common::net::{check, listener, resolve};
 use coterie_common::seed_list::{SeedEntry, SeedList};
@@ -35,7 +35,7 @@ struct Command {
 
 /// The program `seed`.
 pub fn main() -> ExitCode {
-    exit("seed", Command::parse().args.execute())
+    exit("seed", parse::<Command>().and_then(|command| command.args.execute()))
 }
 
 impl SeedArgs {
@@ -49,7 +49,7 @@ impl SeedArgs {
 
     async fn run(self) -> Result<(), Failure> {
         if let Some(address) = &self.node.check {
-            return check::check(address).await;
+            return check::check(Role::Seed, address).await;
         }
         process::survive_file_size_limit()?;
         let (place, list) = self.node.place(Role::Seed)?;
@@ -69,12 +69,7 @@ impl SeedArgs {
             raft: raft::Options::default(),
             probing: Probing::Sockets,
         };
-        run(listener, options, async {
-            if stop_signal().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
-        .await
+        run(listener, options, stop_signal()).await
     }
 }
 

@@ -1,0 +1,135 @@
+//! What the core wants done: started here, never waited for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coterie_common::message::LinkMessage;
+use coterie_common::net::{connection, probe, resolve};
+use coterie_common::seed_list::SeedEntry;
+use coterie_common::{Address, MemberId, Message, ProbeOrder, Wire, codec};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::{Arrival, DIAL_TIME_MAX, Happening, Node, Session};
+use crate::core::{ConnectionId, Effect, Input, SeedSlot};
+
+impl Node {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Log(line) => self.journal.log(&line),
+            Effect::Send { to, message } => self.say(&[to], &message),
+            Effect::SendMany { to, message } => self.say(&to, &message),
+            Effect::Close(connection) => {
+                if let Some(connection) = self.connections.remove(&connection) {
+                    connection.outbox.close();
+                }
+            }
+            Effect::Dial { address, wire } => self.dial(address, wire),
+            Effect::OpenSession(seed) => self.open_session(seed),
+            Effect::Tell { seed, message } => self.tell(seed, &message),
+            Effect::CloseSession(seed) => {
+                if let Some(outbox) = self.sessions.remove(&seed).and_then(|session| session.outbox) {
+                    outbox.close();
+                }
+            }
+            Effect::Probe { target, order } => self.probe(target, order),
+            Effect::CancelProbe(target) => {
+                if let Some(probe) = self.probes.remove(&target) {
+                    probe.abort();
+                }
+            }
+            Effect::Ask { witness, wire, message, patience } => self.ask(witness, wire, message, patience),
+            Effect::Print(text) => eprintln!("{text}"),
+            Effect::Warn(text) => tracing::warn!("{text}"),
+            Effect::Deliver { origin, content } => {
+                let _ = self.happenings.send(Happening::Message { origin, content });
+            }
+            Effect::Exit(result) => self.ended = Some(result),
+        }
+    }
+
+    /// Encodes once for each way of speaking.
+    pub(super) fn say(&mut self, to: &[ConnectionId], message: &Message) {
+        let mut encoded: BTreeMap<Wire, Bytes> = BTreeMap::new();
+        let mut cut_off = Vec::new();
+        for id in to {
+            let Some(connection) = self.connections.get(id) else { continue };
+            let wire = connection.wire;
+            let me = self.options.address;
+            let frames = encoded.entry(wire).or_insert_with(|| codec::encode(message, wire, me)).clone();
+            if connection.outbox.send(frames).is_err() {
+                cut_off.push(*id);
+            }
+        }
+        for id in cut_off {
+            // A neighbour that does not read is not waited for.
+            if let Some(connection) = self.connections.remove(&id) {
+                connection.outbox.cut();
+            }
+            self.step(Input::Ended { connection: id });
+        }
+    }
+
+    pub(super) fn tell(&mut self, seed: SeedSlot, message: &Message) {
+        let Some(outbox) = self.sessions.get(&seed).and_then(|session| session.outbox.as_ref()) else {
+            return;
+        };
+        if outbox.say(message, Wire::Native, self.options.address).is_err() {
+            outbox.cut();
+            self.sessions.remove(&seed);
+            self.step(Input::SessionDown { seed });
+        }
+    }
+
+    // ---- what takes time, and reports ----
+
+    pub(super) fn dial(&self, address: Address, wire: Wire) {
+        let arrivals = self.arrivals.0.clone();
+        tokio::spawn(async move {
+            let dialled = connection::dial(address, DIAL_TIME_MAX).await;
+            let _ = arrivals.send(Arrival::Dialled(address, wire, dialled)).await;
+        });
+    }
+
+    pub(super) fn open_session(&mut self, seed: SeedSlot) {
+        self.last_number += 1;
+        let (number, arrivals) = (self.last_number, self.arrivals.0.clone());
+        let SeedEntry { host, port, .. } = self.options.seeds[seed.0].clone();
+        self.sessions.insert(seed, Session { dialling: number, outbox: None });
+        tokio::spawn(async move {
+            let dialled = async {
+                let address = resolve::resolve(&host, port).await?;
+                connection::dial(address, DIAL_TIME_MAX).await.map_err(|e| e.to_string())
+            };
+            let _ = arrivals.send(Arrival::SessionDialled(seed, number, dialled.await)).await;
+        });
+    }
+
+    pub(super) fn probe(&mut self, target: MemberId, order: ProbeOrder) {
+        let (prober, arrivals) = (self.prober.clone(), self.arrivals.0.clone());
+        let task = tokio::spawn(async move {
+            let (finding, host) = prober.probe(order).await;
+            let _ = arrivals.send(Arrival::Probed(target, finding, host)).await;
+        });
+        self.probes.insert(target, task.abort_handle());
+    }
+
+    pub(super) fn ask(&self, witness: Address, wire: Wire, message: LinkMessage, patience: Duration) {
+        let (arrivals, me) = (self.arrivals.0.clone(), self.options.address);
+        tokio::spawn(async move {
+            let question = async {
+                let mut stream = connection::dial(witness, patience).await.ok()?;
+                stream.write_all(&codec::encode(&Message::Link(message), wire, me)).await.ok()?;
+                let is_answer = |message| match message {
+                    Message::Link(answer @ LinkMessage::SuspectResponse { .. }) => Some(answer),
+                    _ => None,
+                };
+                probe::read_message(&mut stream, is_answer).await.ok()?
+            };
+            if let Ok(Some(answer)) = timeout(patience, question).await {
+                let _ = arrivals.send(Arrival::Answered(witness, answer)).await;
+            }
+        });
+    }
+}

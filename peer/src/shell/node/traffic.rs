@@ -1,0 +1,124 @@
+//! What arrives at a peer: connections, frames, and the ends of what was started.
+
+use std::io;
+
+use coterie_common::Wire;
+use coterie_common::limits::CONNECTIONS_MAX;
+use coterie_common::net::{Event, connection};
+use tokio::net::TcpStream;
+
+use super::{Arrival, Connection, Key, Look, Node};
+use crate::core::{ConnectionId, DialFailure, Input, SeedSlot};
+
+impl Node {
+    pub(super) fn on_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Accepted(stream) => self.on_accepted(stream),
+            Arrival::SessionDialled(seed, number, stream) => self.on_session_dialled(seed, number, stream),
+            Arrival::Dialled(address, wire, Ok(stream)) => {
+                let connection = self.keep(stream, wire);
+                self.step(Input::Dialled { address, connection });
+            }
+            Arrival::Dialled(address, _, Err(error)) => {
+                let failure = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => DialFailure::Refused,
+                    _ => DialFailure::Other,
+                };
+                self.step(Input::DialFailed { address, failure });
+            }
+            Arrival::Probed(target, finding, host) => {
+                self.probes.remove(&target);
+                self.step(Input::Probed { target, finding, host });
+            }
+            Arrival::Answered(witness, message) => self.step(Input::Answered { witness, message }),
+            Arrival::Broadcast(content) => self.step(Input::Broadcast(content)),
+            Arrival::Look(reply) => {
+                let _ = reply.send(Look {
+                    view: self.core.view().clone(),
+                    incarnation: self.core.incarnation(),
+                    neighbours: self.core.neighbours().collect(),
+                    counters: self.core.counters().clone(),
+                });
+            }
+            Arrival::Stop => self.step(Input::Stop),
+        }
+    }
+
+    pub(super) fn on_session_dialled(
+        &mut self,
+        seed: SeedSlot,
+        number: u64,
+        stream: Result<TcpStream, String>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&seed).filter(|s| s.dialling == number) else { return };
+        match stream {
+            Ok(stream) => {
+                let outbox = connection::spawn(Key::Session(seed, number), stream, self.inbox.0.clone());
+                session.outbox = Some(outbox);
+                self.step(Input::SessionUp { seed });
+            }
+            Err(error) => {
+                tracing::debug!("seed {}: {error}", self.options.seeds[seed.0]);
+                self.sessions.remove(&seed);
+                self.step(Input::SessionDown { seed });
+            }
+        }
+    }
+
+    pub(super) fn on_accepted(&mut self, stream: TcpStream) {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            return self.core.note("connections_over_limit");
+        }
+        // How the other end speaks is told by its first frame.
+        self.keep(stream, Wire::Native);
+    }
+
+    pub(super) fn keep(&mut self, stream: TcpStream, wire: Wire) -> ConnectionId {
+        self.last_number += 1;
+        let id = ConnectionId(self.last_number);
+        let outbox = connection::spawn(Key::Connection(id), stream, self.inbox.0.clone());
+        self.connections.insert(id, Connection { outbox, wire });
+        id
+    }
+
+    pub(super) fn on_event(&mut self, key: Key, event: Event) {
+        match key {
+            Key::Connection(id) => self.on_connection_event(id, event),
+            Key::Session(seed, number) => {
+                if self.sessions.get(&seed).is_some_and(|session| session.dialling == number) {
+                    self.on_session_event(seed, event);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_connection_event(&mut self, id: ConnectionId, event: Event) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match event {
+            Event::Message { wire, message } => {
+                connection.wire = wire;
+                self.step(Input::Frame { connection: id, wire, message });
+            }
+            Event::Drained => {}
+            Event::Ended(error) => {
+                self.connections.remove(&id);
+                if let Some(error) = error {
+                    self.core.note("connections_broken_off");
+                    tracing::info!("a connection was closed: {error}");
+                }
+                self.step(Input::Ended { connection: id });
+            }
+        }
+    }
+
+    pub(super) fn on_session_event(&mut self, seed: SeedSlot, event: Event) {
+        match event {
+            Event::Message { message, .. } => self.step(Input::Session { seed, message }),
+            Event::Drained => {}
+            Event::Ended(_) => {
+                self.sessions.remove(&seed);
+                self.step(Input::SessionDown { seed });
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the registry takes and what it refuses.
+
+use super::*;
+use crate::core::entry::Stages;
+use coterie_common::{Finding, HostEvidence, Tags, Wire};
+
+const BALLOT: BallotId = BallotId { term: 1, number: 1 };
+
+fn address(port: u16) -> Address {
+    Address::new([127, 0, 0, 1].into(), port)
+}
+
+fn founded(seeds: u64) -> Registry {
+    let mut registry = Registry::default();
+    registry.set_seeds(0, vec![(0..seeds).map(SeedId).collect()]);
+    let record = |id| (SeedId(id), SeedRecord { address: format!("s{id}:1"), birth: Some(id) });
+    let found = Body::Found { cluster: ClusterId([7; 16]), seeds: (0..seeds).map(record).collect() };
+    assert_eq!(registry.apply(1, &Entry::new(found)).applied, Applied::Founded);
+    registry
+}
+
+fn votes(subject: &Subject, finding: Finding, seeds: &[u64]) -> Vec<Vote> {
+    let vote = |&seed| Vote {
+        seed: SeedId(seed),
+        ballot: BALLOT,
+        subject: subject.clone(),
+        finding,
+        host: HostEvidence::Unknown,
+    };
+    seeds.iter().map(vote).collect()
+}
+
+fn join(port: u16, life: u64, replaces: u64, seeds: &[u64]) -> Entry {
+    let candidate =
+        Candidate { address: address(port), life: Life(life), wire: Wire::Native, tags: Tags::new() };
+    let replaces = Incarnation(replaces);
+    let subject = Subject::Admission { address: address(port), life: Life(life), replaces };
+    let votes = votes(&subject, Finding::Alive, seeds);
+    Entry::new(Body::Join { ballot: BALLOT, candidate, replaces, votes })
+}
+
+fn id(port: u16, incarnation: u64) -> MemberId {
+    MemberId { address: address(port), incarnation: Incarnation(incarnation) }
+}
+
+fn death(dead: MemberId, seeds: &[u64]) -> Verdict {
+    let votes = votes(&Subject::Death(dead), Finding::Refused, seeds);
+    Verdict { dead, ballot: BALLOT, votes, reporter: None, jurors: vec![], stages: Stages::default() }
+}
+
+fn deaths(verdicts: Vec<Verdict>) -> Entry {
+    Entry::new(Body::Deaths(verdicts))
+}
+
+#[test]
+fn a_join_needs_the_votes_of_a_majority_of_distinct_seeds_of_the_set() {
+    for (seeds, expected) in [
+        (&[0_u64, 1][..], true),
+        (&[0, 1, 2], true),
+        (&[0], false),
+        (&[0, 0], false),
+        (&[0, 7], false),
+        (&[], false),
+    ] {
+        let outcome = founded(3).apply(5, &join(1, 10, 0, seeds));
+        assert_eq!(outcome.applied == Applied::Joined(Incarnation(5)), expected, "{seeds:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn while_the_set_changes_a_majority_of_each_set_is_needed() {
+    let mut registry = founded(3);
+    registry.set_seeds(4, vec![[0, 1, 2].map(SeedId).into(), [2, 3, 4].map(SeedId).into()]);
+    assert_eq!(registry.apply(5, &join(1, 10, 0, &[0, 1])).applied, Applied::Refused(Why::BadVotes.into()));
+    assert_eq!(registry.apply(6, &join(1, 10, 0, &[1, 2, 3])).applied, Applied::Joined(Incarnation(6)));
+}
+
+#[test]
+fn votes_about_something_else_do_not_count() {
+    let mut registry = founded(3);
+    let Body::Join { candidate, .. } = join(1, 10, 0, &[]).body else { unreachable!() };
+    let other = Subject::Admission { address: address(1), life: Life(10), replaces: Incarnation(3) };
+    let votes = votes(&other, Finding::Alive, &[0, 1, 2]);
+    let entry = Body::Join { ballot: BALLOT, candidate, replaces: Incarnation(0), votes };
+    assert_eq!(registry.apply(5, &Entry::new(entry)).applied, Applied::Refused(Why::BadVotes.into()));
+}
+
+#[test]
+fn a_new_life_ends_the_old_one_in_the_same_entry_and_an_ended_life_never_returns() {
+    let mut registry = founded(3);
+    registry.apply(5, &join(1, 10, 0, &[0, 1]));
+    assert_eq!(registry.apply(6, &join(1, 10, 0, &[0, 1])).applied, Applied::Known(Incarnation(5)));
+    let stale = registry.apply(7, &join(1, 11, 0, &[0, 1]));
+    assert!(matches!(stale.applied, Applied::Refused(ref r) if r.why == Why::Superseded), "{stale:?}");
+    assert_eq!(registry.epoch(), Epoch(5), "a refusal makes no epoch");
+    let replaced = registry.apply(8, &join(1, 11, 5, &[0, 1]));
+    assert!(
+        matches!(&replaced.changes[..], [Change { event: Event::Replaced { old, .. }, .. }] if *old == id(1, 5))
+    );
+    assert_eq!(registry.apply(9, &join(1, 10, 8, &[0, 1])).applied, Applied::Refused(Why::Ended.into()));
+    assert!(!registry.is_ended(address(1), Life::NONE), "a program without lives may come again");
+}
+
+#[test]
+fn deaths_are_judged_one_by_one() {
+    let mut registry = founded(3);
+    registry.apply(5, &join(1, 10, 0, &[0, 1]));
+    registry.apply(6, &join(2, 20, 0, &[0, 1]));
+    registry.apply(7, &join(3, 30, 0, &[0, 1]));
+    let mut alive = death(id(3, 7), &[0, 1, 2]);
+    alive.votes[1].finding = Finding::Alive;
+    let verdicts = vec![death(id(1, 4), &[0, 1]), death(id(1, 5), &[0, 2]), death(id(2, 6), &[0]), alive];
+    let outcome = registry.apply(8, &deaths(verdicts));
+    let left_out = vec![
+        (id(1, 4), Why::NotMember.into()),
+        (id(2, 6), Why::BadVotes.into()),
+        (id(3, 7), Why::BadVotes.into()),
+    ];
+    assert_eq!(outcome.applied, Applied::Died { buried: vec![id(1, 5)], left_out });
+    assert_eq!(outcome.changes, [Change { epoch: Epoch(8), event: Event::Died(id(1, 5)) }]);
+    assert_eq!(registry.deaths().count(), 1);
+}
+
+#[test]
+fn a_leave_names_its_incarnation() {
+    let mut registry = founded(3);
+    registry.apply(5, &join(1, 10, 0, &[0, 1]));
+    let leave = |registry: &mut Registry, index, incarnation| {
+        registry.apply(index, &Entry::new(Body::Leave(id(1, incarnation)))).applied
+    };
+    assert_eq!(leave(&mut registry, 6, 4), Applied::Refused(Why::NotMember.into()));
+    assert_eq!(leave(&mut registry, 7, 5), Applied::Left);
+    assert_eq!(leave(&mut registry, 8, 5), Applied::Refused(Why::NotMember.into()));
+}
+
+#[test]
+fn the_first_birth_of_a_seed_stays() {
+    let mut registry = founded(3);
+    let birth = |birth| Entry::new(Body::SeedBirth { seed: SeedId(1), birth });
+    assert_eq!(registry.apply(5, &birth(1)).applied, Applied::SeedBorn);
+    assert!(matches!(registry.apply(6, &birth(99)).applied, Applied::Refused(_)));
+}
+
+#[test]
+fn what_is_kept_of_the_past_is_bounded() {
+    let mut registry = founded(1);
+    let last = ENDED_KEPT as u64 + 20;
+    let mut replaces = 0;
+    for index in 2..2 + last {
+        registry.apply(index, &join(1, index, replaces, &[0]));
+        replaces = index;
+    }
+    assert_eq!((registry.ended().count(), registry.ended_index.len()), (ENDED_KEPT, ENDED_KEPT));
+    for round in 0..DEATHS_KEPT as u64 + 20 {
+        let index = last + 2 * round + 10;
+        registry.apply(index, &join(2, index, 0, &[0]));
+        registry.apply(index + 1, &deaths(vec![death(id(2, index), &[0])]));
+    }
+    assert_eq!(registry.deaths().count(), DEATHS_KEPT);
+}

@@ -1,0 +1,161 @@
+//! The log, seen from the node: when it may begin, what it tells, and what other seeds are told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coterie_common::Instant;
+use coterie_common::codec::VERSION;
+use coterie_common::message::{MeshMessage, SeedHello, SeedId};
+use coterie_common::net::process::Failure;
+use coterie_common::seed_list::{SeedEntry, split_host_port};
+
+use super::{Arrival, ConsensusBox, Node, SAID_EVERY};
+use crate::core::Input;
+use crate::core::formation::{Decision, decide};
+use crate::raft::{Consensus, Notice, StateRequest};
+
+/// The log's own seeds rule; a list that differs is worth a warning.
+pub(super) fn seeds_in_force(
+    listed: BTreeMap<SeedId, SeedEntry>,
+    logged: Option<BTreeMap<SeedId, String>>,
+) -> BTreeMap<SeedId, SeedEntry> {
+    let Some(logged) = logged else { return listed };
+    let parse = |(id, name): (SeedId, String)| {
+        let (host, port) = split_host_port(&name).ok()?;
+        Some((id, SeedEntry { host: host.to_owned(), port: port.parse().ok()?, key: None }))
+    };
+    let logged: BTreeMap<SeedId, SeedEntry> = logged.into_iter().filter_map(parse).collect();
+    let names = |seeds: &BTreeMap<SeedId, SeedEntry>| {
+        seeds.values().map(ToString::to_string).collect::<BTreeSet<_>>()
+    };
+    if names(&logged) != names(&listed) {
+        tracing::warn!("the seed list differs from the log, which rules: {:?}", names(&logged));
+    }
+    logged
+}
+
+impl Node {
+    pub(super) fn on_state_request(&mut self, request: StateRequest) {
+        match request {
+            StateRequest::Apply(commits, done) => {
+                self.step(Input::Committed(commits));
+                let _ = done.send(());
+            }
+            StateRequest::Copy(reply) => {
+                let _ = reply.send(self.core.registry().clone());
+            }
+            StateRequest::Replace(registry, done) => {
+                self.step(Input::Restored(registry));
+                let _ = done.send(());
+            }
+        }
+        self.tell_history();
+    }
+
+    pub(super) fn on_notice(&mut self, notice: Notice) -> Result<(), Failure> {
+        match notice {
+            Notice::Leader(leader, term) => self.step(Input::Leader { leader, term }),
+            Notice::Failed(entry) => self.step(Input::ProposalFailed(entry)),
+            Notice::Fatal(_) if self.stopping => {}
+            Notice::Fatal(error) => {
+                let data = self.options.data.display();
+                return Err(Failure::running(format!("data directory {data}: the log has stopped: {error}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the log, once it is clear that this seed may.
+    pub(super) fn begin_if_decided(&mut self) -> Result<(), Failure> {
+        if self.consensus.is_some() || self.starting {
+            return Ok(());
+        }
+        let seeds: Vec<SeedId> = self.ids.keys().copied().collect();
+        let decision = match self.store.history() {
+            Some(_) => Decision::GoOn,
+            None => decide(self.id, self.identity.birth, &seeds, &self.hellos),
+        };
+        let form = match decision {
+            Decision::GoOn => None,
+            Decision::Form => Some(seeds),
+            Decision::Lost(cluster) => {
+                let own = &self.options.own;
+                return Err(Failure::running(format!(
+                    "data directory is empty, but cluster {cluster} has a history with this seed: \
+                     run coterie seed-replace {own}"
+                )));
+            }
+            Decision::Wait(missing) => {
+                self.say_waiting(&missing);
+                return Ok(());
+            }
+        };
+        self.starting = true;
+        let (me, options, store) = (self.id, self.options.raft.clone(), self.store.clone());
+        let (owner, notices, arrivals) =
+            (self.states.0.clone(), self.notices.0.clone(), self.arrivals.0.clone());
+        let mesh = Arc::clone(&self.mesh);
+        tokio::spawn(async move {
+            let started = Consensus::start((me, &options), store, owner, mesh, form, notices).await;
+            let _ = arrivals.send(Arrival::Started(Box::new(started.map(ConsensusBox)))).await;
+        });
+        Ok(())
+    }
+
+    pub(super) fn say_waiting(&mut self, missing: &[SeedId]) {
+        let names: Vec<String> =
+            missing.iter().filter_map(|id| self.ids.get(id)).map(ToString::to_string).collect();
+        let text = match names.is_empty() {
+            true => "waiting for a leader to record this seed".to_owned(),
+            false => format!("waiting for {}", names.join(", ")),
+        };
+        // The first moments of a cluster are nothing to write about.
+        let now = self.clock.now();
+        if now.since(Instant::START) > Duration::from_secs(2) {
+            self.say_sometimes("waiting", &text);
+        }
+    }
+
+    pub(super) fn say_sometimes(&mut self, about: &str, text: &str) {
+        let now = self.clock.now();
+        let due = self.said.get(about).is_none_or(|at| now.since(*at) >= SAID_EVERY);
+        if due {
+            self.said.insert(about.to_owned(), now);
+            tracing::warn!("{text}");
+        }
+    }
+
+    /// Tells the other seeds when the log's tale of the cluster has changed.
+    pub(super) fn tell_history(&mut self) {
+        let history = self.store.history();
+        if history != self.told_history {
+            self.told_history.clone_from(&history);
+            self.mesh.say_to_all(&MeshMessage::Hello(self.hello()));
+            for seed in self.hellos.keys().copied().collect::<Vec<_>>() {
+                self.update_gate(seed);
+            }
+        }
+    }
+
+    pub(super) fn hello(&self) -> SeedHello {
+        let mut list: Vec<String> = self.ids.values().map(ToString::to_string).collect();
+        list.sort();
+        SeedHello {
+            version: VERSION,
+            id: self.id,
+            birth: self.identity.birth,
+            address: self.options.own.to_string(),
+            list,
+            history: self.store.history(),
+        }
+    }
+
+    /// A seed is sent the log only while nobody has a history, or when its birth is in it.
+    pub(super) fn update_gate(&self, seed: SeedId) {
+        let Some(hello) = self.hellos.get(&seed) else { return };
+        let takes_log =
+            self.store.history().is_none_or(|history| history.births.get(&seed) == Some(&hello.birth));
+        self.mesh.set_takes_log(seed, takes_log);
+    }
+}
