@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -396,4 +396,31 @@ fn a_data_directory_of_another_cluster_is_refused_with_the_reason() {
     std::fs::copy(data(&second, there).join("log.redb"), data(&first, here).join("log.redb")).unwrap();
     first.start(here);
     wait_until("the refusal", || first.stderr().contains("this seed is of cluster"));
+}
+
+#[test]
+fn at_a_terminal_a_node_asks_for_the_address_that_is_missing() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let directory = tempfile::tempdir().unwrap();
+    let (ip, list) = (own_ip(), directory.path().join("config.csv"));
+    std::fs::write(&list, format!("{ip},5011\n")).unwrap();
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let terminal = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
+    let mut seed = Command::new(program())
+        .args(["seed", "--config", list.to_str().unwrap()])
+        .current_dir(directory.path())
+        .stdin(std::fs::File::open(terminal).unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::fs::File::from(keyboard).write_all(format!("{ip} 5011\n").as_bytes()).unwrap();
+    let mut lines = BufReader::new(seed.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains(&format!("SEED {ip}:5011 LISTENING")), "{first}");
+    seed.kill().unwrap();
+    let said = String::from_utf8(seed.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.starts_with("address of this seed"), "{said}");
 }

@@ -4,7 +4,11 @@
 
 mod common;
 
-use common::TestCluster;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use common::{TestCluster, run, wait_until};
+use coterie::cluster::LogEvent;
 
 #[test]
 fn a_killed_peer_is_confirmed_dead_at_every_node_with_one_epoch() {
@@ -175,10 +179,8 @@ fn a_minority_of_the_seeds_refuses_and_a_majority_goes_on() {
     let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
     let seeds = cluster.seeds();
     let mark = cluster.mark();
-    let leader_name =
-        cluster.seen.iter().rev().find(|(_, e)| e.event == "LEADER").unwrap().1.get("leader").to_owned();
-    let leader =
-        seeds.iter().copied().find(|&seed| cluster.address(seed).to_string() == leader_name).unwrap();
+    let leader = cluster.leader();
+    let leader_name = cluster.address(leader).to_string();
     cluster.kill(leader);
     let followers: Vec<usize> = seeds.iter().copied().filter(|&seed| seed != leader).collect();
     cluster.wait_for("another leader", mark, &followers, |_, e| {
@@ -385,4 +387,79 @@ fn a_seed_whose_disk_takes_no_more_stops_with_the_reason_and_the_others_carry_on
     // With room again, what was acknowledged is there, and what it missed comes.
     cluster.start(seed);
     cluster.wait_for_death(mark, dead, &[seed]);
+}
+
+#[test]
+fn a_leader_that_stands_still_is_succeeded_and_learns_what_it_missed() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let (leader, victim) = (cluster.leader(), cluster.peers()[1]);
+    let name = cluster.address(leader).to_string();
+    let others: Vec<usize> = (0..6).filter(|&index| index != leader && cluster.peers()[1] != index).collect();
+    let mark = cluster.mark();
+    cluster.pause(leader);
+    cluster.kill(victim);
+    let dead = cluster.address(victim);
+    cluster.wait_for_death(mark, dead, &others);
+    let succeeded = cluster.seen[mark..].iter().any(|(_, e)| e.event == "LEADER" && e.get("leader") != name);
+    assert!(succeeded, "another leads");
+    cluster.resume(leader);
+    cluster.wait_for_death(mark, dead, &[leader]);
+    let epochs: BTreeSet<Option<u64>> = cluster.seen[mark..]
+        .iter()
+        .filter(|(_, e)| e.event == "DEAD_CONFIRMED")
+        .map(|(_, e)| e.number("epoch"))
+        .collect();
+    assert_eq!(epochs.len(), 1, "one death, one epoch");
+    let mark = cluster.mark();
+    cluster.start(victim);
+    cluster.wait_for("a join at every seed", mark, &cluster.seeds(), |_, e| e.event == "REGISTERED");
+}
+
+/// A seed told of the leader of the vote on its disk, before anybody led it: a resumed cluster was called formed.
+#[test]
+fn a_seed_that_starts_alone_knows_no_leader() {
+    let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
+    let seeds = cluster.seeds();
+    let (first, second) = (seeds[0], seeds[1]);
+    seeds.iter().for_each(|&seed| cluster.kill(seed));
+    let mark = cluster.mark();
+    cluster.start(first);
+    cluster.wait_for("the first seed", mark, &[first], |_, e| e.event == "LISTENING");
+    // It has read its vote when it knows the term.
+    let seed = cluster.address(first).to_string();
+    wait_until("its log", || {
+        let status = run(&["status", "--seed", &seed]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        status.contains(", term ") && !status.contains(", term 0,")
+    });
+    let alone = cluster.mark();
+    cluster.start(second);
+    cluster.wait_for("a leader", alone, &[first, second], |_, e| e.event == "LEADER");
+    let leaders: Vec<&LogEvent> =
+        cluster.seen[mark..alone].iter().map(|(_, e)| e).filter(|e| e.event == "LEADER").collect();
+    assert_eq!(leaders, Vec::<&LogEvent>::new(), "nobody led it");
+}
+
+#[test]
+fn a_cluster_runs_on_ipv6() {
+    let ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    if std::net::TcpListener::bind((ip, 0)).is_err() {
+        // There is nothing to be shown on a host without IPv6.
+        return println!("this host has no IPv6 loopback");
+    }
+    let mut cluster = TestCluster::prepare_at(ip, 3, 4, &[], &["--messages", "0"]);
+    cluster.start_all();
+    let (peers, victim) = (cluster.peers(), cluster.peers()[3]);
+    let dead = cluster.address(victim);
+    assert!(dead.to_string().starts_with("[::1]:"), "{dead}");
+    let mark = cluster.mark();
+    cluster.say(peers[0], "over IPv6");
+    cluster.wait_for("the message", mark, &peers[1..], |_, e| {
+        e.event == "GOSSIP" && e.get("content") == "over IPv6"
+    });
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, dead, &(0..6).collect::<Vec<_>>());
+    let seed = cluster.address(0).to_string();
+    let members = run(&["members", "--seed", &seed]);
+    assert!(String::from_utf8_lossy(&members.stdout).contains(&cluster.address(peers[0]).to_string()));
 }

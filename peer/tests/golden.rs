@@ -279,6 +279,7 @@ impl Player {
                 alive: words.at(2) == "alive",
                 responder: address("6999"),
             }),
+            "misplaced" => Message::Session(SessionMessage::StatusRequest),
             other => panic!("{other:?} is no frame"),
         }
     }

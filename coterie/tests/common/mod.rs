@@ -62,10 +62,20 @@ pub struct TestCluster {
 impl TestCluster {
     /// Prepared, nothing started.
     pub fn prepare(seeds: usize, peers: usize, seed_args: &[&str], peer_args: &[&str]) -> Self {
+        Self::prepare_at(own_ip(), seeds, peers, seed_args, peer_args)
+    }
+
+    /// The same at an address that the test names.
+    pub fn prepare_at(
+        ip: IpAddr,
+        seeds: usize,
+        peers: usize,
+        seed_args: &[&str],
+        peer_args: &[&str],
+    ) -> Self {
         coterie_common::net::process::raise_descriptor_limit();
         let files = tempfile::tempdir().expect("a temporary directory");
         let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
-        let ip = own_ip();
         let plan = Plan {
             seeds,
             peers,
@@ -83,12 +93,23 @@ impl TestCluster {
     /// Started, and all peers are members.
     pub fn form(seeds: usize, peers: usize, peer_args: &[&str]) -> Self {
         let mut cluster = Self::prepare(seeds, peers, &[], peer_args);
-        cluster.cluster.start_all().expect("the processes start");
-        cluster.wait_for_all("JOINED", &cluster.peers());
-        if seeds > 0 {
-            cluster.wait_for_all("LEADER", &cluster.seeds());
-        }
+        cluster.start_all();
         cluster
+    }
+
+    /// Starts all, and waits until all peers are members.
+    pub fn start_all(&mut self) {
+        self.cluster.start_all().expect("the processes start");
+        self.wait_for_all("JOINED", &self.peers());
+        self.wait_for_all("LEADER", &self.seeds());
+    }
+
+    /// The seed that leads, as the logs have it by now.
+    pub fn leader(&mut self) -> usize {
+        self.look();
+        let latest = self.seen.iter().rev().find(|(_, e)| e.event == "LEADER").expect("somebody leads");
+        let name = latest.1.get("leader").to_owned();
+        self.cluster.find(&name).expect("it is a node")
     }
 
     pub fn path(&self) -> &Path {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 
 use coterie_common::codec::to_bytes;
 use openraft::storage::IOFlushed;
-use redb::{Database, Durability, ReadableTable};
+use redb::{Database, Durability};
 use tokio::sync::oneshot;
 
 use super::{LOG, META, Memory, lock};
