@@ -65,6 +65,7 @@ fn main() -> ExitCode {
     if let Err(problem) = coterie::cluster::process::die_with_parent() {
         return exit("coterie", Err(Failure::running(problem)));
     }
+    // The processes that `up` starts die with this thread, which lives as long as this process.
     let command = match parse::<Cli>() {
         Ok(cli) => cli.command,
         Err(failure) => return exit("coterie", Err(failure)),
@@ -72,20 +73,13 @@ fn main() -> ExitCode {
     match command {
         Command::Seed(args) => exit("seed", args.execute()),
         Command::Peer(args) => exit("peer", args.execute()),
-        Command::Up(args) => exit("coterie", in_runtime(run_up(args))),
+        Command::Up(args) => exit("coterie", process::block_on(run_up(args))),
         Command::Members { seed, linearizable } => {
-            exit("coterie", in_runtime(ask::members(seed, linearizable)))
+            exit("coterie", process::block_on(ask::members(seed, linearizable)))
         }
-        Command::Watch { seed, limit } => exit("coterie", in_runtime(ask::watch(seed, limit))),
-        Command::Send { seed, words } => exit("coterie", in_runtime(ask::send(seed, words.join(" ")))),
-        Command::Status { seed } => exit("coterie", in_runtime(ask::status(seed))),
+        Command::Watch { seed, limit } => exit("coterie", process::block_on(ask::watch(seed, limit))),
+        Command::Send { seed, words } => exit("coterie", process::block_on(ask::send(seed, words.join(" ")))),
+        Command::Status { seed } => exit("coterie", process::block_on(ask::status(seed))),
         Command::Bench(args) => exit("coterie", run_bench(args)),
     }
-}
-
-/// Runs on the main thread: the processes that it starts die with that thread.
-fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    process::init_diagnostics();
-    process::raise_descriptor_limit();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

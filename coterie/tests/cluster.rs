@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use common::{TestCluster, run, wait_until};
+use common::{TestCluster, run, status, wait_until};
 use coterie::cluster::LogEvent;
 
 #[test]
@@ -426,10 +426,9 @@ fn a_seed_that_starts_alone_knows_no_leader() {
     cluster.start(first);
     cluster.wait_for("the first seed", mark, &[first], |_, e| e.event == "LISTENING");
     // It has read its vote when it knows the term.
-    let seed = cluster.address(first).to_string();
+    let seed = cluster.socket(first);
     wait_until("its log", || {
-        let status = run(&["status", "--seed", &seed]);
-        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let status = status(seed);
         status.contains(", term ") && !status.contains(", term 0,")
     });
     let alone = cluster.mark();

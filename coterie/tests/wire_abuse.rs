@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::{DEADLINE, TestCluster, run, wait_until};
+use common::{DEADLINE, TestCluster, status, wait_until};
 use coterie::cluster::LogEvent;
 use coterie_common::limits::CONNECTIONS_MAX;
 use serde_json::{Value, json};
@@ -130,10 +130,6 @@ fn register_request(address: SocketAddr) -> Value {
     json!({"type": "REGISTER_REQUEST", "ip": address.ip().to_string(), "port": address.port()})
 }
 
-fn at(cluster: &TestCluster, node: usize) -> SocketAddr {
-    cluster.address(node).to_string().parse().expect("our nodes are named by their sockets")
-}
-
 fn native(seeds: usize, peers: usize) -> TestCluster {
     let mut cluster = TestCluster::form(seeds, peers, &["--messages", "0"]);
     let (seeds, peers) = (cluster.seeds(), cluster.peers());
@@ -153,12 +149,6 @@ fn native(seeds: usize, peers: usize) -> TestCluster {
 fn wait_for_links(cluster: &mut TestCluster) {
     let peers = cluster.peers();
     cluster.wait_for_all("LINK_UP", &peers);
-}
-
-fn status(seed: SocketAddr) -> String {
-    let output = run(&["status", "--seed", &seed.to_string()]);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text")
 }
 
 /// What the seed has counted under `name`.
@@ -225,7 +215,7 @@ fn assert_nobody_panicked(cluster: &mut TestCluster) {
 fn assert_serves(cluster: &mut TestCluster, word: &str) -> Member {
     let mark = cluster.mark();
     let newcomer = Member::start(cluster);
-    let answer = ask(at(cluster, 0), &newcomer.request());
+    let answer = ask(cluster.socket(0), &newcomer.request());
     assert_eq!(answer["status"], "ok", "{answer}");
     let (seeds, peers) = (cluster.seeds(), cluster.peers());
     let name = newcomer.me.to_string();
@@ -312,19 +302,19 @@ fn what_cannot_be_understood_closes_its_own_connection_and_nothing_else() {
     let cases = nonsense();
     let count = cases.len() as u64;
     let before =
-        (counter(at(&cluster, seed), "connections_broken_off"), stderr_of(&cluster, seed).lines().count());
+        (counter(cluster.socket(seed), "connections_broken_off"), stderr_of(&cluster, seed).lines().count());
     let peer_before = peer_counter(&mut cluster, peer, "connections_broken_off");
     let peer_lines = stderr_of(&cluster, peer).lines().count();
-    let mut bystanders: Vec<TcpStream> = [seed, peer].map(|node| connect(at(&cluster, node))).into();
+    let mut bystanders: Vec<TcpStream> = [seed, peer].map(|node| connect(cluster.socket(node))).into();
     for (what, bytes) in &cases {
         for node in [seed, peer] {
-            let mut stream = connect(at(&cluster, node));
+            let mut stream = connect(cluster.socket(node));
             stream.write_all(bytes).expect("it is read");
             wait_for_close(&format!("{what} at node {node}"), &stream);
         }
         // The same after a message that was understood.
         for node in [seed, peer] {
-            let mut stream = connect(at(&cluster, node));
+            let mut stream = connect(cluster.socket(node));
             stream.write_all(&said(&ping())).expect("it is read");
             assert_eq!(read_message(&stream).expect("an answer")["type"], "PONG");
             stream.write_all(bytes).expect("it is read");
@@ -335,7 +325,7 @@ fn what_cannot_be_understood_closes_its_own_connection_and_nothing_else() {
             assert_eq!(read_message(bystander).expect("others are served")["type"], "PONG");
         }
     }
-    let counted = counter(at(&cluster, seed), "connections_broken_off");
+    let counted = counter(cluster.socket(seed), "connections_broken_off");
     assert_eq!(counted - before.0, 2 * count, "each is counted");
     let lines = stderr_of(&cluster, seed).lines().count() - before.1;
     assert!(lines as u64 <= count / 2, "rate-limited: {lines} lines for {} connections", 2 * count);
@@ -352,8 +342,8 @@ fn what_cannot_be_understood_closes_its_own_connection_and_nothing_else() {
 fn unknown_types_are_passed_over_and_the_connection_lives() {
     let mut cluster = native(1, 2);
     for node in [0, cluster.peers()[0]] {
-        let mut stream = connect(at(&cluster, node));
-        let broken = counter(at(&cluster, 0), "connections_broken_off");
+        let mut stream = connect(cluster.socket(node));
+        let broken = counter(cluster.socket(0), "connections_broken_off");
         let mut all = Vec::new();
         for number in 0..1_000 {
             all.extend(said(
@@ -376,7 +366,7 @@ fn unknown_types_are_passed_over_and_the_connection_lives() {
             "PONG",
             "the only thing that is answered"
         );
-        assert_eq!(counter(at(&cluster, 0), "connections_broken_off"), broken);
+        assert_eq!(counter(cluster.socket(0), "connections_broken_off"), broken);
     }
     assert_nobody_panicked(&mut cluster);
 }
@@ -388,7 +378,7 @@ fn frames_that_never_end_are_given_up_and_everybody_else_is_served_meanwhile() {
     let mut cluster = native(3, 3);
     wait_for_links(&mut cluster);
     let memory = residents(&cluster);
-    let broken = counter(at(&cluster, 0), "connections_broken_off");
+    let broken = counter(cluster.socket(0), "connections_broken_off");
     let lines = stderr_of(&cluster, 0).lines().count();
     let mut open = Vec::new();
     for node in [0, cluster.peers()[0]] {
@@ -400,7 +390,7 @@ fn frames_that_never_end_are_given_up_and_everybody_else_is_served_meanwhile() {
             ("half a frame", half),
             ("half a second one", second),
         ] {
-            let mut stream = connect(at(&cluster, node));
+            let mut stream = connect(cluster.socket(node));
             stream.write_all(&bytes).expect("it is read");
             open.push((format!("{what} at node {node}"), stream));
         }
@@ -410,7 +400,7 @@ fn frames_that_never_end_are_given_up_and_everybody_else_is_served_meanwhile() {
     for (what, stream) in &open {
         wait_for_close(what, stream);
     }
-    let given_up = counter(at(&cluster, 0), "connections_broken_off") - broken;
+    let given_up = counter(cluster.socket(0), "connections_broken_off") - broken;
     assert_eq!(given_up, 4, "each is counted");
     let said = stderr_of(&cluster, 0).lines().count() - lines;
     assert!(said <= 4, "at most a line for each: {}", stderr_of(&cluster, 0));
@@ -425,7 +415,7 @@ fn a_frame_that_drips_in_for_ever_is_given_up_too() {
     let cluster = native(1, 1);
     let drips: Vec<JoinHandle<()>> = [0, 1]
         .map(|node| {
-            let address = at(&cluster, node);
+            let address = cluster.socket(node);
             std::thread::spawn(move || {
                 let mut stream = connect(address);
                 stream.write_all(&0x0010_0000_u32.to_be_bytes()).expect("it is read");
@@ -449,9 +439,9 @@ fn a_thousand_connections_held_open_keep_nobody_out() {
     let targets = [0, cluster.peers()[0]];
     let before: Vec<usize> = targets.iter().map(|node| descriptors(&cluster, *node)).collect();
     let lines: Vec<usize> = targets.iter().map(|node| stderr_of(&cluster, *node).lines().count()).collect();
-    let broken = counter(at(&cluster, 0), "connections_broken_off");
+    let broken = counter(cluster.socket(0), "connections_broken_off");
     let open: Vec<Vec<TcpStream>> =
-        targets.iter().map(|node| (0..1_000).map(|_| connect(at(&cluster, *node))).collect()).collect();
+        targets.iter().map(|node| (0..1_000).map(|_| connect(cluster.socket(*node))).collect()).collect();
     for (node, before) in targets.iter().zip(&before) {
         wait_until("a thousand accepted connections", || descriptors(&cluster, *node) >= before + 1_000);
     }
@@ -462,7 +452,7 @@ fn a_thousand_connections_held_open_keep_nobody_out() {
     for (node, streams) in targets.iter().zip(&open) {
         streams.iter().for_each(|stream| wait_for_close(&format!("silence at node {node}"), stream));
     }
-    assert_eq!(counter(at(&cluster, 0), "connections_broken_off") - broken, 1_000, "each is counted");
+    assert_eq!(counter(cluster.socket(0), "connections_broken_off") - broken, 1_000, "each is counted");
     for ((node, before), lines) in targets.iter().zip(&before).zip(&lines) {
         wait_until("the descriptors to be given back", || descriptors(&cluster, *node) <= before + 20);
         let said = stderr_of(&cluster, *node).lines().count() - lines;
@@ -478,7 +468,7 @@ fn one_connection_too_many_is_closed_and_the_others_live_on() {
         let before = descriptors(&cluster, node);
         let held: Vec<TcpStream> = (0..CONNECTIONS_MAX)
             .map(|_| {
-                let mut stream = connect(at(&cluster, node));
+                let mut stream = connect(cluster.socket(node));
                 stream.write_all(&said(&ping())).expect("somebody who asks may stay");
                 stream
             })
@@ -487,12 +477,12 @@ fn one_connection_too_many_is_closed_and_the_others_live_on() {
         wait_until("all connections to be used", || {
             descriptors(&cluster, node) >= before + CONNECTIONS_MAX - 20
         });
-        wait_for_close("one too many", &connect(at(&cluster, node)));
+        wait_for_close("one too many", &connect(cluster.socket(node)));
         assert_eq!(read_message(&held[0]).expect("the first is still there")["type"], "PONG");
         drop(held);
         wait_until("room", || descriptors(&cluster, node) <= before + 20);
         let refused = match node {
-            0 => counter(at(&cluster, 0), "connections_over_limit"),
+            0 => counter(cluster.socket(0), "connections_over_limit"),
             peer => peer_counter(&mut cluster, peer, "connections_over_limit"),
         };
         assert!(refused > 0, "node {node} counts them");
@@ -505,12 +495,12 @@ fn one_connection_too_many_is_closed_and_the_others_live_on() {
 fn a_connection_that_closes_without_a_byte_is_not_worth_a_word() {
     let mut cluster = native(1, 2);
     wait_for_links(&mut cluster);
-    let before = (cluster.stderr(), counter(at(&cluster, 0), "connections_broken_off"));
+    let before = (cluster.stderr(), counter(cluster.socket(0), "connections_broken_off"));
     let descriptors_before: Vec<usize> = (0..3).map(|node| descriptors(&cluster, node)).collect();
     let mark = cluster.mark();
     for node in 0..3 {
         for round in 0..500 {
-            let stream = connect(at(&cluster, node));
+            let stream = connect(cluster.socket(node));
             if round % 2 == 0 {
                 stream.shutdown(Shutdown::Write).expect("it is open");
             }
@@ -519,7 +509,7 @@ fn a_connection_that_closes_without_a_byte_is_not_worth_a_word() {
     for (node, before) in descriptors_before.iter().enumerate() {
         wait_until("their descriptors to be given back", || descriptors(&cluster, node) <= before + 5);
     }
-    assert_eq!((cluster.stderr(), counter(at(&cluster, 0), "connections_broken_off")), before);
+    assert_eq!((cluster.stderr(), counter(cluster.socket(0), "connections_broken_off")), before);
     let newcomer = assert_serves(&mut cluster, "nothing was said");
     let name = newcomer.me.to_string();
     let others = |e: &&LogEvent| {
@@ -535,11 +525,11 @@ fn a_connection_that_closes_without_a_byte_is_not_worth_a_word() {
 fn who_asks_without_reading_is_cut_off() {
     let mut cluster = native(1, 2);
     wait_for_links(&mut cluster);
-    let seed = at(&cluster, 0);
+    let seed = cluster.socket(0);
     let before = counter(seed, "connections_cut_off");
     let floods: Vec<JoinHandle<()>> = [0, cluster.peers()[0]]
         .map(|node| {
-            let address = at(&cluster, node);
+            let address = cluster.socket(node);
             std::thread::spawn(move || {
                 let mut stream = connect(address);
                 stream
@@ -575,7 +565,7 @@ fn a_flood_of_questions_keeps_nobody_else_waiting() {
     let over = Arc::new(AtomicBool::new(false));
     let floods: Vec<JoinHandle<u64>> = [0, 0, cluster.peers()[0], cluster.peers()[0]]
         .map(|node| {
-            let (address, over) = (at(&cluster, node), Arc::clone(&over));
+            let (address, over) = (cluster.socket(node), Arc::clone(&over));
             std::thread::spawn(move || {
                 let mut stream = connect(address);
                 let many: Vec<u8> = said(&ping()).repeat(200);
@@ -618,7 +608,7 @@ fn half_frames_of_many_connections_are_held_once() {
     let mut open = Vec::new();
     for node in targets {
         for _ in 0..CONNECTIONS {
-            let mut stream = connect(at(&cluster, node));
+            let mut stream = connect(cluster.socket(node));
             stream.write_all(&0x0020_0000_u32.to_be_bytes()).expect("it is read");
             stream.write_all(&vec![b' '; usize::try_from(BYTES).expect("it fits")]).expect("it is read");
             open.push(stream);
@@ -653,9 +643,9 @@ fn registrations_that_cannot_be_granted_are_rejected_with_the_reason() {
         gone.local_addr().expect("it is bound")
     };
     let living = Member::start(&cluster);
-    assert_eq!(ask(at(&cluster, 0), &living.request())["status"], "ok");
-    let a_seed = at(&cluster, 1);
-    let a_peer = at(&cluster, cluster.peers()[0]);
+    assert_eq!(ask(cluster.socket(0), &living.request())["status"], "ok");
+    let a_seed = cluster.socket(1);
+    let a_peer = cluster.socket(cluster.peers()[0]);
     let socket = |text: &str| text.parse::<SocketAddr>().expect("an address");
     let mut another_life = register_request(living.me);
     another_life["life"] = json!(77);
@@ -678,7 +668,7 @@ fn registrations_that_cannot_be_granted_are_rejected_with_the_reason() {
     ];
     for (what, request, reason, retry) in &cases {
         for seed in cluster.seeds() {
-            let answer = ask(at(&cluster, seed), request);
+            let answer = ask(cluster.socket(seed), request);
             assert_eq!(
                 (&answer["type"], &answer["status"]),
                 (&json!("REGISTER_RESPONSE"), &json!("rejected")),
@@ -695,7 +685,7 @@ fn registrations_that_cannot_be_granted_are_rejected_with_the_reason() {
         }
     }
     let last = Member::start(&cluster);
-    assert_eq!(ask(at(&cluster, 0), &last.request())["status"], "ok");
+    assert_eq!(ask(cluster.socket(0), &last.request())["status"], "ok");
     let seeds = cluster.seeds();
     let name = last.me.to_string();
     cluster.wait_for("a later registration", mark, &seeds, |_, e| {
@@ -716,7 +706,7 @@ fn registrations_that_cannot_be_granted_are_rejected_with_the_reason() {
 fn registrations_too_often_on_one_session_are_rejected_and_it_may_ask_again() {
     let mut cluster = native(1, 1);
     let member = Member::start(&cluster);
-    let mut stream = connect(at(&cluster, 0));
+    let mut stream = connect(cluster.socket(0));
     stream.write_all(&said(&member.request()).repeat(200)).expect("it is read");
     let answers: Vec<Value> = (0..200).map(|_| read_message(&stream).expect("each is answered")).collect();
     let too_often =
@@ -749,15 +739,15 @@ fn reports_that_may_not_be_made_open_no_ballot() {
     let mut cluster = native(3, 3);
     let mark = cluster.mark();
     let peers = cluster.peers();
-    let (living, victim) = (at(&cluster, peers[0]), at(&cluster, peers[2]));
+    let (living, victim) = (cluster.socket(peers[0]), cluster.socket(peers[2]));
     let nobody = "127.255.255.254:9".parse::<SocketAddr>().expect("an address");
     let member = Member::start(&cluster);
     // Kept to the end: nobody is missed, so no absence is put to the vote.
     let mut sessions = Vec::new();
     for seed in cluster.seeds() {
-        let mut stranger = connect(at(&cluster, seed));
+        let mut stranger = connect(cluster.socket(seed));
         stranger.write_all(&said(&report(living, 1.5))).expect("it is read");
-        let mut session = connect(at(&cluster, seed));
+        let mut session = connect(cluster.socket(seed));
         session.write_all(&said(&member.request())).expect("it is read");
         assert_eq!(read_message(&session).expect("an answer")["status"], "ok");
         session.write_all(&said(&report(nobody, f64::MAX))).expect("it is read");
@@ -808,8 +798,8 @@ fn a_hello_in_a_native_neighbours_name_does_not_take_its_link() {
     wait_for_links(&mut cluster);
     let (first, second) = (cluster.peers()[0], cluster.peers()[1]);
     let mark = cluster.mark();
-    let name = at(&cluster, second);
-    let mut impostor = connect(at(&cluster, first));
+    let name = cluster.socket(second);
+    let mut impostor = connect(cluster.socket(first));
     impostor
         .write_all(&said(&json!({"type": "HELLO", "ip": name.ip().to_string(), "port": name.port()})))
         .expect("it is read");
@@ -832,8 +822,8 @@ fn a_hello_of_nobody_is_no_link_and_is_closed() {
     wait_for_links(&mut cluster);
     let mark = cluster.mark();
     let peer = cluster.peers()[0];
-    let mut stranger = connect(at(&cluster, peer));
-    let own = at(&cluster, peer);
+    let mut stranger = connect(cluster.socket(peer));
+    let own = cluster.socket(peer);
     let nobody = json!({"type": "HELLO", "ip": "127.255.255.254", "port": 9});
     let gossip =
         json!({"type": "GOSSIP", "content": "from nobody", "origin_ip": "127.255.255.254", "origin_port": 9});

@@ -48,8 +48,20 @@ pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Diagnostics, and as many descriptors as there may be.
+pub fn prepare() {
+    init_diagnostics();
+    raise_descriptor_limit();
+}
+
+/// Prepares this process and does its work on this one thread.
+pub fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    prepare();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
 /// Sends diagnostics to stderr, as `RUST_LOG` wishes; warnings by default.
-pub fn init_diagnostics() {
+fn init_diagnostics() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,openraft=off"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
 }

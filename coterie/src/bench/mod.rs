@@ -26,8 +26,7 @@ enum What {
 
 /// Measures.
 pub fn run(args: BenchArgs) -> Result<(), Failure> {
-    process::init_diagnostics();
-    process::raise_descriptor_limit();
+    process::prepare();
     match args.what {
         What::Detect(args) => detect::run(&args),
         What::Register(args) => register::run(&args),

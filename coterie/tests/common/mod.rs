@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +27,13 @@ pub fn program() -> PathBuf {
 /// Runs the program with `args` to its end.
 pub fn run(args: &[&str]) -> Output {
     Command::new(program()).args(args).stdin(std::process::Stdio::null()).output().expect("the program runs")
+}
+
+/// What `coterie status` tells of a seed.
+pub fn status(seed: SocketAddr) -> String {
+    let output = run(&["status", "--seed", &seed.to_string()]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// An address in 127/8 that no other test uses, in this process or another one that runs beside it.
@@ -126,6 +133,10 @@ impl TestCluster {
 
     pub fn address(&self, index: usize) -> Address {
         self.cluster.nodes[index].record.address
+    }
+
+    pub fn socket(&self, index: usize) -> SocketAddr {
+        self.address(index).socket()
     }
 
     /// Reads what the logs have to tell by now.

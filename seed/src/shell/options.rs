@@ -41,10 +41,7 @@ pub fn main() -> ExitCode {
 impl SeedArgs {
     /// Runs the seed until it is told to stop.
     pub fn execute(self) -> Result<(), Failure> {
-        process::init_diagnostics();
-        process::raise_descriptor_limit();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.run())
+        process::block_on(self.run())
     }
 
     async fn run(self) -> Result<(), Failure> {

@@ -7,459 +7,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod program;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use common::{DEADLINE, TestCluster, run, wait_until};
+use common::{TestCluster, run, status, wait_until};
 use coterie::cluster::LogEvent;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-// ---- the wire, by hand ----
-
-fn write_frame(mut stream: &TcpStream, message: &Value) -> io::Result<()> {
-    let payload = message.to_string().into_bytes();
-    let mut frame = u32::try_from(payload.len()).expect("a short frame").to_be_bytes().to_vec();
-    frame.extend_from_slice(&payload);
-    stream.write_all(&frame)
-}
-
-/// The next frame, as bytes; none when the connection has ended.
-fn read_frame(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let mut payload = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("32 bits fit")];
-    stream.read_exact(&mut payload)?;
-    Ok(payload)
-}
-
-fn read_message(stream: &TcpStream) -> io::Result<Value> {
-    let payload = read_frame(stream)?;
-    assert_eq!(payload.first(), Some(&b'{'), "a program that speaks JSON is answered in JSON: {payload:?}");
-    Ok(serde_json::from_slice(&payload).expect("what our nodes say is JSON"))
-}
-
-fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).expect("our node takes connections");
-    stream.set_nodelay(true).expect("an option of every socket");
-    stream.set_read_timeout(Some(DEADLINE)).expect("an option of every socket");
-    stream
-}
-
-/// One question on a connection of its own.
-fn ask(to: SocketAddr, question: &Value) -> Value {
-    let stream = connect(to);
-    write_frame(&stream, question).expect("our node reads");
-    read_message(&stream).expect("our node answers")
-}
-
-fn sha256_hex(content: &str) -> String {
-    Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn text<'a>(message: &'a Value, key: &str) -> &'a str {
-    message[key].as_str().unwrap_or("")
-}
-
-/// The address that stands in two fields of a message.
-fn address_in(message: &Value, prefix: &str) -> String {
-    format!("{}:{}", text(message, &format!("{prefix}ip")), message[format!("{prefix}port")])
-}
-
-fn addresses(peer_list: &Value) -> Vec<String> {
-    let peers = peer_list.as_array().expect("peer_list is a list");
-    for peer in peers {
-        assert!(peer["degree"].is_u64(), "{peer} has a degree");
-    }
-    peers.iter().map(|peer| address_in(peer, "")).collect()
-}
-
-// ---- the program ----
-
-/// What a connection of the program is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Opened to the seed at that address, and kept.
-    Seed(SocketAddr),
-    /// A link that the program dialled.
-    Dialled(SocketAddr),
-    /// Accepted: a link once HELLO has come, a question before.
-    Accepted,
-}
-
-struct Connection {
-    kind: Kind,
-    stream: TcpStream,
-    /// The listening address that HELLO named, or that was dialled.
-    neighbour: Option<String>,
-    ended: bool,
-}
-
-/// A frame that the program has read: on which of its connections, and what.
-#[derive(Clone, Debug)]
-struct Heard {
-    connection: u64,
-    message: Value,
-}
-
-impl Heard {
-    fn is(&self, kind: &str) -> bool {
-        self.message["type"] == kind
-    }
-}
-
-/// In what such programs differ.
-#[derive(Clone, Copy, Debug, Default)]
-struct Habits {
-    /// How long a check of a suspect takes, while nothing is answered on the connection that asked for it.
-    busy: Duration,
-    /// Whether it forwards a message as it understood it: without the fields that it does not know.
-    strips: bool,
-}
-
-struct Inside {
-    me: SocketAddr,
-    habits: Habits,
-    connections: Mutex<BTreeMap<u64, Connection>>,
-    last_connection: AtomicU64,
-    heard: Mutex<Vec<Heard>>,
-    /// Hashes of the contents heard or said.
-    known: Mutex<BTreeSet<String>>,
-    paused: Mutex<bool>,
-    resumed: Condvar,
-    dead: AtomicBool,
-}
-
-struct Program {
-    inside: Arc<Inside>,
-    listening: Option<JoinHandle<()>>,
-}
-
-impl Inside {
-    /// Stands still while the program is paused.
-    fn gate(&self) {
-        let mut paused = self.paused.lock().expect("no thread panics with it");
-        while *paused {
-            paused = self.resumed.wait(paused).expect("no thread panics with it");
-        }
-    }
-
-    fn keep(self: &Arc<Self>, stream: TcpStream, kind: Kind, neighbour: Option<String>) -> u64 {
-        stream.set_read_timeout(None).expect("an option of every socket");
-        let number = self.last_connection.fetch_add(1, Ordering::SeqCst) + 1;
-        let own = stream.try_clone().expect("a descriptor is left");
-        let connection = Connection { kind, stream, neighbour, ended: false };
-        self.connections.lock().expect("no thread panics with it").insert(number, connection);
-        let inside = Arc::clone(self);
-        std::thread::spawn(move || inside.read(number, &own));
-        number
-    }
-
-    fn read(&self, number: u64, stream: &TcpStream) {
-        while let Ok(message) = read_message(stream) {
-            self.gate();
-            if self.dead.load(Ordering::SeqCst) {
-                break;
-            }
-            self.heard
-                .lock()
-                .expect("no thread panics with it")
-                .push(Heard { connection: number, message: message.clone() });
-            if self.handle(number, stream, message).is_err() {
-                break;
-            }
-        }
-        if let Some(connection) = self.connections.lock().expect("no thread panics with it").get_mut(&number)
-        {
-            connection.ended = true;
-        }
-        // A program drops what has ended.
-        let _ = stream.shutdown(Shutdown::Both);
-    }
-
-    fn handle(&self, number: u64, stream: &TcpStream, message: Value) -> io::Result<()> {
-        let (ip, port) = (self.me.ip().to_string(), self.me.port());
-        match text(&message, "type") {
-            "HELLO" => {
-                let mut connections = self.connections.lock().expect("no thread panics with it");
-                connections.get_mut(&number).expect("it reads on it").neighbour =
-                    Some(address_in(&message, ""));
-                Ok(())
-            }
-            "PING" => write_frame(stream, &json!({"type": "PONG", "from_ip": ip, "from_port": port})),
-            "GOSSIP" => {
-                self.forward(number, message);
-                Ok(())
-            }
-            "SUSPECT_REQUEST" => {
-                if !self.habits.busy.is_zero() {
-                    std::thread::park_timeout(self.habits.busy);
-                }
-                let suspect = address_in(&message, "suspect_");
-                let alive = TcpStream::connect(&suspect).is_ok();
-                write_frame(
-                    stream,
-                    &json!({
-                        "type": "SUSPECT_RESPONSE", "suspect_ip": message["suspect_ip"],
-                        "suspect_port": message["suspect_port"], "alive": alive,
-                        "responder_ip": ip, "responder_port": port,
-                    }),
-                )
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// New by its content: to every neighbour but the one that it came from, on the newest connection with it.
-    fn forward(&self, from: u64, mut message: Value) {
-        let content = text(&message, "content").to_owned();
-        assert_eq!(text(&message, "hash"), sha256_hex(&content), "the hash of {message}");
-        if !self.known.lock().expect("no thread panics with it").insert(sha256_hex(&content)) {
-            return;
-        }
-        if self.habits.strips {
-            message
-                .as_object_mut()
-                .expect("it has fields")
-                .retain(|field, _| !["id", "seq", "incarnation"].contains(&field.as_str()));
-        }
-        message["sender_ip"] = json!(self.me.ip().to_string());
-        message["sender_port"] = json!(self.me.port());
-        let connections = self.connections.lock().expect("no thread panics with it");
-        let sender = connections[&from].neighbour.clone();
-        let mut newest: BTreeMap<&String, &Connection> = BTreeMap::new();
-        for connection in connections.values().filter(|c| !c.ended && c.neighbour != sender) {
-            if let Some(neighbour) = &connection.neighbour {
-                newest.insert(neighbour, connection);
-            }
-        }
-        for connection in newest.values() {
-            // A neighbour that has just died is noticed by its reader.
-            let _ = write_frame(&connection.stream, &message);
-        }
-    }
-}
-
-impl Program {
-    /// Begins to listen at a free port of `ip`, none of those of `cluster`.
-    fn start(cluster: &TestCluster) -> Self {
-        Self::start_with(cluster, Habits::default())
-    }
-
-    fn start_with(cluster: &TestCluster, habits: Habits) -> Self {
-        let taken: Vec<SocketAddr> = (0..cluster.cluster.nodes.len()).map(|i| at(cluster, i)).collect();
-        let mut refused = Vec::new();
-        let listener = loop {
-            let listener = TcpListener::bind((cluster.ip, 0)).expect("a port is free");
-            if !taken.contains(&listener.local_addr().expect("it is bound")) {
-                break listener;
-            }
-            refused.push(listener);
-        };
-        Self::listen(listener, habits)
-    }
-
-    /// Begins to listen at `me`.
-    fn start_at(me: SocketAddr) -> Self {
-        let mut bound = None;
-        wait_until(&format!("{me} to be free"), || {
-            bound = TcpListener::bind(me).ok();
-            bound.is_some()
-        });
-        Self::listen(bound.expect("waited for it"), Habits::default())
-    }
-
-    fn listen(listener: TcpListener, habits: Habits) -> Self {
-        let inside = Arc::new(Inside {
-            me: listener.local_addr().expect("it is bound"),
-            habits,
-            connections: Mutex::default(),
-            last_connection: AtomicU64::new(0),
-            heard: Mutex::default(),
-            known: Mutex::default(),
-            paused: Mutex::new(false),
-            resumed: Condvar::new(),
-            dead: AtomicBool::new(false),
-        });
-        let accepting = Arc::clone(&inside);
-        let listening = std::thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                accepting.gate();
-                if accepting.dead.load(Ordering::SeqCst) {
-                    return;
-                }
-                accepting.keep(stream, Kind::Accepted, None);
-            }
-        });
-        Program { inside, listening: Some(listening) }
-    }
-
-    fn me(&self) -> SocketAddr {
-        self.inside.me
-    }
-
-    fn name(&self) -> String {
-        self.inside.me.to_string()
-    }
-
-    fn register_request(&self) -> Value {
-        json!({"type": "REGISTER_REQUEST", "ip": self.me().ip().to_string(), "port": self.me().port()})
-    }
-
-    /// Registers with the seed at `seed` on a connection that it keeps, and returns the answer.
-    fn register(&self, seed: SocketAddr) -> Value {
-        let stream = connect(seed);
-        write_frame(&stream, &self.register_request()).expect("the seed reads");
-        let answer = read_message(&stream).expect("the seed answers");
-        assert_eq!(answer["type"], "REGISTER_RESPONSE", "{answer}");
-        self.inside.keep(stream, Kind::Seed(seed), None);
-        answer
-    }
-
-    /// Registers with every seed, one after the other; each must say ok.
-    fn join(&self, cluster: &TestCluster) {
-        for seed in cluster.seeds() {
-            let answer = self.register(at(cluster, seed));
-            assert_eq!(answer["status"], "ok", "{answer}");
-        }
-    }
-
-    /// Dials a neighbour and says HELLO; returns the connection's number.
-    fn dial(&self, peer: SocketAddr) -> u64 {
-        let stream = connect(peer);
-        let hello = json!({"type": "HELLO", "ip": self.me().ip().to_string(), "port": self.me().port()});
-        write_frame(&stream, &hello).expect("the peer reads");
-        self.inside.keep(stream, Kind::Dialled(peer), Some(peer.to_string()))
-    }
-
-    /// What the program would say, without any field that is ours.
-    fn gossip(&self, content: &str) -> Value {
-        json!({
-            "type": "GOSSIP", "content": content, "hash": sha256_hex(content),
-            "origin_ip": self.me().ip().to_string(), "origin_port": self.me().port(),
-        })
-    }
-
-    fn say_on(&self, connection: u64, message: &Value) {
-        self.inside
-            .known
-            .lock()
-            .expect("no thread panics with it")
-            .insert(sha256_hex(text(message, "content")));
-        let connections = self.inside.connections.lock().expect("no thread panics with it");
-        write_frame(&connections[&connection].stream, message).expect("the neighbour reads");
-    }
-
-    /// Writes on the connection that is kept to the seed at `seed`.
-    fn tell_seed(&self, seed: SocketAddr, message: &Value) {
-        let connections = self.inside.connections.lock().expect("no thread panics with it");
-        let open =
-            connections.values().find(|c| c.kind == Kind::Seed(seed) && !c.ended).expect("a session is open");
-        write_frame(&open.stream, message).expect("the seed reads");
-    }
-
-    fn report(&self, seed: SocketAddr, dead: SocketAddr) {
-        self.tell_seed(
-            seed,
-            &json!({
-                "type": "DEAD_REPORT", "dead_ip": dead.ip().to_string(), "dead_port": dead.port(),
-                "timestamp": 1_763_617_490.25, "reporter": "192.0.2.7:99",
-            }),
-        );
-    }
-
-    fn heard(&self) -> Vec<Heard> {
-        self.inside.heard.lock().expect("no thread panics with it").clone()
-    }
-
-    fn count(&self, wanted: impl Fn(&Heard) -> bool) -> usize {
-        self.heard().iter().filter(|heard| wanted(heard)).count()
-    }
-
-    fn wait_for(&self, what: &str, wanted: impl Fn(&Heard) -> bool) {
-        wait_until(what, || self.heard().iter().any(&wanted));
-    }
-
-    /// The numbers of its connections of a kind, oldest first.
-    fn connections(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<u64> {
-        let connections = self.inside.connections.lock().expect("no thread panics with it");
-        connections.iter().filter(|(_, c)| wanted(c)).map(|(number, _)| *number).collect()
-    }
-
-    fn is_neighbour_of(&self, peer: SocketAddr) -> bool {
-        !self.connections(|c| !c.ended && c.neighbour.as_deref() == Some(&peer.to_string())).is_empty()
-    }
-
-    /// The seed that a connection was opened to.
-    fn seed_of(&self, number: u64) -> Option<SocketAddr> {
-        match self.inside.connections.lock().expect("no thread panics with it")[&number].kind {
-            Kind::Seed(seed) => Some(seed),
-            Kind::Dialled(_) | Kind::Accepted => None,
-        }
-    }
-
-    /// How often each seed told on its connections that `dead` died.
-    fn deaths_told(&self, dead: SocketAddr) -> BTreeMap<SocketAddr, usize> {
-        let mut told = BTreeMap::new();
-        for heard in self.heard().iter().filter(|h| h.is("DEAD_CONFIRMED")) {
-            if address_in(&heard.message, "dead_") == dead.to_string() {
-                let seed = self.seed_of(heard.connection).expect("told on a session with a seed only");
-                *told.entry(seed).or_insert(0) += 1;
-            }
-        }
-        told
-    }
-
-    fn close(&self, number: u64) {
-        let connections = self.inside.connections.lock().expect("no thread panics with it");
-        connections[&number].stream.shutdown(Shutdown::Both).expect("it was open");
-    }
-
-    /// Stands still and holds its sockets.
-    fn pause(&self) {
-        *self.inside.paused.lock().expect("no thread panics with it") = true;
-    }
-
-    fn resume(&self) {
-        *self.inside.paused.lock().expect("no thread panics with it") = false;
-        self.inside.resumed.notify_all();
-    }
-
-    /// Dies: the listener and every socket are closed when this returns, nothing is said.
-    fn kill(&mut self) {
-        let Some(listening) = self.listening.take() else { return };
-        self.inside.dead.store(true, Ordering::SeqCst);
-        self.resume();
-        // Whoever waits in accept is woken to find itself dead. It fails only when that has happened already.
-        let _ = TcpStream::connect(self.me());
-        let _ = listening.join();
-        let mut connections = self.inside.connections.lock().expect("no thread panics with it");
-        for connection in connections.values_mut() {
-            // What has ended already cannot be shut down again.
-            let _ = connection.stream.shutdown(Shutdown::Both);
-            connection.ended = true;
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
+use program::*;
+use serde_json::json;
+use wire::*;
 
 // ---- what the tests share ----
-
-fn at(cluster: &TestCluster, node: usize) -> SocketAddr {
-    cluster.address(node).to_string().parse().expect("our nodes are named by their sockets")
-}
 
 fn native_names(cluster: &TestCluster) -> Vec<String> {
     let mut names: Vec<String> =
@@ -509,12 +73,6 @@ fn wait_for_members(cluster: &mut TestCluster, members: u64) {
     });
 }
 
-fn status(seed: SocketAddr) -> String {
-    let output = run(&["status", "--seed", &seed.to_string()]);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
 fn wait_for_gossip(cluster: &mut TestCluster, mark: usize, content: &str, peers: &[usize]) {
     cluster.wait_for(&format!("{content:?} at {peers:?}"), mark, peers, |_, e| {
         e.event == "GOSSIP" && e.get("content") == content
@@ -544,7 +102,7 @@ fn a_program_that_registers_with_every_seed_is_one_member_with_one_incarnation()
     let mut cluster = native(3, 3);
     let (first, second) = (Program::start(&cluster), Program::start(&cluster));
     for seed in cluster.seeds() {
-        let answer = first.register(at(&cluster, seed));
+        let answer = first.register(cluster.socket(seed));
         assert_eq!(answer["status"], "ok", "{answer}");
         assert_eq!(
             sorted(addresses(&answer["peer_list"])),
@@ -553,7 +111,7 @@ fn a_program_that_registers_with_every_seed_is_one_member_with_one_incarnation()
         );
     }
     // A second registration on a kept connection changes nothing either.
-    let seed = at(&cluster, 0);
+    let seed = cluster.socket(0);
     first.tell_seed(seed, &first.register_request());
     first.wait_for("a second answer on the same connection", |h| h.is("REGISTER_RESPONSE"));
     let again = first.heard().into_iter().find(|h| h.is("REGISTER_RESPONSE")).expect("waited for it").message;
@@ -592,7 +150,7 @@ fn a_member_is_listed_to_others_and_not_to_itself() {
     let request =
         json!({"type": "PEER_LIST_REQUEST", "ip": own.me().ip().to_string(), "port": own.me().port()});
     for seed in cluster.seeds() {
-        let seed = at(&cluster, seed);
+        let seed = cluster.socket(seed);
         first.tell_seed(seed, &request);
         let is_list = |h: &Heard| h.is("PEER_LIST_RESPONSE") && first.seed_of(h.connection) == Some(seed);
         first.wait_for("a list on the kept connection", is_list);
@@ -619,7 +177,7 @@ fn a_member_that_asks_for_the_peers_on_a_fresh_connection_is_not_in_its_own_list
     program.join(&cluster);
     wait_for_members(&mut cluster, 3);
     let request = json!({"type": "PEER_LIST_REQUEST", "ip": program.me().ip().to_string(), "port": program.me().port()});
-    let answer = ask(at(&cluster, 0), &request);
+    let answer = ask(cluster.socket(0), &request);
     assert_eq!(sorted(addresses(&answer["peer_list"])), native_names(&cluster), "{answer}");
 }
 
@@ -627,7 +185,7 @@ fn a_member_that_asks_for_the_peers_on_a_fresh_connection_is_not_in_its_own_list
 fn life_0_cannot_take_the_address_of_a_living_native_peer() {
     let mut cluster = native(3, 2);
     let owner = cluster.peers()[0];
-    let address = at(&cluster, owner);
+    let address = cluster.socket(owner);
     let registered = |cluster: &TestCluster, seed: usize| {
         cluster.whole_log(seed).iter().filter(|e| is_registered(e, &address.to_string())).count()
     };
@@ -638,7 +196,7 @@ fn life_0_cannot_take_the_address_of_a_living_native_peer() {
             if let Some(life) = life {
                 request["life"] = json!(life);
             }
-            let answer = ask(at(&cluster, seed), &request);
+            let answer = ask(cluster.socket(seed), &request);
             assert_eq!(answer["status"], "rejected", "{answer}");
             assert_eq!(text(&answer, "reason"), "address_in_use", "{answer}");
             assert_eq!(answer["retry"], false, "{answer}");
@@ -664,14 +222,14 @@ fn a_registration_without_a_majority_times_out_and_succeeds_when_the_seeds_are_b
     cluster.kill(1);
     cluster.kill(2);
     let program = Program::start(&cluster);
-    let answer = program.register(at(&cluster, 0));
+    let answer = program.register(cluster.socket(0));
     assert_eq!(answer["status"], "timeout", "{answer}");
     assert_eq!(answer["retry"], true, "{answer}");
     cluster.start(1);
     cluster.start(2);
     let mut answer = json!(null);
     wait_until("a registration to be granted", || {
-        answer = program.register(at(&cluster, 0));
+        answer = program.register(cluster.socket(0));
         answer["status"] == "ok"
     });
     program.join(&cluster);
@@ -717,7 +275,7 @@ fn a_program_that_loses_its_sessions_but_answers_stays_a_member() {
         e.event == "DEAD_REJECTED" && e.get("dead") == name && e.get("reason").starts_with("alive")
     };
     cluster.wait("an absence that is refuted", 0, |events| events.iter().any(|(_, e)| refuted(e)));
-    let answer = ask(at(&cluster, 0), &json!({"type": "PEER_LIST_REQUEST", "ip": "192.0.2.7", "port": 9}));
+    let answer = ask(cluster.socket(0), &json!({"type": "PEER_LIST_REQUEST", "ip": "192.0.2.7", "port": 9}));
     assert!(addresses(&answer["peer_list"]).contains(&program.name()), "{answer}");
     cluster.look();
     none_about(&cluster, "DEAD_CONFIRMED", "dead", program.me());
@@ -729,7 +287,7 @@ fn a_new_life_at_its_address_replaces_it_and_no_death_is_told() {
     cluster.start(0);
     cluster.wait_for_all("LEADER", &[0]);
     let peer = cluster.peers()[0];
-    let mut old = Program::start_at(at(&cluster, peer));
+    let mut old = Program::start_at(cluster.socket(peer));
     let watcher = Program::start(&cluster);
     old.join(&cluster);
     watcher.join(&cluster);
@@ -739,7 +297,7 @@ fn a_new_life_at_its_address_replaces_it_and_no_death_is_told() {
     cluster.wait_for_all("JOINED", &[peer]);
     let mut victim = Program::start(&cluster);
     victim.join(&cluster);
-    victim.dial(at(&cluster, peer));
+    victim.dial(cluster.socket(peer));
     wait_for_members(&mut cluster, 3);
     victim.kill();
     watcher.wait_for("a later death", |h| {
@@ -760,9 +318,9 @@ fn two_connections_of_one_pair_are_one_link_and_ours_closes_neither() {
     let peer = cluster.peers()[0];
     let program = Program::start(&cluster);
     program.join(&cluster);
-    wait_until("our peer to dial the program", || program.is_neighbour_of(at(&cluster, peer)));
+    wait_until("our peer to dial the program", || program.is_neighbour_of(cluster.socket(peer)));
     let older = program.connections(|c| c.kind == Kind::Accepted && c.neighbour.is_some())[0];
-    let newer = program.dial(at(&cluster, peer));
+    let newer = program.dial(cluster.socket(peer));
     // A PONG shows that the HELLO before it has been read.
     let is_pong = |h: &Heard| h.is("PONG") && h.connection == newer;
     program.say_on(
@@ -803,7 +361,7 @@ fn two_connections_of_one_pair_are_one_link_and_ours_closes_neither() {
     assert_eq!(program.connections(|c| of_the_link(c) && c.ended), Vec::<u64>::new(), "ours closes none");
 
     // One of them ends, whichever: the link goes on with the other. Both end: it is lost.
-    let third = program.dial(at(&cluster, peer));
+    let third = program.dial(cluster.socket(peer));
     program.close(newer);
     program.say_on(third, &program.gossip("on a third"));
     wait_for_gossip(&mut cluster, mark, "on a third", &[peer]);
@@ -866,8 +424,8 @@ fn gossip_goes_both_ways_once_with_the_right_origin_and_hash() {
     second.join(&cluster);
     wait_for_members(&mut cluster, 6);
     let peers = cluster.peers();
-    let links: Vec<u64> = [peers[0], peers[1]].map(|p| first.dial(at(&cluster, p))).to_vec();
-    let other_links: Vec<u64> = [peers[1], peers[2]].map(|p| second.dial(at(&cluster, p))).to_vec();
+    let links: Vec<u64> = [peers[0], peers[1]].map(|p| first.dial(cluster.socket(p))).to_vec();
+    let other_links: Vec<u64> = [peers[1], peers[2]].map(|p| second.dial(cluster.socket(p))).to_vec();
     for (program, linked) in [(&first, [peers[0], peers[1]]), (&second, [peers[1], peers[2]])] {
         let name = program.name();
         cluster.wait_for("the links", 0, &linked, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
@@ -941,7 +499,7 @@ fn a_program_that_forwards_only_the_fields_it_knows_makes_no_second_message() {
     program.join(&cluster);
     wait_for_members(&mut cluster, 3);
     let peers = cluster.peers();
-    let links: Vec<u64> = peers.iter().map(|peer| program.dial(at(&cluster, *peer))).collect();
+    let links: Vec<u64> = peers.iter().map(|peer| program.dial(cluster.socket(*peer))).collect();
     let name = program.name();
     cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
     let mark = cluster.mark();
@@ -967,7 +525,7 @@ fn a_quiet_program_is_pinged_and_its_pong_without_our_fields_will_do() {
     let program = Program::start(&cluster);
     program.join(&cluster);
     let peer = cluster.peers()[0];
-    program.dial(at(&cluster, peer));
+    program.dial(cluster.socket(peer));
     // Eight pings on a link that is pinged every second when it is quiet: three unanswered ones would accuse it.
     wait_until("eight pings", || program.count(|h| h.is("PING")) >= 8);
     for ping in program.heard().iter().filter(|h| h.is("PING")) {
@@ -1003,7 +561,7 @@ fn questions_are_answered_as_first_frames_and_after_unknown_ones() {
     ];
 
     for node in [0, asked] {
-        let address = at(&cluster, node);
+        let address = cluster.socket(node);
         let pong = ask(address, &ping);
         assert_eq!(
             (text(&pong, "type"), address_in(&pong, "from_")),
@@ -1021,7 +579,7 @@ fn questions_are_answered_as_first_frames_and_after_unknown_ones() {
         assert_eq!((text(&pong, "type"), &pong["nonce"]), ("PONG", &json!(4711)), "{pong}");
         if node == asked {
             assert!(pong["life"].is_u64() && pong["incarnation"].is_u64(), "{pong}");
-            write_frame(&stream, &about(at(&cluster, other))).expect("our node reads");
+            write_frame(&stream, &about(cluster.socket(other))).expect("our node reads");
         } else {
             write_frame(&stream, &json!({"type": "PEER_LIST_REQUEST", "ip": "192.0.2.7", "port": 9}))
                 .expect("it reads");
@@ -1032,8 +590,8 @@ fn questions_are_answered_as_first_frames_and_after_unknown_ones() {
     }
 
     // The first frame of a connection, about a native member, a JSON member, and the one that is asked.
-    for who in [at(&cluster, other), program.me(), at(&cluster, asked)] {
-        let answer = ask(at(&cluster, asked), &about(who));
+    for who in [cluster.socket(other), program.me(), cluster.socket(asked)] {
+        let answer = ask(cluster.socket(asked), &about(who));
         assert_eq!(text(&answer, "type"), "SUSPECT_RESPONSE");
         assert_eq!(address_in(&answer, "suspect_"), who.to_string());
         assert_eq!(answer["alive"], true, "{answer}");
@@ -1044,7 +602,7 @@ fn questions_are_answered_as_first_frames_and_after_unknown_ones() {
     let stranger = TcpListener::bind((cluster.ip, 0)).expect("a port is free");
     stranger.set_nonblocking(true).expect("an option of every socket");
     let who = stranger.local_addr().expect("it is bound");
-    let answer = ask(at(&cluster, asked), &about(who));
+    let answer = ask(cluster.socket(asked), &about(who));
     assert_eq!(
         (address_in(&answer, "suspect_"), &answer["alive"]),
         (who.to_string(), &json!(false)),
@@ -1060,18 +618,19 @@ fn looking_whether_one_of_ours_listens_does_no_harm() {
     let program = Program::start(&cluster);
     program.join(&cluster);
     for peer in cluster.peers() {
-        program.dial(at(&cluster, peer));
+        program.dial(cluster.socket(peer));
     }
     wait_for_members(&mut cluster, 3);
     let stderr = cluster.stderr();
-    let before = status(at(&cluster, 0));
+    let before = status(cluster.socket(0));
     let mark = cluster.mark();
     for node in 0..3 {
         for _ in 0..200 {
-            drop(TcpStream::connect(at(&cluster, node)).expect("it listens"));
+            drop(TcpStream::connect(cluster.socket(node)).expect("it listens"));
         }
         // An answer on a later connection: those before it have been accepted.
-        let pong = ask(at(&cluster, node), &json!({"type": "PING", "from_ip": "192.0.2.7", "from_port": 9}));
+        let pong =
+            ask(cluster.socket(node), &json!({"type": "PING", "from_ip": "192.0.2.7", "from_port": 9}));
         assert_eq!(pong["type"], "PONG");
     }
     cluster.say(1, "all is well");
@@ -1087,7 +646,7 @@ fn looking_whether_one_of_ours_listens_does_no_harm() {
     assert_eq!(cluster.stderr(), stderr, "not worth a line");
     let broken =
         |status: &str| status.lines().find(|l| l.starts_with("connections_broken_off")).map(str::to_owned);
-    assert_eq!(broken(&status(at(&cluster, 0))), broken(&before), "not an error");
+    assert_eq!(broken(&status(cluster.socket(0))), broken(&before), "not an error");
 }
 
 // ---- deaths of others ----
@@ -1099,7 +658,7 @@ fn its_vote_counts_in_a_jury_and_it_is_told_the_verdict() {
     program.join(&cluster);
     wait_for_members(&mut cluster, 3);
     let (survivor, victim) = (cluster.peers()[0], cluster.peers()[1]);
-    let dead = at(&cluster, victim);
+    let dead = cluster.socket(victim);
     let victims_name = dead.to_string();
     cluster.wait_for("the link of the two", 0, &[survivor], |_, e| {
         e.event == "LINK_UP" && e.get("peer") == victims_name
@@ -1125,7 +684,7 @@ fn its_vote_counts_in_a_jury_and_it_is_told_the_verdict() {
     let report = report.expect("the survivor reported it");
     assert_eq!(report.number("votes"), Some(2), "{}", report.line);
 
-    let seeds: Vec<SocketAddr> = cluster.seeds().into_iter().map(|s| at(&cluster, s)).collect();
+    let seeds: Vec<SocketAddr> = cluster.seeds().into_iter().map(|s| cluster.socket(s)).collect();
     wait_until("the news from every seed", || program.deaths_told(dead).len() == seeds.len());
     let once: BTreeMap<SocketAddr, usize> = seeds.into_iter().map(|seed| (seed, 1)).collect();
     assert_eq!(program.deaths_told(dead), once, "once on each kept connection");
@@ -1138,7 +697,7 @@ fn a_juror_that_is_busy_for_two_seconds_is_not_accused() {
     program.join(&cluster);
     wait_for_members(&mut cluster, 3);
     let (survivor, victim) = (cluster.peers()[0], cluster.peers()[1]);
-    program.dial(at(&cluster, survivor));
+    program.dial(cluster.socket(survivor));
     let name = program.name();
     cluster.wait_for("its link", 0, &[survivor], |_, e| e.event == "LINK_UP" && e.get("peer") == name);
     let mark = cluster.mark();
@@ -1164,7 +723,7 @@ fn it_reports_a_death_without_votes_and_the_seeds_find_out_for_themselves() {
     program.join(&cluster);
     wait_for_members(&mut cluster, 2);
     let victim = cluster.peers()[0];
-    let dead = at(&cluster, victim);
+    let dead = cluster.socket(victim);
     let incarnation = {
         let log = cluster.whole_log(0);
         log.iter()
@@ -1175,7 +734,7 @@ fn it_reports_a_death_without_votes_and_the_seeds_find_out_for_themselves() {
     };
     let mark = cluster.mark();
     cluster.kill(victim);
-    program.report(at(&cluster, 1), dead);
+    program.report(cluster.socket(1), dead);
     let (address, seeds) = (cluster.address(victim), cluster.seeds());
     cluster.wait_for_death(mark, address, &seeds);
 
@@ -1220,9 +779,9 @@ fn a_false_report_about_a_living_peer_is_refused_and_nobody_dies() {
     let (accused, victim) = (cluster.peers()[0], cluster.peers()[1]);
     let seeds = cluster.seeds();
     // About a native peer and about another program, at every seed.
-    for wrongly in [at(&cluster, accused), watcher.me()] {
+    for wrongly in [cluster.socket(accused), watcher.me()] {
         for seed in &seeds {
-            program.report(at(&cluster, *seed), wrongly);
+            program.report(cluster.socket(*seed), wrongly);
         }
         let name = wrongly.to_string();
         cluster.wait_for("the refusal at every seed", mark, &seeds, |_, e| {
@@ -1232,10 +791,10 @@ fn a_false_report_about_a_living_peer_is_refused_and_nobody_dies() {
     // A real death comes later in the log.
     let dead = cluster.address(victim);
     cluster.kill(victim);
-    program.report(at(&cluster, 0), at(&cluster, victim));
+    program.report(cluster.socket(0), cluster.socket(victim));
     let everybody: Vec<usize> = seeds.iter().copied().chain([accused]).collect();
     cluster.wait_for_death(mark, dead, &everybody);
-    for wrongly in [at(&cluster, accused), watcher.me()] {
+    for wrongly in [cluster.socket(accused), watcher.me()] {
         none_about(&cluster, "DEAD_CONFIRMED", "dead", wrongly);
         assert_eq!(program.deaths_told(wrongly), BTreeMap::new());
     }
@@ -1259,7 +818,7 @@ fn when_it_dies_everybody_confirms_it_and_when_it_registers_again_it_is_back() {
     wait_for_members(&mut cluster, 5);
     let peers = cluster.peers();
     for peer in &peers {
-        program.dial(at(&cluster, *peer));
+        program.dial(cluster.socket(*peer));
     }
     let name = program.name();
     cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
@@ -1292,12 +851,12 @@ fn when_it_dies_everybody_confirms_it_and_when_it_registers_again_it_is_back() {
     assert!(new > Some(old), "a new incarnation: {new:?} after {old}");
     wait_for_members(&mut cluster, 5);
     // It takes part again.
-    let link = again.dial(at(&cluster, peers[0]));
+    let link = again.dial(cluster.socket(peers[0]));
     again.say_on(link, &again.gossip("back again"));
     wait_for_gossip(&mut cluster, mark, "back again", &peers);
     // On the same session the death came before the return became visible.
     for seed in cluster.seeds() {
-        let seed = at(&cluster, seed);
+        let seed = cluster.socket(seed);
         watcher.tell_seed(seed, &json!({"type": "PEER_LIST_REQUEST", "ip": watcher.me().ip().to_string(), "port": watcher.me().port()}));
         let on_it = |h: &Heard| watcher.seed_of(h.connection) == Some(seed);
         let is_listed =
@@ -1323,7 +882,7 @@ fn when_it_stands_still_with_open_sockets_its_neighbours_have_it_confirmed_dead(
     wait_for_members(&mut cluster, 4);
     let peers = cluster.peers();
     for peer in &peers {
-        program.dial(at(&cluster, *peer));
+        program.dial(cluster.socket(*peer));
     }
     let name = program.name();
     cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
