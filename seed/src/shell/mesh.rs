@@ -124,9 +124,7 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
     if other.version != VERSION {
         return Err(format!("protocol version {}, this seed speaks {VERSION}", other.version));
     }
-    if other.id == own.id {
-        return Err(format!("seed {} is this seed", other.id));
-    }
+    // Ids follow from the lists: that the lists differ is the better reason, where they do.
     match (&own.history, &other.history) {
         (Some(a), Some(b)) if a.cluster != b.cluster => {
             return Err(format!("cluster {}, this seed is of cluster {}", b.cluster, a.cluster));
@@ -142,6 +140,9 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
             ));
         }
         _ => {}
+    }
+    if other.id == own.id {
+        return Err(format!("{} says that it is this seed, {}", other.address, own.address));
     }
     match own.list.contains(&other.address) || own.history.is_some() {
         true => Ok(()),
