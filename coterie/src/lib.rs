@@ -5,4 +5,5 @@
 pub mod ask;
 pub mod bench;
 pub mod cluster;
+pub mod share;
 pub mod up;

@@ -1,5 +1,6 @@
 //! The program `coterie`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -57,6 +58,11 @@ enum Command {
         #[command(flatten)]
         seed: SeedAddress,
     },
+    /// Let everybody write into a directory, such as that of the logs of containers [example: coterie share logs]
+    Share {
+        /// The directory; made if it is not there
+        directory: PathBuf,
+    },
     /// Measure [example: coterie bench detect]
     Bench(BenchArgs),
 }
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
         Command::Watch { seed, limit } => exit("coterie", process::block_on(ask::watch(seed, limit))),
         Command::Send { seed, words } => exit("coterie", process::block_on(ask::send(seed, words.join(" ")))),
         Command::Status { seed } => exit("coterie", process::block_on(ask::status(seed))),
+        Command::Share { directory } => exit("coterie", coterie::share::run(&directory)),
         Command::Bench(args) => exit("coterie", run_bench(args)),
     }
 }
