@@ -29,7 +29,7 @@ pub use clock::{Instant, Timestamp};
 pub use finding::{Finding, HostEvidence};
 pub use line::{Line, Role, Value};
 pub use majority::majority;
-pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire};
+pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire, tag_bytes};
 pub use message::Message;
 pub use patience::Patience;
 pub use probe::ProbeOrder;

@@ -12,6 +12,9 @@ pub const FRAME_BYTES_MAX: usize = 2 << 20;
 /// Longest content of one gossip message, in bytes.
 pub const CONTENT_BYTES_MAX: usize = 1 << 20;
 
+/// Longest name on whose behalf something is said, in bytes: a host name of 253 and a port.
+pub const VIA_BYTES_MAX: usize = 259;
+
 /// Members in the peer list that a JSON program is given; more become a random sample of so many.
 pub const JSON_PEER_LIST_MAX: usize = 5_000;
 
@@ -58,6 +61,12 @@ pub const FIRST_FRAME_TIME_MAX: Duration = Duration::from_secs(10);
 /// Suspicions that one peer pursues at once; a mass death beyond that is left to the seeds' absence check.
 pub const SUSPICIONS_MAX: usize = 256;
 
+/// Probes that a peer carries out at once; what more it is asked to judge, others have to.
+pub const PROBES_MAX: usize = 256;
+
+/// What sessions asked of one seed and the leader has not decided yet: twice what the leader conducts.
+pub const ERRANDS_MAX: usize = 8_192;
+
 /// Ballots that are open at the leader at once: 64 registrations in flight from each of 64 seeds.
 pub const BALLOTS_MAX: usize = 4_096;
 
@@ -66,6 +75,9 @@ pub const DEATHS_KEPT: usize = 1_000;
 
 /// Ended lives kept in the registry, so that a life that is over cannot be registered again.
 pub const ENDED_KEPT: usize = 10_000;
+
+/// Bytes of changes that a seed keeps, their members' tags included: all of them must fit one frame.
+pub const CHANGES_BYTES_MAX: usize = 1 << 20;
 
 /// Changes that a seed keeps to bring a lagging session up to date without the whole view.
 pub const CHANGES_KEPT: usize = 10_000;
@@ -124,6 +136,10 @@ pub const SOFT_STATE_EVERY: Duration = Duration::from_millis(200);
 
 /// Hints of suspicion that a seed takes from one reporter a second.
 pub const HINTS_PER_SECOND: u32 = 10;
+
+/// Reports, departures and linearizable reads that a seed takes on one session a second: a peer that lost as many
+/// neighbours as it may suspect at once can report them all.
+pub const REQUESTS_PER_SECOND: u32 = 256;
 
 /// How long a HELLO from an address that is not in the view yet is kept.
 pub const HELLO_WAITS: Duration = Duration::from_secs(2);

@@ -77,6 +77,11 @@ impl fmt::Display for MemberId {
 /// Words that a member carries in the view, for its users.
 pub type Tags = BTreeMap<String, String>;
 
+/// What tags take, with two bytes for the lengths of each pair.
+pub fn tag_bytes(tags: &Tags) -> usize {
+    tags.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
+}
+
 /// A registered peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {

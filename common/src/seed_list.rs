@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// One seed as the list names it.
@@ -204,16 +204,16 @@ impl<'de> Visitor<'de> for JsonSeedsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<JsonSeeds, A::Error> {
         let mut seeds = Vec::new();
-        while let Some(JsonSeed { host, port }) = list.next_element()? {
-            seeds.push(entry(&host, &port.0, None).map_err(A::Error::custom)?);
+        while let Some(seed) = list.next_element::<JsonSeed>()? {
+            seeds.push(seed.entry());
         }
         Ok(JsonSeeds(seeds))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut named: A) -> Result<JsonSeeds, A::Error> {
         let mut seeds = Vec::new();
-        while let Some((_, JsonSeed { host, port })) = named.next_entry::<String, JsonSeed>()? {
-            seeds.push(entry(&host, &port.0, None).map_err(A::Error::custom)?);
+        while let Some((_, seed)) = named.next_entry::<String, JsonSeed>()? {
+            seeds.push(seed.entry());
         }
         Ok(JsonSeeds(seeds))
     }
@@ -222,20 +222,60 @@ impl<'de> Visitor<'de> for JsonSeedsVisitor {
 #[derive(Deserialize)]
 struct JsonSeed {
     #[serde(rename = "Host")]
-    host: String,
+    host: JsonHost,
     #[serde(rename = "Port")]
     port: JsonPort,
 }
 
-/// A number, or a text that will be looked at like those in the other spellings.
-struct JsonPort(String);
+impl JsonSeed {
+    fn entry(self) -> SeedEntry {
+        SeedEntry { host: self.host.0, port: self.port.0, key: None }
+    }
+}
+
+/// Looked at while it is read, so that what is wrong with it is told with its line.
+struct JsonHost(String);
+
+impl<'de> Deserialize<'de> for JsonHost {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Host;
+        impl Visitor<'_> for Host {
+            type Value = JsonHost;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an IP or a host name")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<JsonHost, E> {
+                parse_host(text).map(JsonHost).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Host)
+    }
+}
+
+/// A number, or a text with a number in it.
+struct JsonPort(u16);
 
 impl<'de> Deserialize<'de> for JsonPort {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(JsonPort(match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
-        }))
+        struct Port;
+        impl Visitor<'_> for Port {
+            type Value = JsonPort;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<JsonPort, E> {
+                parse_port(text).map(JsonPort).map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<JsonPort, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(Port)
     }
 }
 
@@ -312,7 +352,9 @@ mod tests {
             "config.csv: num_seeds is 3, but Seed_addresses holds 1"
         );
         assert_eq!(
-            error("{\"Seed_addresses\": [\n{\"Host\": \"a\", \"Port\": 70000}]}"),
+            error(
+                "{\"Seed_addresses\": [\n{\"Host\": \"a\", \"Port\": 70000},\n\n{\"Host\": \"b\", \"Port\": 1}\n]}"
+            ),
             "config.csv:2: port 70000 is not between 1 and 65535"
         );
         assert_eq!(

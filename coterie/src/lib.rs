@@ -5,5 +5,6 @@
 pub mod ask;
 pub mod bench;
 pub mod cluster;
+pub mod lab;
 pub mod share;
 pub mod up;

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use common::{TestCluster, own_ip, program, run, wait_until};
+use common::{TestCluster, Watched, own_ip, program, run, wait_until};
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -67,6 +67,7 @@ fn wrong_usage_is_named_and_exits_with_2() {
         (&["peer", "6001", "--patience", "5ms"], "must be from 50ms to 60s"),
         (&["peer", "6001", "--overlay", "ring"], "must be pareto, zipf or random"),
         (&["peer", "6001", "--tag", "nothing"], "must be key=value"),
+        (&[], "coterie: what is to be done? --help lists the commands"),
         (&["dance"], "coterie: unrecognized subcommand 'dance'"),
         (&["members"], "coterie: the following required arguments were not provided: --seed <IP:PORT>"),
         (&["up", "--for", "3s", "--kill-after", "5s"], "--kill-after 5s is not before the end, --for 3s"),
@@ -404,7 +405,7 @@ fn at_a_terminal_a_node_asks_for_the_address_that_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let (ip, list) = (own_ip(), directory.path().join("config.csv"));
     std::fs::write(&list, format!("{ip},5011\n")).unwrap();
-    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&keyboard).unwrap();
     unlockpt(&keyboard).unwrap();
     let terminal = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
@@ -416,11 +417,13 @@ fn at_a_terminal_a_node_asks_for_the_address_that_is_missing() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::fs::File::from(keyboard).write_all(format!("{ip} 5011\n").as_bytes()).unwrap();
+    let mut keyboard = std::fs::File::from(keyboard);
+    keyboard.write_all(format!("{ip} 5011\n").as_bytes()).unwrap();
     let mut lines = BufReader::new(seed.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     assert!(first.contains(&format!("SEED {ip}:5011 LISTENING")), "{first}");
     seed.kill().unwrap();
     let said = String::from_utf8(seed.wait_with_output().unwrap().stderr).unwrap();
     assert!(said.starts_with("address of this seed"), "{said}");
+    drop(keyboard);
 }

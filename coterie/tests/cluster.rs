@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use common::{TestCluster, run, status, wait_until};
+use common::{TestCluster, Watched, run, status, wait_until};
 use coterie::cluster::LogEvent;
 
 #[test]
@@ -350,7 +350,14 @@ fn a_seed_whose_list_was_edited_keeps_to_the_seeds_of_its_log() {
     let mut process = {
         let record = cluster.cluster.nodes[seed].record.clone();
         std::fs::write(&list, edited).unwrap();
-        coterie::cluster::Command::new(&common::program(), &record, cluster.path(), &[]).spawn().unwrap()
+        coterie::cluster::Command::new(
+            std::process::Command::new(common::program()),
+            &record,
+            cluster.path(),
+            &[],
+        )
+        .spawn()
+        .unwrap()
     };
     cluster.wait_for("a leader at the restarted seed", mark, &[seed], |_, e| e.event == "LEADER");
     assert!(cluster.stderr().contains("the seed list differs from the log"), "{}", cluster.stderr());
@@ -437,6 +444,28 @@ fn a_seed_that_starts_alone_knows_no_leader() {
     let leaders: Vec<&LogEvent> =
         cluster.seen[mark..alone].iter().map(|(_, e)| e).filter(|e| e.event == "LEADER").collect();
     assert_eq!(leaders, Vec::<&LogEvent>::new(), "nobody led it");
+}
+
+/// The same, where the others have a newer leader: the old one was told of in the moment before the new one.
+#[test]
+fn a_seed_that_missed_an_election_does_not_tell_of_the_leader_before_it() {
+    let mut cluster = TestCluster::form(5, 1, &["--messages", "0"]);
+    let (seeds, old) = (cluster.seeds(), cluster.leader());
+    let late = seeds.iter().copied().find(|&seed| seed != old).unwrap();
+    let name = cluster.address(old).to_string();
+    cluster.wait_for_all("LEADER", &seeds);
+    cluster.kill(late);
+    let mark = cluster.mark();
+    cluster.kill(old);
+    let rest: Vec<usize> = seeds.into_iter().filter(|&seed| seed != old && seed != late).collect();
+    cluster.wait_for("another leader", mark, &rest, |_, e| e.event == "LEADER" && e.get("leader") != name);
+    let mark = cluster.mark();
+    cluster.start(late);
+    cluster.wait_for("the new leader", mark, &[late], |_, e| {
+        e.event == "LEADER" && !["none", name.as_str()].contains(&e.get("leader"))
+    });
+    let told = cluster.events_of(mark, late).iter().any(|e| e.event == "LEADER" && e.get("leader") == name);
+    assert!(!told, "that one is dead");
 }
 
 #[test]

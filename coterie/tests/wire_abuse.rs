@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::{DEADLINE, TestCluster, status, wait_until};
+use common::{DEADLINE, TestCluster, Watched, status, wait_until};
 use coterie::cluster::LogEvent;
 use coterie_common::limits::CONNECTIONS_MAX;
 use serde_json::{Value, json};

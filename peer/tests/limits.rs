@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end there")]
 
 use bytes::Bytes;
-use coterie_common::limits::{CONTENT_BYTES_MAX, HELD_BYTES_MAX, HELD_MAX, LINKS_MAX, SUSPICIONS_MAX};
+use coterie_common::limits::{
+    CONTENT_BYTES_MAX, HELD_BYTES_MAX, HELD_MAX, LINKS_MAX, PROBES_MAX, SUSPICIONS_MAX, VIA_BYTES_MAX,
+};
 use coterie_common::message::{
     Cause, CloseReason, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage,
 };
@@ -138,4 +140,49 @@ fn a_greeter_that_waits_is_listened_to_within_limits() {
     let long = Bytes::from(vec![b'x'; CONTENT_BYTES_MAX]);
     (0..=HELD_BYTES_MAX / CONTENT_BYTES_MAX).for_each(|_| drop(gossip(&mut peer, 101, long.clone())));
     assert_eq!(peer.counters().get("gossip_held_over_limit"), Some(&3), "too long, all together");
+}
+
+#[test]
+fn a_name_that_is_too_long_counts_like_a_message_that_is() {
+    let mut peer = member_among(3);
+    hello(&mut peer, 1);
+    hello(&mut peer, 100);
+    let content = Bytes::from_static(b"short");
+    let rumor = Rumor {
+        id: RumorId::of_content(&content),
+        origin: id(1).address,
+        incarnation: Incarnation::NONE,
+        sequence: 0,
+        via: Some("x".repeat(VIA_BYTES_MAX + 1)),
+        content,
+    };
+    for (connection, counter) in [(1, "gossip_unsound"), (100, "gossip_held_over_limit")] {
+        let message = Message::Link(LinkMessage::Gossip(rumor.clone()));
+        let connection = ConnectionId(connection);
+        peer.step(Instant::START, Input::Frame { connection, wire: Wire::Native, message });
+        assert_eq!(peer.counters().get(counter), Some(&1), "{counter}");
+    }
+    let say = SessionMessage::Say { content: rumor.content, via: rumor.via.unwrap_or_default() };
+    let seed = SeedSlot(0);
+    assert_eq!(peer.step(Instant::START, Input::Session { seed, message: Message::Session(say) }), []);
+    assert_eq!(peer.counters().get("messages_unfit"), Some(&1));
+}
+
+#[test]
+fn a_peer_judges_so_many_suspects_at_once_and_no_more() {
+    let mut peer = member_among(PROBES_MAX + 1);
+    let mut probes = 0;
+    for number in 1..=PROBES_MAX + 1 {
+        let request = LinkMessage::SuspectRequest {
+            suspect: id(number),
+            cause: Cause::Asked,
+            requester: id(9_999).address,
+        };
+        let message = Message::Link(request);
+        let connection = ConnectionId(1_000);
+        let effects = peer.step(Instant::START, Input::Frame { connection, wire: Wire::Native, message });
+        probes += effects.iter().filter(|e| matches!(e, Effect::Probe { .. })).count();
+    }
+    assert_eq!(probes, PROBES_MAX);
+    assert_eq!(peer.counters().get("suspect_requests_over_limit"), Some(&1));
 }

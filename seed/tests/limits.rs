@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use coterie_common::limits::{
-    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, HINTS_PER_SECOND,
-    JSON_PEER_LIST_MAX, MEMBERS_MAX, TAG_BYTES_MAX,
+    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, ERRANDS_MAX, HINTS_PER_SECOND,
+    JSON_PEER_LIST_MAX, MEMBERS_MAX, REQUESTS_PER_SECOND, TAG_BYTES_MAX, VIA_BYTES_MAX,
 };
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, ClusterId, SeedId, SessionMessage, Subject, Vote,
@@ -177,4 +177,40 @@ fn hints_that_come_too_often_are_dropped_and_counted() {
         say(&mut seed, Wire::Native, hint.clone());
     }
     assert_eq!(seed.counters().get("hints_dropped"), Some(&1));
+}
+
+#[test]
+fn reports_and_reads_that_come_too_often_are_not_taken() {
+    let mut seed = leader(registry(2, 0));
+    let id =
+        |number: usize| MemberId { address: address(number), incarnation: Incarnation(number as u64 + 2) };
+    let open = SessionMessage::Open { member: id(0), life: Life(1), epoch: Epoch(3) };
+    say(&mut seed, Wire::Native, open);
+    for _ in 0..=REQUESTS_PER_SECOND {
+        say(&mut seed, Wire::Native, SessionMessage::Leave(id(1)));
+    }
+    assert_eq!(seed.counters().get("requests_dropped"), Some(&1));
+    let effects = say(&mut seed, Wire::Native, SessionMessage::Observe { linearizable: true });
+    assert!(matches!(&effects[..], [Effect::Close { .. }]), "{effects:?}");
+}
+
+#[test]
+fn so_many_requests_wait_for_a_leader_and_no_more() {
+    let mut seed = leader(registry(0, 0));
+    seed.step(Instant::START, Input::Leader { leader: None, term: 1 });
+    for number in 0..ERRANDS_MAX {
+        assert_eq!(register(&mut seed, number as u64, candidate(number, 0)), None);
+    }
+    assert_limit(register(&mut seed, 99_999, candidate(ERRANDS_MAX, 0)), ERRANDS_MAX);
+}
+
+#[test]
+fn an_observers_name_is_as_long_as_a_name_can_be() {
+    let mut seed = leader(registry(1, 0));
+    let long = SessionMessage::Say { content: "hello".into(), via: "x".repeat(VIA_BYTES_MAX + 1) };
+    let effects = say(&mut seed, Wire::Native, long);
+    let refused = |e: &Effect| {
+        matches!(e, Effect::Send { message: Message::Session(SessionMessage::Said(Err(_))), .. })
+    };
+    assert!(effects.iter().any(refused), "{effects:?}");
 }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::limits::{CONTENT_BYTES_MAX, VIA_BYTES_MAX};
 use crate::line::hex;
 use crate::{Address, Incarnation, Life, MemberId};
 
@@ -142,6 +143,17 @@ pub struct Rumor {
 }
 
 impl Rumor {
+    /// What it takes to keep it, in bytes; its identity and numbers are little beside that.
+    pub fn bytes(&self) -> usize {
+        self.content.len() + self.via.as_ref().map_or(0, String::len)
+    }
+
+    /// Whether content and name are no longer than allowed.
+    pub fn fits(&self) -> bool {
+        self.content.len() <= CONTENT_BYTES_MAX
+            && self.via.as_ref().is_none_or(|via| via.len() <= VIA_BYTES_MAX)
+    }
+
     /// Whether the identity is that of origin, number and content; a message without a number must have the
     /// identity of its content.
     pub fn is_sound(&self) -> bool {

@@ -70,9 +70,10 @@ pub struct NodeArgs {
 /// The command line of this process. What is wrong with it is one line; help and version end the process in order.
 pub fn parse<C: Parser>() -> Result<C, Failure> {
     C::try_parse().map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Failure::usage("what is to be done? --help lists the commands")
+        }
         _ => Failure::usage(one_line(&error.render().to_string())),
     })
 }

@@ -20,8 +20,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a step may take before the measurement is given up.
 const STEP_TIME_MAX: Duration = Duration::from_secs(20);
 
-const DAY_MICROS: u64 = 86_400_000_000;
-
 /// The options of `coterie bench detect`, as typed.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DetectArgs {
@@ -117,17 +115,15 @@ impl Bench {
         let mut unaware: BTreeSet<usize> =
             (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
         let seeds: BTreeSet<usize> = self.cluster.of(Role::Seed).into_iter().collect();
-        let killed = wall().as_micros() % DAY_MICROS;
+        let killed = wall();
         if let Some(process) = &self.cluster.nodes[victim].process {
             process.kill();
         }
         let (mut last_peer, mut last_seed) = (Duration::ZERO, Duration::ZERO);
         self.wait(&format!("all to know of the death of {dead}"), |index, event| {
             if event.event == "DEAD_CONFIRMED" && event.get("dead") == dead && unaware.remove(&index) {
-                let micros = event.micros_of_day().unwrap_or_default();
-                let after = Duration::from_micros((micros + DAY_MICROS - killed) % DAY_MICROS);
                 let last = if seeds.contains(&index) { &mut last_seed } else { &mut last_peer };
-                *last = after.max(*last);
+                *last = event.after(killed).max(*last);
             }
             unaware.is_empty()
         })?;

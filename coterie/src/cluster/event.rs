@@ -1,6 +1,11 @@
 //! Reading log lines: the other side of the contract.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coterie_common::Timestamp;
+
+const DAY_MICROS: u64 = 86_400_000_000;
 
 /// One line of a log, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,12 @@ impl LogEvent {
     /// The value of `key` as a number.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.get(key).parse().ok()
+    }
+
+    /// How long after `moment` it happened; nonsense for events that are a day older.
+    pub fn after(&self, moment: Timestamp) -> Duration {
+        let of_day = self.micros_of_day().unwrap_or_default();
+        Duration::from_micros((of_day + DAY_MICROS - moment.as_micros() % DAY_MICROS) % DAY_MICROS)
     }
 
     /// Microseconds since midnight.

@@ -94,7 +94,8 @@ impl Cluster {
             Role::Seed => &self.plan.seed_args,
             Role::Peer => &self.plan.peer_args,
         };
-        let process = Command::new(&self.plan.program, &node.record, self.directory.path(), args).spawn()?;
+        let program = std::process::Command::new(&self.plan.program);
+        let process = Command::new(program, &node.record, self.directory.path(), args).spawn()?;
         node.record.pid = Some(process.id());
         node.process = Some(process);
         self.write_records()

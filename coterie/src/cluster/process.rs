@@ -41,9 +41,14 @@ pub struct Command {
 }
 
 impl Command {
-    /// The command that runs the node of `record` in `directory`.
-    pub fn new(program: &Path, record: &NodeRecord, directory: &Path, args: &[String]) -> Self {
-        let mut command = std::process::Command::new(program);
+    /// The command that runs the node of `record` in `directory`. `command` is the program, or another that puts the
+    /// program in its own place.
+    pub fn new(
+        mut command: std::process::Command,
+        record: &NodeRecord,
+        directory: &Path,
+        args: &[String],
+    ) -> Self {
         command
             .arg(&record.role)
             .arg(record.address.to_string())

@@ -3,7 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
-use std::collections::BTreeSet;
+mod watched;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,10 +15,12 @@ use coterie::cluster::{Cluster, Directory, LogEvent, Plan, Tail};
 use coterie_common::clock::Clock;
 use coterie_common::{Address, Instant, Role};
 
+pub use watched::Watched;
+
 /// How long anything may take. Far above what it takes on an idle machine: only a failure waits so long.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+pub const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The program under test.
 pub fn program() -> PathBuf {
@@ -139,70 +142,6 @@ impl TestCluster {
         self.address(index).socket()
     }
 
-    /// Reads what the logs have to tell by now.
-    pub fn look(&mut self) {
-        let news = self.cluster.events();
-        self.seen.extend(news);
-    }
-
-    /// How much has been seen: what comes later can be told from it.
-    pub fn mark(&mut self) -> usize {
-        self.look();
-        self.seen.len()
-    }
-
-    /// The events of one node from `mark` on.
-    pub fn events_of(&self, mark: usize, index: usize) -> Vec<&LogEvent> {
-        self.seen[mark..].iter().filter(|(i, _)| *i == index).map(|(_, event)| event).collect()
-    }
-
-    /// Waits until the events seen since `mark` satisfy `done`.
-    pub fn wait(&mut self, what: &str, mark: usize, mut done: impl FnMut(&[(usize, LogEvent)]) -> bool) {
-        let clock = Clock::start();
-        loop {
-            self.look();
-            if done(&self.seen[mark..]) {
-                return;
-            }
-            assert!(
-                clock.now() < Instant::START + DEADLINE,
-                "waited {DEADLINE:?} for {what}; events since:\n{}\nstderr:\n{}",
-                self.tell(mark),
-                self.stderr()
-            );
-            std::thread::park_timeout(LOOK_EVERY);
-        }
-    }
-
-    /// Waits until each of `nodes` has logged `event` since `mark`, as `matches` wants it.
-    pub fn wait_for(
-        &mut self,
-        what: &str,
-        mark: usize,
-        nodes: &[usize],
-        matches: impl Fn(usize, &LogEvent) -> bool,
-    ) {
-        let nodes: BTreeSet<usize> = nodes.iter().copied().collect();
-        self.wait(what, mark, |events| {
-            let done: BTreeSet<usize> =
-                events.iter().filter(|(i, e)| matches(*i, e)).map(|(i, _)| *i).collect();
-            nodes.is_subset(&done)
-        });
-    }
-
-    /// Waits until each of `nodes` has logged `event` at all.
-    pub fn wait_for_all(&mut self, event: &str, nodes: &[usize]) {
-        self.wait_for(&format!("{event} at {nodes:?}"), 0, nodes, |_, e| e.event == event);
-    }
-
-    /// Waits until each of `nodes` has logged since `mark` that the node at `dead` died.
-    pub fn wait_for_death(&mut self, mark: usize, dead: Address, nodes: &[usize]) {
-        let dead = dead.to_string();
-        self.wait_for(&format!("the death of {dead}"), mark, nodes, |_, e| {
-            e.event == "DEAD_CONFIRMED" && e.get("dead") == dead
-        });
-    }
-
     pub fn kill(&mut self, index: usize) {
         let mut process = self.cluster.nodes[index].process.take().expect("it runs");
         process.kill();
@@ -232,27 +171,26 @@ impl TestCluster {
         self.cluster.nodes[index].process.as_mut().expect("it runs").say(line).expect("it listens");
     }
 
-    /// The number of members in the latest view that a peer has logged.
-    pub fn members_at(&self, index: usize) -> Option<u64> {
-        self.seen
-            .iter()
-            .rev()
-            .find(|(i, e)| *i == index && e.event == "VIEW")
-            .and_then(|(_, e)| e.number("members"))
-    }
-
     /// The whole log file of a node, whatever was seen of it.
     pub fn whole_log(&self, index: usize) -> Vec<LogEvent> {
         Tail::from_start(&self.cluster.nodes[index].record.log).events()
     }
+}
 
-    fn tell(&self, mark: usize) -> String {
-        let lines: Vec<&str> = self.seen[mark..].iter().map(|(_, e)| e.line.as_str()).collect();
-        lines[lines.len().saturating_sub(80)..].join("\n")
+impl Watched for TestCluster {
+    fn read_logs(&mut self) -> Vec<(usize, LogEvent)> {
+        self.cluster.events()
     }
 
-    /// What the nodes said on stderr.
-    pub fn stderr(&self) -> String {
+    fn seen(&self) -> &[(usize, LogEvent)] {
+        &self.seen
+    }
+
+    fn seen_mut(&mut self) -> &mut Vec<(usize, LogEvent)> {
+        &mut self.seen
+    }
+
+    fn stderr(&self) -> String {
         let read = |node: &coterie::cluster::Node| {
             let path = coterie::cluster::directory::stderr_of(&node.record);
             let text = std::fs::read_to_string(path).unwrap_or_default();

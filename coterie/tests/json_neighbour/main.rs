@@ -17,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use common::{TestCluster, run, status, wait_until};
+use common::{TestCluster, Watched, run, status, wait_until};
 use coterie::cluster::LogEvent;
 use program::*;
 use serde_json::json;

@@ -96,7 +96,6 @@ impl Enrolment {
     pub fn up(&mut self, now: Instant, seed: SeedSlot) {
         let slot = &mut self.slots[seed.0];
         slot.session = Session::Up { heard: now, said: now, introduced: false };
-        slot.backoff.reset();
     }
 
     /// A session could not be opened, or broke.
@@ -111,8 +110,11 @@ impl Enrolment {
 
     /// A frame came from a seed.
     pub fn heard(&mut self, now: Instant, seed: SeedSlot) {
-        if let Session::Up { heard, .. } = &mut self.slots[seed.0].session {
+        let slot = &mut self.slots[seed.0];
+        if let Session::Up { heard, .. } = &mut slot.session {
             *heard = now;
+            // A connection that was merely accepted may be closed again at once.
+            slot.backoff.reset();
         }
     }
 

@@ -91,7 +91,7 @@ impl Peer {
 
     /// Somebody says this life is over. Only the seeds are believed; they are asked for what we missed.
     fn check_own_end(&mut self, now: Instant, epoch: Epoch, me: MemberId, out: &mut Vec<Effect>) {
-        if epoch <= self.view.epoch || epoch.0 < me.incarnation.0 {
+        if epoch <= self.view.epoch || epoch.0 <= me.incarnation.0 {
             return;
         }
         let seed = self.enrolment.introduced().next();
@@ -138,14 +138,15 @@ impl Peer {
 
     /// A greeter that is not known yet may talk on: what it says is heard when it has become a neighbour.
     fn hold(&mut self, connection: Option<ConnectionId>, rumor: Rumor) {
+        let waits = |c: &ConnectionId| matches!(self.connections.get(c), Some(Connection::Waiting(_)));
+        let Some(connection) = connection.filter(waits) else { return self.count("frames_out_of_place") };
         let held = self.connections.values().map(Connection::held_bytes).sum::<usize>();
-        let room = held + rumor.content.len() <= HELD_BYTES_MAX;
-        match connection.and_then(|c| self.connections.get_mut(&c)) {
+        let room = rumor.fits() && held + rumor.bytes() <= HELD_BYTES_MAX;
+        match self.connections.get_mut(&connection) {
             Some(Connection::Waiting(waiting)) if room && waiting.held.len() < HELD_MAX => {
                 waiting.held.push(rumor);
             }
-            Some(Connection::Waiting(_)) => self.count("gossip_held_over_limit"),
-            Some(_) | None => self.count("frames_out_of_place"),
+            _ => self.count("gossip_held_over_limit"),
         }
     }
 

@@ -52,7 +52,7 @@ impl Peer {
         self.enrolment.down(now, seed, &mut self.rng);
         // A close that is older than this incarnation is about the one before it.
         if let (CloseReason::Ended(epoch), Some(incarnation)) = (reason, self.standing.incarnation())
-            && epoch.0 >= incarnation.0
+            && epoch.0 > incarnation.0
         {
             self.removed(now, *epoch, out);
         }

@@ -81,7 +81,7 @@ impl Connection {
     /// Bytes of what was said on it and waits to be heard.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Connection::Waiting(waiting) => waiting.held.iter().map(|rumor| rumor.content.len()).sum(),
+            Connection::Waiting(waiting) => waiting.held.iter().map(Rumor::bytes).sum(),
             Connection::Greeting(_) | Connection::Link(_) | Connection::Question => 0,
         }
     }

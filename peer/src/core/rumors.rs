@@ -67,7 +67,7 @@ impl Rumors {
         if rumor.sequence == 0 {
             self.unnumbered.insert((rumor.origin, rumor.id));
         }
-        self.bytes += rumor.content.len();
+        self.bytes += rumor.bytes();
         self.order.push_back((now, rumor.id));
         self.known.insert(rumor.id, Known { rumor: rumor.clone(), crossed: from.into_iter().collect() });
         self.forget_overflow();
@@ -135,7 +135,7 @@ impl Rumors {
     fn forget_first(&mut self) {
         if let Some(known) = self.order.pop_front().and_then(|(_, id)| self.known.remove(&id)) {
             self.unnumbered.remove(&(known.rumor.origin, known.rumor.id));
-            self.bytes -= known.rumor.content.len();
+            self.bytes -= known.rumor.bytes();
         }
     }
 }

@@ -127,12 +127,15 @@ impl Suspicion {
         self.votes().iter().filter(|v| v.dead).count()
     }
 
-    /// The votes so far, for the report.
+    /// The votes so far, for the report: no more than a jury has, of those that are too many the "alive" left out.
     pub fn votes(&self) -> Vec<JurorVote> {
         let own = self.own.map(|(juror, dead)| JurorVote { juror, dead });
         let others =
             self.witnesses.values().filter_map(|w| w.vote.map(|dead| JurorVote { juror: w.id, dead }));
-        own.into_iter().chain(others).collect()
+        let mut votes: Vec<JurorVote> = own.into_iter().chain(others).collect();
+        votes.sort_by_key(|vote| !vote.dead);
+        votes.truncate(self.jury);
+        votes
     }
 
     /// "Alive" of those whose word stops a report: a JSON program may have checked no more than the host.

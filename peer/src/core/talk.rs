@@ -1,7 +1,7 @@
 //! Gossip, the demonstration's own messages, and the console.
 
 use bytes::Bytes;
-use coterie_common::limits::CONTENT_BYTES_MAX;
+use coterie_common::limits::{CONTENT_BYTES_MAX, VIA_BYTES_MAX};
 use coterie_common::message::{LinkMessage, Rumor, RumorId};
 use coterie_common::{Address, Instant, Line, Message, Wire};
 
@@ -47,6 +47,9 @@ impl Peer {
                 "message of {bytes} bytes, at most {CONTENT_BYTES_MAX} can be said"
             )));
         }
+        if via.as_ref().is_some_and(|via| via.len() > VIA_BYTES_MAX) {
+            return self.count("messages_unfit");
+        }
         self.talk.sequence += 1;
         let sequence = self.talk.sequence;
         let id = RumorId::of(self.me, me.incarnation, sequence, &content);
@@ -72,7 +75,7 @@ impl Peer {
         link: LinkNumber,
         out: &mut Vec<Effect>,
     ) {
-        if !rumor.is_sound() || rumor.content.len() > CONTENT_BYTES_MAX {
+        if !rumor.is_sound() || !rumor.fits() {
             return self.count("gossip_unsound");
         }
         match self.rumors.hear(now, &rumor, Some(link)) {

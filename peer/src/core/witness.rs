@@ -1,6 +1,6 @@
 //! Probing a suspect, for oneself and for those who ask for this peer's vote.
 
-use coterie_common::limits::PROBE_SPACING_MIN;
+use coterie_common::limits::{PROBE_SPACING_MIN, PROBES_MAX};
 use coterie_common::message::{Cause, LinkMessage};
 use coterie_common::{Address, Finding, HostEvidence, Instant, Line, MemberId, Message, ProbeOrder};
 
@@ -38,6 +38,9 @@ impl Peer {
         };
         if id.address == self.me {
             return self.answer(&asker, true, "self", out);
+        }
+        if self.probes.len() >= PROBES_MAX && !self.probes.contains_key(&id) {
+            return self.count("suspect_requests_over_limit");
         }
         self.probe(now, id, cause, out);
         if let Some(probing) = self.probes.get_mut(&id) {

@@ -9,7 +9,7 @@ use coterie_common::net::options::{NodeArgs, Place, parse, parse_duration};
 use coterie_common::net::process::{self, Failure, exit, stop_signal};
 use coterie_common::net::{check, connection, listener, resolve};
 use coterie_common::seed_list::SeedEntry;
-use coterie_common::{Address, Backoff, Role, Tags};
+use coterie_common::{Address, Backoff, Role, Tags, tag_bytes};
 
 use super::node::{Options, run};
 use crate::core::{Config, OverlayKind};
@@ -97,10 +97,9 @@ impl PeerArgs {
 
     fn tags(&self) -> Result<Tags, Failure> {
         let tags: Tags = self.tag.iter().cloned().collect();
-        let bytes: usize = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-        match bytes > TAG_BYTES_MAX {
-            true => Err(Failure::usage(format!("--tag: {bytes} bytes of tags, at most {TAG_BYTES_MAX}"))),
-            false => Ok(tags),
+        match tag_bytes(&tags) {
+            0..=TAG_BYTES_MAX => Ok(tags),
+            bytes => Err(Failure::usage(format!("--tag: {bytes} bytes of tags, at most {TAG_BYTES_MAX}"))),
         }
     }
 }

@@ -1,15 +1,26 @@
 //! The seed that was asked: it sends errands to the leader, owns their retry, and passes the answers on.
 
+use coterie_common::limits::ERRANDS_MAX;
 use coterie_common::message::{Answer, Candidate, Errand, MeshMessage};
 use coterie_common::{Instant, Line, Refusal, Why};
 
 use super::effect::Effect;
-use super::errands::Asker;
+use super::errands::{Asker, Pending};
 use super::{Seed, log};
 
 impl Seed {
     /// Sends an errand to the leader, or keeps it until there is one.
     pub(super) fn run_errand(&mut self, now: Instant, errand: Errand, asker: Asker, out: &mut Vec<Effect>) {
+        if self.errands.len() >= ERRANDS_MAX {
+            return match errand {
+                Errand::Register(_) => {
+                    let refusal = Refusal::new(Why::Limit, format!("{ERRANDS_MAX} requests are under way"));
+                    self.answer(Pending { errand, asker }, Answer::Refused(refusal), out);
+                }
+                // A refusal would be taken for a verdict; who reports or leaves asks again by itself.
+                Errand::Report { .. } | Errand::Leave(_) => self.count("requests_dropped"),
+            };
+        }
         let number = self.errands.add(now, errand.clone(), asker);
         self.send_errand(now, number, errand, out);
     }

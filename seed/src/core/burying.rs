@@ -1,4 +1,4 @@
-//! Deaths: hints and reports, the leader's ballots, every seed's own probe and vote.
+//! Deaths: hints, reports, and the leader's ballots; what each seed finds and votes is in `voting`.
 //!
 //! ```text
 //! suspecting peer      asked seed       leader                     every seed
@@ -51,6 +51,26 @@ struct Burial {
     stages: Stages,
 }
 
+/// A report, and who is to be told what came of it.
+#[derive(Debug)]
+pub(super) struct Accusation {
+    owner: Owner,
+    reporter: Address,
+    votes: Vec<JurorVote>,
+}
+
+impl Burial {
+    /// The first report stands in the record; everybody who reported is told the result.
+    fn join(&mut self, accusation: Accusation) {
+        if self.reporter.is_none() {
+            (self.reporter, self.jurors) = (Some(accusation.reporter), accusation.votes);
+        }
+        self.owners.push(accusation.owner);
+        self.owners.sort_unstable();
+        self.owners.dedup();
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Voting,
@@ -82,12 +102,8 @@ impl Seed {
         match self.check_report(&report, reporter) {
             Err(refusal) => self.done(owner, Answer::Refused(refusal), out),
             Ok(dead) => {
-                self.open_burial(now, dead, report.cause, Some((reporter, report.votes)), out);
-                if let Some(burial) = self.burials.open.get_mut(&dead) {
-                    burial.owners.push(owner);
-                    burial.owners.sort_unstable();
-                    burial.owners.dedup();
-                }
+                let report_of = Accusation { owner, reporter, votes: report.votes };
+                self.open_burial(now, dead, report.cause, Some(report_of), out);
             }
         }
     }
@@ -137,21 +153,31 @@ impl Seed {
         now: Instant,
         dead: MemberId,
         cause: Cause,
-        report: Option<(Address, Vec<JurorVote>)>,
+        accusation: Option<Accusation>,
         out: &mut Vec<Effect>,
     ) {
         if let Some(burial) = self.burials.open.get_mut(&dead) {
-            if let (None, Some((reporter, votes))) = (burial.reporter, report) {
-                (burial.reporter, burial.jurors) = (Some(reporter), votes);
+            if let Some(accusation) = accusation {
+                burial.join(accusation);
             }
             return;
         }
-        let (reporter, jurors) =
-            report.map_or((None, Vec::new()), |(reporter, votes)| (Some(reporter), votes));
         let stages = Stages { opened: self.wall(now), ..Stages::default() };
         let (id, ballot) = self.death_ballot(now);
-        let burial =
-            Burial { id, ballot, state: State::Voting, owners: Vec::new(), reporter, cause, jurors, stages };
+        let mut burial = Burial {
+            id,
+            ballot,
+            state: State::Voting,
+            owners: Vec::new(),
+            reporter: None,
+            cause,
+            jurors: Vec::new(),
+            stages,
+        };
+        // Before the votes: they may decide it at once, and whoever asked is to be told.
+        if let Some(accusation) = accusation {
+            burial.join(accusation);
+        }
         self.burials.open.insert(dead, burial);
         self.ask_for_votes(now, dead, out);
     }

@@ -55,6 +55,16 @@ impl Errands {
         self.last
     }
 
+    /// How many were not answered.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether all were answered.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// All that were not answered, to be sent to a new leader.
     pub fn unanswered(&self) -> impl Iterator<Item = (u64, &Errand)> {
         self.pending.iter().map(|(number, pending)| (*number, &pending.errand))

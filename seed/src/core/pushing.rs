@@ -25,6 +25,10 @@ impl Seed {
         match self.history.since(epoch) {
             Some(changes) => {
                 let to = self.registry.epoch();
+                // What happens from now on is told as it happens, also to one that is not admitted again yet.
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.told.get_or_insert(to);
+                }
                 self.send(id, SessionMessage::Changes { previous: epoch, epoch: to, changes }, out);
             }
             None => self.send_whole(id, out),

@@ -1,6 +1,8 @@
 //! Sessions: what is asked on them, and what is answered.
 
-use coterie_common::limits::{HINTS_PER_SECOND, JURY_MAX, LINKS_MAX};
+use coterie_common::limits::{
+    CONTENT_BYTES_MAX, HINTS_PER_SECOND, JURY_MAX, LINKS_MAX, REQUESTS_PER_SECOND, VIA_BYTES_MAX,
+};
 use coterie_common::message::{
     Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Registration, SeedStatus, SessionMessage,
 };
@@ -75,10 +77,18 @@ impl Seed {
                     out,
                 );
             }
+            SessionMessage::Observe { linearizable: true } if !self.may_ask(now, id) => {
+                let detail = format!("at most {REQUESTS_PER_SECOND} such reads a second");
+                self.close_session(id, CloseReason::Refused(detail), out);
+            }
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable, out),
             SessionMessage::ListRequest { asker } => self.send_list(id, asker, out),
             SessionMessage::ChangesSince(epoch) => self.send_changes_since(id, epoch, out),
             SessionMessage::Hint { suspect, cause } => self.on_session_hint(now, id, suspect, cause, out),
+            // Who reports or leaves asks again by itself.
+            SessionMessage::Report(_) | SessionMessage::Leave(_) if !self.may_ask(now, id) => {
+                self.count("requests_dropped");
+            }
             SessionMessage::Report(report) => self.on_report(now, id, report, out),
             SessionMessage::Leave(member) => self.on_leave(now, id, member, out),
             SessionMessage::Neighbours(links) if links.len() > LINKS_MAX => {
@@ -88,6 +98,12 @@ impl Seed {
                 if let Some(member) = self.sessions.get(id).and_then(|s| s.member) {
                     self.soft.set_links(member.address, links);
                 }
+            }
+            SessionMessage::Say { content, via }
+                if content.len() > CONTENT_BYTES_MAX || via.len() > VIA_BYTES_MAX =>
+            {
+                let detail = format!("at most {CONTENT_BYTES_MAX} bytes can be said");
+                self.send(id, SessionMessage::Said(Err(detail)), out);
             }
             SessionMessage::Say { content, via } => {
                 let said = self.hand_on(SessionMessage::Say { content, via }, out);
@@ -110,6 +126,10 @@ impl Seed {
 
     pub(super) fn send(&mut self, to: SessionId, message: SessionMessage, out: &mut Vec<Effect>) {
         out.push(Effect::Send { to, message: Message::Session(message) });
+    }
+
+    fn may_ask(&mut self, now: Instant, id: SessionId) -> bool {
+        self.sessions.get_mut(id).is_some_and(|session| session.requests.allows(now, REQUESTS_PER_SECOND))
     }
 
     pub(super) fn close_session(&mut self, session: SessionId, reason: CloseReason, out: &mut Vec<Effect>) {
@@ -145,8 +165,10 @@ impl Seed {
         let known = self.registry.at(member.address).is_some_and(|m| m.id == member && m.life == life);
         let to_come = member.incarnation.0 > self.registry.applied();
         if !known && !to_come {
-            let ended = self.registry.epoch();
-            return self.close_session(id, CloseReason::Ended(ended), out);
+            // By its epoch the peer tells whether this is about the life that it is by now.
+            let end = self.registry.ended().rev().find(|ended| ended.id == member).map(|ended| ended.epoch);
+            let end = end.unwrap_or(self.registry.epoch());
+            return self.close_session(id, CloseReason::Ended(end), out);
         }
         self.sessions.bind(id, member);
         self.begin_pushing(id, epoch, out);

@@ -1,6 +1,6 @@
 //! Sessions: who is at the other end, and up to which epoch it was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::{Address, Epoch, Instant, MemberId, Wire};
 
@@ -30,6 +30,8 @@ pub struct Session {
     pub registrations: Rate,
     /// Hints given on it.
     pub hints: Rate,
+    /// Reports, departures and linearizable reads asked for on it.
+    pub requests: Rate,
 }
 
 /// All sessions.
@@ -53,6 +55,7 @@ impl Sessions {
             seems_gone: false,
             registrations: Rate::default(),
             hints: Rate::default(),
+            requests: Rate::default(),
         })
     }
 
@@ -114,15 +117,8 @@ impl Sessions {
     }
 
     /// The members that hold a session here and are not thought gone.
-    pub fn held(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.holders.keys().copied().filter(|member| !self.all_seem_gone(*member))
-    }
-
-    fn all_seem_gone(&self, member: MemberId) -> bool {
-        // Only JSON members can seem gone, and few of them do: the search is rare.
-        let mut own =
-            self.sessions.values().filter(|s| s.member == Some(member) && s.wire == Wire::Json).peekable();
-        own.peek().is_some() && own.all(|s| s.seems_gone)
+    pub fn held(&self) -> BTreeSet<MemberId> {
+        self.sessions.values().filter(|s| !s.seems_gone).filter_map(|s| s.member).collect()
     }
 
     /// The native members that hold a session here.

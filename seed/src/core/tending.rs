@@ -137,7 +137,7 @@ impl Seed {
     fn tell_soft_state(&mut self, out: &mut Vec<Effect>) {
         let Some(leader) = self.leader else { return };
         let held: BTreeSet<MemberId> =
-            self.sessions.held().filter(|m| self.registry.member(*m).is_some()).collect();
+            self.sessions.held().into_iter().filter(|m| self.registry.member(*m).is_some()).collect();
         let Some(news) = self.soft.news(held, self.term) else { return };
         if leader == self.config.id {
             self.soft.take(leader, news);

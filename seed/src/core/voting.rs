@@ -7,17 +7,12 @@ use coterie_common::message::{
     BallotId, Candidate, DeathProposal, MeshMessage, RegisterProposal, SeedId, Subject, Vote, VoteReply,
 };
 use coterie_common::{
-    Address, Finding, HostEvidence, Incarnation, Instant, Line, ProbeOrder, Refusal, Tags, Why, Wire,
+    Address, Finding, HostEvidence, Incarnation, Instant, Line, ProbeOrder, Refusal, Why, Wire, tag_bytes,
 };
 
 use super::effect::Effect;
 use super::probes::{Found, Target, Waiting};
 use super::{Seed, log};
-
-/// What tags take, with two bytes for the lengths of each pair.
-fn tag_bytes(tags: &Tags) -> usize {
-    tags.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
-}
 
 /// Tags that are too long are refused where they come in: passed on, they might not fit a frame.
 pub(super) fn check_tags(candidate: &Candidate) -> Result<(), Refusal> {

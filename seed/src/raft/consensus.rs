@@ -200,7 +200,8 @@ async fn tell_of_leaders(
             let now = metrics.borrow_watched();
             let fatal = now.running_state.as_ref().err().map(ToString::to_string);
             let leader = now.current_leader.map(SeedId);
-            let has_spoken = *led_in.borrow_and_update() >= now.current_term;
+            // Of another term, it was somebody else: the metrics have not come as far as what was heard.
+            let has_spoken = *led_in.borrow_and_update() == now.current_term;
             (leader.filter(|leader| *leader == me || has_spoken), now.current_term, fatal)
         };
         if let Some(fatal) = fatal {

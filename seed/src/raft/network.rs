@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// A leader of `term` has spoken.
-    fn is_led(&self, vote: &Vote) {
+    fn note_leader(&self, vote: &Vote) {
         let term = vote.leader_id.term;
         self.led_in.send_if_modified(|latest| {
             let newer = term > *latest;
@@ -107,7 +107,7 @@ impl Server {
         let raft = &self.raft;
         match request {
             Request::Append(request) => {
-                self.is_led(&request.vote);
+                self.note_leader(&request.vote);
                 raft.append_entries(request).await.map(Reply::Append).map_err(text)
             }
             Request::Vote(request) => raft.vote(request).await.map(Reply::Vote).map_err(text),
@@ -116,7 +116,7 @@ impl Server {
                 raft.handle_transfer_leader(request).await.map(Reply::Transfer).map_err(text)
             }
             Request::Snapshot { vote, meta, offset, piece, last } => {
-                self.is_led(&vote);
+                self.note_leader(&vote);
                 let Some(snapshot) = self.assemble(&vote, offset, &piece, last)? else {
                     return Ok(Reply::MoreOfSnapshot);
                 };

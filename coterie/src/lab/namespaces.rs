@@ -1,0 +1,156 @@
+//! Hosts that are network namespaces on a bridge of their own. A node there is a process of this machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use coterie_common::{Address, Role};
+
+use super::reaper::Reaper;
+use super::tool::run;
+use super::{Host, Plan};
+use crate::cluster::directory::{seeds_of, stderr_of};
+use crate::cluster::process::STOP_TIME_MAX;
+use crate::cluster::{Command, NodeRecord, Process};
+
+/// The first two numbers of the addresses. They are reached from nowhere else.
+const NETWORK: [u8; 2] = [10, 214];
+
+/// The namespaces of one lab.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    /// Short, for the names of interfaces have fifteen letters at most.
+    lab: String,
+    program: PathBuf,
+    plan: Plan,
+    names: Vec<String>,
+    files: PathBuf,
+    processes: Vec<Option<Process>>,
+    _reaper: Reaper,
+}
+
+/// Whether this process may make network namespaces: that takes root, and the tool.
+pub fn may_make_namespaces() -> bool {
+    rustix::process::geteuid().is_root() && run("ip", &["netns", "list"]).is_ok()
+}
+
+impl Namespaces {
+    pub(super) fn new(
+        program: PathBuf,
+        names: &[(String, Role, u16)],
+        files: &Path,
+        plan: Plan,
+    ) -> io::Result<(Self, Vec<Address>)> {
+        static LABS: AtomicU32 = AtomicU32::new(1);
+        let lab = format!("cl{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let namespaces: Vec<String> = names.iter().map(|(name, ..)| format!("{lab}-{name}")).collect();
+        let reaper = Reaper::new(&format!(
+            "for n in {}; do ip netns pids $n | xargs -r kill -9; ip netns del $n; done\n\
+             ip link del {lab}\n\
+             iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT\n",
+            namespaces.join(" ")
+        ))?;
+        run("ip", &["link", "add", &lab, "type", "bridge"])?;
+        run("ip", &["link", "set", &lab, "up"])?;
+        // A Docker engine lets nothing pass that it was not told of; where there is none, nothing is in the way.
+        let _ = run("iptables", &["-w", "-I", "DOCKER-USER", "-i", &lab, "-o", &lab, "-j", "ACCEPT"]);
+        let [a, b] = NETWORK;
+        let mut addresses = Vec::new();
+        for (index, (namespace, (_, _, port))) in namespaces.iter().zip(names).enumerate() {
+            let address = Address::new([a, b, 0, 11 + index as u8].into(), *port);
+            let (outside, ip) = (outside(&lab, index), format!("{}/24", address.ip()));
+            run("ip", &["netns", "add", namespace])?;
+            let pair = ["link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", namespace];
+            run("ip", &pair)?;
+            run("ip", &["link", "set", &outside, "master", &lab, "up"])?;
+            run("ip", &["-n", namespace, "address", "add", &ip, "dev", "eth0"])?;
+            run("ip", &["-n", namespace, "link", "set", "eth0", "up"])?;
+            run("ip", &["-n", namespace, "link", "set", "lo", "up"])?;
+            addresses.push(address);
+        }
+        let seeds = names.iter().zip(&addresses).filter(|((_, role, _), _)| *role == Role::Seed);
+        let list: String = seeds.map(|(_, a)| format!("{},{}\n", a.ip(), a.port())).collect();
+        std::fs::write(seeds_of(files), list)?;
+        let processes = names.iter().map(|_| None).collect();
+        let files = files.to_owned();
+        let made = Namespaces { lab, program, plan, names: namespaces, files, processes, _reaper: reaper };
+        Ok((made, addresses))
+    }
+
+    pub(super) fn lab(&self) -> &str {
+        &self.lab
+    }
+
+    pub(super) fn name(&self, index: usize) -> String {
+        self.names[index].clone()
+    }
+
+    fn record(&self, index: usize, role: Role, address: Address, log: PathBuf) -> NodeRecord {
+        let data = self.files.join("data").join(&self.names[index]);
+        let data = (role == Role::Seed).then_some(data);
+        NodeRecord { role: role.lower().to_owned(), address, http: None, pid: None, log, data }
+    }
+
+    pub(super) fn start(&mut self, index: usize, host: &Host) -> io::Result<()> {
+        let record = self.record(index, host.role, host.address, host.log.clone());
+        let args = match host.role {
+            Role::Seed => &self.plan.seed_args,
+            Role::Peer => &self.plan.peer_args,
+        };
+        let mut program = std::process::Command::new("ip");
+        program.args(["netns", "exec", &self.names[index]]).arg(&self.program);
+        self.processes[index] = Some(Command::new(program, &record, &self.files, args).spawn()?);
+        Ok(())
+    }
+
+    fn process(&mut self, index: usize) -> io::Result<&mut Process> {
+        let name = &self.names[index];
+        self.processes[index].as_mut().ok_or_else(|| io::Error::other(format!("no node runs in {name}")))
+    }
+
+    pub(super) fn kill(&mut self, index: usize) -> io::Result<()> {
+        let process = self.process(index)?;
+        process.kill();
+        process.wait_or_kill(STOP_TIME_MAX);
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self, index: usize) -> io::Result<()> {
+        let process = self.process(index)?;
+        process.terminate();
+        process.wait_or_kill(STOP_TIME_MAX);
+        Ok(())
+    }
+
+    pub(super) fn pause(&mut self, index: usize) -> io::Result<()> {
+        self.process(index)?.pause();
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self, index: usize) -> io::Result<()> {
+        self.process(index)?.resume();
+        Ok(())
+    }
+
+    pub(super) fn lose_disk(&mut self, index: usize) -> io::Result<()> {
+        std::fs::remove_dir_all(self.files.join("data").join(&self.names[index]))
+    }
+
+    pub(super) fn stderr(&self, index: usize, host: &Host) -> String {
+        let record = self.record(index, host.role, host.address, host.log.clone());
+        std::fs::read_to_string(stderr_of(&record)).unwrap_or_default()
+    }
+
+    pub(super) fn disconnect(&self, index: usize) -> io::Result<()> {
+        run("ip", &["link", "set", &outside(&self.lab, index), "down"]).map(drop)
+    }
+
+    pub(super) fn connect(&self, index: usize) -> io::Result<()> {
+        run("ip", &["link", "set", &outside(&self.lab, index), "up"]).map(drop)
+    }
+}
+
+/// The end of a host's cable that is plugged into the bridge.
+fn outside(lab: &str, index: usize) -> String {
+    format!("{lab}h{index}")
+}
