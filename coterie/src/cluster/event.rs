@@ -47,10 +47,11 @@ impl LogEvent {
         self.get(key).parse().ok()
     }
 
-    /// How long after `moment` it happened; nonsense for events that are a day older.
+    /// How long after `moment` it happened; nothing where it happened before. Within half a day, for lines are of one day.
     pub fn after(&self, moment: Timestamp) -> Duration {
         let of_day = self.micros_of_day().unwrap_or_default();
-        Duration::from_micros((of_day + DAY_MICROS - moment.as_micros() % DAY_MICROS) % DAY_MICROS)
+        let micros = (of_day + DAY_MICROS - moment.as_micros() % DAY_MICROS) % DAY_MICROS;
+        Duration::from_micros(if micros < DAY_MICROS / 2 { micros } else { 0 })
     }
 
     /// Microseconds since midnight.

@@ -140,7 +140,7 @@ impl Containers {
         run("docker", &args).map(drop)
     }
 
-    /// The process in whose network namespace the node is.
+    /// The process in whose network namespace the node is; 0 while it does not run.
     pub(super) fn pid(&self, index: usize) -> io::Result<u32> {
         let pid = run("docker", &["inspect", "--format", "{{.State.Pid}}", &self.container(index)])?;
         pid.parse()

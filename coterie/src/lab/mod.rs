@@ -244,14 +244,13 @@ impl Lab {
         self.rules(index, &[&["-A", "INPUT"][..], &lossy].concat())
     }
 
-    /// Takes back every cut and every loss at a host.
-    pub fn heal(&mut self, index: usize) -> io::Result<()> {
-        self.rules(index, &["-F", "INPUT"])
-    }
-
-    /// Takes back every cut and every loss.
+    /// Takes back every cut and every loss. A container that does not run has taken its rules with it.
     pub fn heal_all(&mut self) -> io::Result<()> {
-        (0..self.hosts.len()).try_for_each(|index| self.heal(index))
+        let has_rules = |index: &usize| match &self.made_of {
+            MadeOf::Containers(containers) => containers.pid(*index).is_ok_and(|pid| pid != 0),
+            MadeOf::Namespaces(_) => true,
+        };
+        (0..self.hosts.len()).filter(has_rules).try_for_each(|index| self.rules(index, &["-F", "INPUT"]))
     }
 
     /// Whether rules can be made: that takes root, and the tools.

@@ -70,7 +70,7 @@ tell! {
     a_paused_peer_is_buried_and_is_back_within_three_seconds
     a_disconnected_peer_is_buried_and_is_back_within_three_seconds
     seeds_may_be_killed_one_by_one_and_nothing_is_lost
-    all_seeds_may_be_restarted_and_nobody_dies_of_it
+    all_seeds_may_be_restarted_at_once
     a_seed_without_its_disk_ends_with_advice
     of_two_neighbours_that_hear_each_other_one_way_neither_dies
     two_peers_that_are_cut_from_each_other_both_live

@@ -122,7 +122,7 @@ pub(crate) fn seeds_may_be_killed_one_by_one_and_nothing_is_lost(material: Mater
     hosts.wait_for("the join that waited", mark, &[peers[0]], |_, e| e.event == "JOINED");
 }
 
-pub(crate) fn all_seeds_may_be_restarted_and_nobody_dies_of_it(material: Material) {
+pub(crate) fn all_seeds_may_be_restarted_at_once(material: Material) {
     let mut hosts = Hosts::form(material, 3, 4);
     let mark = hosts.mark();
     for seed in hosts.seeds() {
@@ -367,7 +367,7 @@ pub(crate) fn a_seed_that_returns_under_another_address_is_found_again(material:
 
 pub(crate) fn a_lab_leaves_nothing_behind(material: Material) {
     let is_containers = matches!(material, Material::Containers { .. });
-    let mut hosts = Hosts::form(material, 1, 1);
+    let mut hosts = Hosts::form(material, 1, 2);
     let (paused, cut) = (hosts.peers()[0], hosts.seeds()[0]);
     hosts.lab.lose(cut, 0.1).unwrap();
     hosts.lab.pause(paused).unwrap();
