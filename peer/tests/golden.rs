@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! peer seeds=3 ...                   a peer that has not started; options as in `Player::configure`
-//! given incarnation=5 members=6002#3,6003#4 linked=6002 ...      a member at 200 ms, joined and linked quietly
+//! given incarnation=5 members=6002#3,6003#4 linked=6002 ...      a member at 200 ms, joined and linked quietly;
+//!                                    handshake=100ms is how long a neighbour took for each answer, else no time
 //! at 3s | wait | stopped until 3s    time passes; ... to the next deadline; ... while the process stands still
 //! s0 up | s0 down | s0 changes 5..7 died=6002#3@7 | ...          a seed's session
 //! c1 hello 6002#3 | c1 json gossip 6005 words | c1 ended | ...   a connection's frames
@@ -127,11 +128,17 @@ impl Player {
                 todo.extend(self.core.step(self.now, input));
             }
         }
+        // Nothing falls due meanwhile that a script would want to see.
+        let handshake = words.key("handshake").map_or(Duration::ZERO, duration);
+        self.now = self.now + handshake;
+        let mut natives = Vec::new();
         for address in &linked {
             let member =
                 self.core.view().at(*address).cloned().unwrap_or_else(|| panic!("{address} is no member"));
             let connection = ConnectionId(u64::from(address.port()) % 1000);
-            if self.core.neighbours().any(|n| n == member.id) && member.wire == Wire::Json {
+            if member.wire == Wire::Native {
+                natives.push(connection);
+            } else if self.core.neighbours().any(|n| n == member.id) {
                 continue;
             }
             let hello = LinkMessage::Hello {
@@ -140,10 +147,14 @@ impl Player {
                 incarnation: member.id.incarnation,
                 mending: false,
             };
-            self.core.step(
-                self.now,
-                Input::Frame { connection, wire: member.wire, message: Message::Link(hello) },
-            );
+            let (wire, message) = (member.wire, Message::Link(hello));
+            self.core.step(self.now, Input::Frame { connection, wire, message });
+        }
+        self.now = self.now + handshake;
+        for connection in natives {
+            // A native neighbour also tells what it heard lately.
+            let (wire, message) = (Wire::Native, Message::Link(LinkMessage::Recent(Vec::new())));
+            self.core.step(self.now, Input::Frame { connection, wire, message });
         }
         self.pass_until(Instant::START + Duration::from_millis(200));
         self.lives = vec![self.core.life()];

@@ -2,6 +2,7 @@
 
 mod detect;
 mod figures;
+mod hosts;
 mod register;
 
 use clap::{Args, Subcommand};
@@ -20,6 +21,8 @@ pub struct BenchArgs {
 enum What {
     /// From kill -9 of a peer to DEAD_CONFIRMED at the last survivor and the last seed
     Detect(detect::DetectArgs),
+    /// From the death of a host (killed, paused, disconnected) to the last DEAD_CONFIRMED
+    Hosts(hosts::HostsArgs),
     /// Registrations a second: the commit path alone, and complete
     Register(register::RegisterArgs),
 }
@@ -29,6 +32,7 @@ pub fn run(args: BenchArgs) -> Result<(), Failure> {
     process::prepare();
     match args.what {
         What::Detect(args) => detect::run(&args),
+        What::Hosts(args) => hosts::run(&args),
         What::Register(args) => register::run(&args),
     }
 }

@@ -44,11 +44,14 @@ impl Namespaces {
         static LABS: AtomicU32 = AtomicU32::new(1);
         let lab = format!("cl{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let namespaces: Vec<String> = names.iter().map(|(name, ..)| format!("{lab}-{name}")).collect();
+        let cables: Vec<String> = (0..names.len()).map(|index| outside(&lab, index)).collect();
+        // A namespace may outlive its name for a while, in connections that are still ending: its cable must not.
         let reaper = Reaper::new(&format!(
             "for n in {}; do ip netns pids $n | xargs -r kill -9; ip netns del $n; done\n\
-             ip link del {lab}\n\
+             for c in {lab} {}; do ip link del $c; done\n\
              iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT\n",
-            namespaces.join(" ")
+            namespaces.join(" "),
+            cables.join(" ")
         ))?;
         run("ip", &["link", "add", &lab, "type", "bridge"])?;
         run("ip", &["link", "set", &lab, "up"])?;
@@ -58,11 +61,11 @@ impl Namespaces {
         let mut addresses = Vec::new();
         for (index, (namespace, (_, _, port))) in namespaces.iter().zip(names).enumerate() {
             let address = Address::new([a, b, 0, 11 + index as u8].into(), *port);
-            let (outside, ip) = (outside(&lab, index), format!("{}/24", address.ip()));
+            let (outside, ip) = (&cables[index], format!("{}/24", address.ip()));
             run("ip", &["netns", "add", namespace])?;
-            let pair = ["link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", namespace];
+            let pair = ["link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace];
             run("ip", &pair)?;
-            run("ip", &["link", "set", &outside, "master", &lab, "up"])?;
+            run("ip", &["link", "set", outside, "master", &lab, "up"])?;
             run("ip", &["-n", namespace, "address", "add", &ip, "dev", "eth0"])?;
             run("ip", &["-n", namespace, "link", "set", "eth0", "up"])?;
             run("ip", &["-n", namespace, "link", "set", "lo", "up"])?;

@@ -36,6 +36,8 @@ pub struct Detector {
     /// Pings of this silence, the unanswered one included.
     asked_times: u32,
     suspected: bool,
+    /// When this end's greeting went out, until it is answered.
+    greeted: Option<Instant>,
     round_trips: RoundTrips,
 }
 
@@ -56,6 +58,7 @@ impl Detector {
             asked: None,
             asked_times: 0,
             suspected: false,
+            greeted: None,
             round_trips: RoundTrips::new(is_json),
         }
     }
@@ -67,7 +70,16 @@ impl Detector {
         self.asked = None;
         self.asked_times = 0;
         self.suspected = false;
+        if let Some(greeted) = self.greeted.take() {
+            self.round_trips.learn(now.since(greeted));
+        }
         repeated
+    }
+
+    /// This end greeted the other then, and the next frame answers it. Without that sample the end that does not ping
+    /// would know nothing of the round trips when the other falls silent.
+    pub fn greeted(&mut self, at: Instant) {
+        self.greeted = Some(at);
     }
 
     /// A PONG came; to be called before [`heard`](Self::heard). Only the answer to an unrepeated ping teaches a

@@ -83,7 +83,7 @@ impl Peer {
         out.push(Effect::Send { to, message: Message::Link(hello) });
         match member.wire {
             Wire::Native => {
-                self.connections.insert(to, Connection::Greeting(member.id));
+                self.connections.insert(to, Connection::Greeting(member.id, now));
             }
             Wire::Json => self.link_up(now, (member.id, member.life, Wire::Json), to, true, out),
         }
@@ -110,12 +110,17 @@ impl Peer {
         greeter: Greeter,
         out: &mut Vec<Effect>,
     ) {
-        if let Some(Connection::Greeting(id)) = self.connections.get(&connection).cloned() {
+        if let Some(Connection::Greeting(id, greeted)) = self.connections.get(&connection).cloned() {
             self.overlay.dialled(id.address);
             if self.view.get(id).is_none() {
                 self.close(connection, CloseReason::Ended(self.view.epoch), out);
             } else if id == greeter.id {
                 self.link_up(now, (id, greeter.life, Wire::Native), connection, true, out);
+                if let Some(neighbour) = self.neighbours.get_mut(&id.address) {
+                    // HELLO and its answer are a round trip too: the first that this link teaches.
+                    neighbour.detector.greeted(greeted);
+                    neighbour.detector.heard(now);
+                }
             } else {
                 self.close(
                     connection,
@@ -191,6 +196,11 @@ impl Peer {
             out.push(Effect::Send { to: connection, message: Message::Link(hello) });
         }
         self.link_up(now, (greeter.id, greeter.life, greeter.wire), connection, false, out);
+        let neighbour = self.neighbours.get_mut(&greeter.id.address);
+        if let Some(neighbour) = neighbour.filter(|_| greeter.wire == Wire::Native) {
+            // The other end answers our HELLO with what it heard lately.
+            neighbour.detector.greeted(now);
+        }
     }
 
     fn link_up(

@@ -80,7 +80,7 @@ impl Peer {
     ) {
         out.push(Effect::Close(connection));
         match self.connections.remove(&connection) {
-            Some(Connection::Greeting(id)) => self.overlay.refused(now, id.address),
+            Some(Connection::Greeting(id, _)) => self.overlay.refused(now, id.address),
             Some(Connection::Link(address)) => self.connection_closed(now, address, connection, reason, out),
             Some(Connection::Waiting(_) | Connection::Question) | None => {}
         }
@@ -161,7 +161,7 @@ impl Peer {
 
     pub(super) fn on_ended(&mut self, now: Instant, connection: ConnectionId, out: &mut Vec<Effect>) {
         match self.connections.remove(&connection) {
-            Some(Connection::Greeting(id)) => self.overlay.refused(now, id.address),
+            Some(Connection::Greeting(id, _)) => self.overlay.refused(now, id.address),
             Some(Connection::Link(address)) => self.link_broke(now, address, connection, out),
             Some(Connection::Waiting(_) | Connection::Question) | None => {}
         }

@@ -56,8 +56,8 @@ impl Neighbour {
 /// What a connection is for, until it is a link's or ended.
 #[derive(Clone, Debug)]
 pub(super) enum Connection {
-    /// Dialled, HELLO said, the answer is awaited.
-    Greeting(MemberId),
+    /// Dialled, HELLO said then, the answer is awaited.
+    Greeting(MemberId, Instant),
     /// HELLO heard from somebody who is not in the view yet.
     Waiting(Waiting),
     /// Belongs to a neighbour.
@@ -82,7 +82,7 @@ impl Connection {
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             Connection::Waiting(waiting) => waiting.held.iter().map(Rumor::bytes).sum(),
-            Connection::Greeting(_) | Connection::Link(_) | Connection::Question => 0,
+            Connection::Greeting(..) | Connection::Link(_) | Connection::Question => 0,
         }
     }
 }

@@ -18,7 +18,7 @@ impl Peer {
         self.settle_waiting(now, out);
         self.settle_detectors(now, out);
         for address in self.overlay.expire(now) {
-            let greets = |c: &Connection| matches!(c, Connection::Greeting(id) if id.address == address);
+            let greets = |c: &Connection| matches!(c, Connection::Greeting(id, _) if id.address == address);
             let unanswered = self.connections.iter().find(|(_, c)| greets(c)).map(|(id, _)| *id);
             if let Some(connection) = unanswered {
                 self.close(connection, CloseReason::Silent, out);
@@ -39,7 +39,7 @@ impl Peer {
             .iter()
             .filter_map(|(c, state)| match state {
                 Connection::Waiting(waiting) => Some((*c, waiting.hello, waiting.until)),
-                Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
+                Connection::Greeting(..) | Connection::Link(_) | Connection::Question => None,
             })
             .collect();
         for (connection, hello, until) in waiting {
@@ -120,7 +120,7 @@ impl Peer {
         let detectors = self.neighbours.values().map(|n| n.detector.deadline(stretch));
         let waiting = self.connections.values().filter_map(|c| match c {
             Connection::Waiting(waiting) => Some(waiting.until),
-            Connection::Greeting(_) | Connection::Link(_) | Connection::Question => None,
+            Connection::Greeting(..) | Connection::Link(_) | Connection::Question => None,
         });
         let told = self.links_told.at.filter(|_| {
             self.standing.is_member() && !self.links_told.links.iter().eq(self.neighbours.keys())

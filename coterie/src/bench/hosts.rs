@@ -1,0 +1,183 @@
+//! How long the death of a host takes to be known by all: killed, standing still, or cut off.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use coterie_common::clock::{Clock, wall};
+use coterie_common::net::process::Failure;
+use coterie_common::{Instant, Role};
+use rand::seq::IndexedRandom;
+
+use super::Figures;
+use crate::cluster::LogEvent;
+use crate::lab::{Lab, Material, Plan, engine_answers};
+
+/// How often the logs are read.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a step may take before the measurement is given up.
+const STEP_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The options of `coterie bench hosts`, as typed.
+#[derive(Args, Clone, Debug)]
+pub(super) struct HostsArgs {
+    /// The image of the containers, built from the Dockerfile; without it network namespaces, which want root
+    #[arg(long)]
+    image: Option<String>,
+    /// How many seeds
+    #[arg(long, default_value_t = 3)]
+    seeds: usize,
+    /// How many peers
+    #[arg(long, default_value_t = 6)]
+    peers: usize,
+    /// How many deaths of each kind
+    #[arg(long, default_value_t = 20)]
+    deaths: usize,
+}
+
+/// A way for a host to be gone.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Kill,
+    Pause,
+    Disconnect,
+}
+
+impl Way {
+    const ALL: [Way; 3] = [Way::Kill, Way::Pause, Way::Disconnect];
+
+    fn name(self) -> &'static str {
+        match self {
+            Way::Kill => "kill",
+            Way::Pause => "pause",
+            Way::Disconnect => "disconnect",
+        }
+    }
+
+    fn happen(self, lab: &mut Lab, index: usize) -> io::Result<()> {
+        match self {
+            Way::Kill => lab.kill(index),
+            Way::Pause => lab.pause(index),
+            Way::Disconnect => lab.disconnect(index),
+        }
+    }
+
+    fn undo(self, lab: &mut Lab, index: usize) -> io::Result<()> {
+        match self {
+            Way::Kill => lab.start(index),
+            Way::Pause => lab.resume(index),
+            Way::Disconnect => lab.connect(index),
+        }
+    }
+}
+
+pub(super) fn run(args: &HostsArgs) -> Result<(), Failure> {
+    let material = match &args.image {
+        Some(image) if engine_answers() => Material::Containers { image: image.clone() },
+        Some(image) => return Err(Failure::running(format!("--image {image}: no Docker engine answers"))),
+        None => Material::Namespaces { program: std::env::current_exe()? },
+    };
+    let plan = Plan {
+        seeds: args.seeds,
+        peers: args.peers,
+        seed_args: Vec::new(),
+        peer_args: ["--messages", "0"].map(str::to_owned).into(),
+    };
+    let mut bench = Bench { lab: Lab::new(material, &plan)?, clock: Clock::start() };
+    bench.form()?;
+    println!("{} deaths of each kind, {} seeds, {} peers", args.deaths, args.seeds, args.peers);
+    println!("to the last DEAD_CONFIRMED");
+    for way in Way::ALL {
+        let deaths = (0..args.deaths).map(|_| bench.die(way)).collect::<Result<Vec<Death>, Failure>>()?;
+        let row = |from: &str, pick: fn(&Death) -> Duration| {
+            let figures = Figures::new(deaths.iter().map(pick).collect());
+            println!("{:<11} from {from:<12} {figures}", way.name());
+        };
+        row("the command", |death| death.last);
+        row("first doubt", |death| death.last.saturating_sub(death.first_doubt));
+    }
+    Ok(())
+}
+
+struct Bench {
+    lab: Lab,
+    clock: Clock,
+}
+
+/// Moments of one death, after the command was issued.
+struct Death {
+    /// The first LINK_DOWN or SUSPICION on any node.
+    first_doubt: Duration,
+    /// The last DEAD_CONFIRMED.
+    last: Duration,
+}
+
+impl Bench {
+    fn form(&mut self) -> Result<(), Failure> {
+        (0..self.lab.hosts.len()).try_for_each(|index| self.lab.start(index))?;
+        let mut unlinked: BTreeSet<usize> = self.lab.of(Role::Peer).into_iter().collect();
+        self.wait("all peers to be linked", |index, event| {
+            if event.event == "LINK_UP" {
+                unlinked.remove(&index);
+            }
+            unlinked.is_empty()
+        })
+    }
+
+    /// One death of one peer, and its return.
+    fn die(&mut self, way: Way) -> Result<Death, Failure> {
+        self.settle();
+        let victim = self.lab.of(Role::Peer).choose(&mut rand::rng()).copied().unwrap_or_default();
+        let dead = self.lab.hosts[victim].address.to_string();
+        let mut unaware: BTreeSet<usize> =
+            (0..self.lab.hosts.len()).filter(|&index| index != victim).collect();
+        let commanded = wall();
+        way.happen(&mut self.lab, victim)?;
+        let (mut first_doubt, mut last) = (None::<Duration>, Duration::ZERO);
+        self.wait(&format!("all to know of the death of {dead}"), |index, event| {
+            let about = |key| event.get(key) == dead;
+            let is_doubt = (event.event == "LINK_DOWN" && about("peer"))
+                || (event.event == "SUSPICION" && about("suspect"));
+            let after = event.after(commanded);
+            if is_doubt && index != victim {
+                first_doubt = Some(first_doubt.map_or(after, |first| first.min(after)));
+            }
+            if event.event == "DEAD_CONFIRMED" && about("dead") && unaware.remove(&index) {
+                last = last.max(after);
+            }
+            unaware.is_empty()
+        })?;
+        way.undo(&mut self.lab, victim)?;
+        self.wait(&format!("{dead} to return"), |index, event| index == victim && event.event == "LINK_UP")?;
+        Ok(Death { first_doubt: first_doubt.unwrap_or_default(), last })
+    }
+
+    /// Lets the overlay settle, and the clocks of quiet links drift apart, so that no death is timed by the last one.
+    fn settle(&mut self) {
+        let until = self.clock.now() + Duration::from_millis(rand::random_range(1_500..2_500));
+        while self.clock.now() < until {
+            std::thread::park_timeout(LOOK_EVERY);
+            self.lab.events();
+        }
+    }
+
+    /// Reads events until `done` says so.
+    fn wait(&mut self, what: &str, mut done: impl FnMut(usize, &LogEvent) -> bool) -> Result<(), Failure> {
+        let until: Instant = self.clock.now() + STEP_TIME_MAX;
+        loop {
+            let mut over = false;
+            for (index, event) in self.lab.events() {
+                over |= done(index, &event);
+            }
+            if over {
+                return Ok(());
+            }
+            if self.clock.now() >= until {
+                return Err(Failure::running(format!("waited {STEP_TIME_MAX:?} for {what}")));
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+}
