@@ -156,6 +156,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Message>, JsonError> {
         }
         Json::DeadReport { dead_ip, dead_port, timestamp } => session(SessionMessage::Report(DeathReport {
             dead: current(address("dead_ip", &dead_ip, dead_port)?),
+            suspected: None,
             timestamp: Timestamp::from_micros((timestamp.max(0.0) * 1e6) as u64),
             cause: Cause::Asked,
             votes: Vec::new(),
@@ -352,6 +353,8 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
         | SessionMessage::Dial(_)
         | SessionMessage::Say { .. }
         | SessionMessage::Said(_)
+        | SessionMessage::EvidenceRequest(_)
+        | SessionMessage::Evidence(_)
         | SessionMessage::StatusRequest
         | SessionMessage::Status(_) => Vec::new(),
     }

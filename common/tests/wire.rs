@@ -69,6 +69,7 @@ fn report() -> impl Strategy<Value = DeathReport> {
     (member_id(), any::<u64>(), cause(), prop::collection::vec(vote, 0..7), any::<bool>()).prop_map(
         |(dead, at, cause, votes, undecided)| DeathReport {
             dead,
+            suspected: undecided.then(|| Timestamp::from_micros(at / 2)),
             timestamp: Timestamp::from_micros(at),
             cause,
             votes,

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use coterie_common::clock::Clock;
-use coterie_common::message::{CloseReason, SessionMessage};
+use coterie_common::message::{CloseReason, Evidence, SeedFinding, SessionMessage, Stages};
 use coterie_common::net::connection::dial;
 use coterie_common::net::process::Failure;
 use coterie_common::net::{Event, Outbox, connection, resolve};
 use coterie_common::seed_list::{parse_port, split_host_port};
-use coterie_common::{Address, Change, Event as ViewEvent, Message, View, Wire};
+use coterie_common::{Address, Change, Event as ViewEvent, Message, Timestamp, View, Wire};
 use tokio::sync::mpsc;
 use tokio::time::{timeout, timeout_at};
 
@@ -154,8 +154,14 @@ fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<S
         }
         SessionMessage::Changes { epoch, changes, .. } => {
             let news = view.apply(epoch, changes);
+            for change in &news {
+                if let ViewEvent::Died(dead) = change.event {
+                    session.say(SessionMessage::EvidenceRequest(dead));
+                }
+            }
             news.iter().map(|change| describe(change, view.len())).collect()
         }
+        SessionMessage::Evidence(Some(evidence)) => timeline(&evidence),
         _ => Vec::new(),
     }
 }
@@ -168,6 +174,34 @@ fn describe(change: &Change, members: usize) -> String {
         ViewEvent::Died(id) => format!("{} died", id.address),
     };
     format!("epoch {}: {what}; {members} members", change.epoch)
+}
+
+/// How a death was found, step by step: milliseconds from the first doubt that was told of.
+fn timeline(evidence: &Evidence) -> Vec<String> {
+    let Stages { suspected, reported, opened, carried, proposed } = evidence.stages;
+    let reporter = evidence.reporter.map(|address| address.to_string()).unwrap_or_default();
+    let jurors = (evidence.jurors.iter().filter(|vote| vote.dead).count(), evidence.jurors.len());
+    let seeds: Vec<String> =
+        evidence.seeds.iter().map(|SeedFinding { seed, finding, .. }| format!("{seed} {finding}")).collect();
+    let doubt = match evidence.reporter {
+        Some(_) => format!("ballot {} of the seeds", evidence.ballot),
+        None => format!("ballot {} of the seeds: {}", evidence.ballot, evidence.cause),
+    };
+    let steps = [
+        suspected.map(|at| (at, format!("{reporter} suspects it: {}", evidence.cause))),
+        reported
+            .map(|at| (at, format!("{reporter} reports it: {} of {} jurors say dead", jurors.0, jurors.1))),
+        Some((opened, doubt)),
+        Some((carried, format!("carried: {}", seeds.join(", ")))),
+        Some((proposed, format!("to be committed as epoch {}", evidence.epoch))),
+    ];
+    let steps: Vec<(Timestamp, String)> = steps.into_iter().flatten().collect();
+    let first = steps.iter().map(|(at, _)| at.as_micros()).min().unwrap_or_default();
+    let line = |(at, what): (Timestamp, String)| {
+        format!("{:>12.3} ms  {what}", (at.as_micros() - first) as f64 / 1e3)
+    };
+    let about = format!("how the death of {} was found:", evidence.dead.address);
+    [about].into_iter().chain(steps.into_iter().map(line)).collect()
 }
 
 /// Has a peer broadcast a message.

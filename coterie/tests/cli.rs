@@ -233,6 +233,19 @@ fn a_running_cluster_answers_an_operator() {
     cluster.kill(victim);
     let expected = format!("{} died; 1 members", cluster.address(victim));
     assert!(lines.any(|line| line.unwrap().ends_with(&expected)));
+    // How it was found follows, in the order in which it happened.
+    let told: Vec<String> = lines.by_ref().take(6).map(Result::unwrap).collect();
+    assert_eq!(told.len(), 6, "{told:?}");
+    for (line, step) in told.iter().zip([
+        "how the death of ",
+        " suspects it: connection_lost",
+        " jurors say dead",
+        " of the seeds",
+        " ms  carried: ",
+        " ms  to be committed as epoch ",
+    ]) {
+        assert!(line.contains(step), "{step:?} is missing in {told:?}");
+    }
     watch.kill().unwrap();
     watch.wait().unwrap();
 }

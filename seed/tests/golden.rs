@@ -30,13 +30,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::message::{
-    Answer, BallotId, Candidate, ClusterId, DeathProposal, Errand, MeshMessage, RegisterProposal, SeedId,
-    SessionMessage, SoftState, Subject, Vote, VoteReply,
+    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, Errand, MeshMessage, RegisterProposal,
+    SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Wire,
 };
-use coterie_seed::core::entry::{Body, SeedRecord, Stages, Verdict};
+use coterie_seed::core::entry::{Body, SeedRecord, Verdict};
 use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
 
 use script::Player as _;
@@ -448,7 +448,15 @@ impl Player {
 
 fn death(dead: MemberId) -> Verdict {
     let votes = [0, 1].map(|seed| vote(seed, ELSEWHERE, &Subject::Death(dead), Finding::Refused)).into();
-    Verdict { dead, ballot: ELSEWHERE, votes, reporter: None, jurors: Vec::new(), stages: Stages::default() }
+    Verdict {
+        dead,
+        ballot: ELSEWHERE,
+        votes,
+        cause: Cause::Absent,
+        reporter: None,
+        jurors: Vec::new(),
+        stages: Stages::default(),
+    }
 }
 
 fn errand(words: Words<'_>) -> Errand {

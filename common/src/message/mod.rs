@@ -13,12 +13,14 @@
 //! Between our own nodes a message is bincode behind a version byte ([`crate::codec`]); programs in other
 //! languages say a part of it in JSON ([`crate::json`]).
 
+mod evidence;
 mod link;
 mod mesh;
 mod session;
 
 use serde::{Deserialize, Serialize};
 
+pub use evidence::{Evidence, SeedFinding, Stages};
 pub use link::{Cause, LinkMessage, Rumor, RumorId};
 pub use mesh::{
     Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, SeedHello,

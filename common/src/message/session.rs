@@ -16,7 +16,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Cause;
+use super::{Cause, Evidence};
 use crate::{
     Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Tags, Timestamp, Wire,
 };
@@ -98,6 +98,10 @@ pub enum SessionMessage {
     },
     /// Seed: the answer to an observer's Say: the peer that it was handed to, or why to nobody.
     Said(Result<Address, String>),
+    /// Observer: how was this death found?
+    EvidenceRequest(MemberId),
+    /// Seed: so; or it is too long ago.
+    Evidence(Option<Box<Evidence>>),
     /// Observer: how are you?
     StatusRequest,
     /// Seed: so.
@@ -154,6 +158,8 @@ pub struct JurorVote {
 pub struct DeathReport {
     /// Who is reported.
     pub dead: MemberId,
+    /// When the reporter began to suspect it; a JSON program does not say.
+    pub suspected: Option<Timestamp>,
     /// When the reporter made up its mind.
     pub timestamp: Timestamp,
     /// What made it suspect.
@@ -208,6 +214,7 @@ mod tests {
         let juror = MemberId { address: "127.0.0.1:6001".parse().unwrap(), incarnation: Incarnation(5) };
         let report = DeathReport {
             dead,
+            suspected: None,
             timestamp: Timestamp::from_micros(1_740_466_800_123_456),
             cause: Cause::ConnectionLost,
             votes: vec![JurorVote { juror, dead: true }],

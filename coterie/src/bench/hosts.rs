@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use coterie_common::clock::{Clock, wall};
 use coterie_common::net::process::Failure;
 use coterie_common::{Instant, Role};
@@ -32,22 +32,26 @@ pub(super) struct HostsArgs {
     /// How many peers
     #[arg(long, default_value_t = 6)]
     peers: usize,
+    /// How hosts die; all ways, one after the other, where none is named [example: pause]
+    #[arg(long, value_name = "WAY", value_delimiter = ',')]
+    ways: Vec<Way>,
     /// How many deaths of each kind
     #[arg(long, default_value_t = 20)]
     deaths: usize,
 }
 
 /// A way for a host to be gone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Way {
+    /// Without a word; a container's host is gone with it
     Kill,
+    /// It stands still, and its kernel goes on answering
     Pause,
+    /// Its cable is pulled
     Disconnect,
 }
 
 impl Way {
-    const ALL: [Way; 3] = [Way::Kill, Way::Pause, Way::Disconnect];
-
     fn name(self) -> &'static str {
         match self {
             Way::Kill => "kill",
@@ -89,7 +93,8 @@ pub(super) fn run(args: &HostsArgs) -> Result<(), Failure> {
     bench.form()?;
     println!("{} deaths of each kind, {} seeds, {} peers", args.deaths, args.seeds, args.peers);
     println!("to the last DEAD_CONFIRMED");
-    for way in Way::ALL {
+    let ways = if args.ways.is_empty() { Way::value_variants() } else { &args.ways };
+    for &way in ways {
         let deaths = (0..args.deaths).map(|_| bench.die(way)).collect::<Result<Vec<Death>, Failure>>()?;
         let row = |from: &str, pick: fn(&Death) -> Duration| {
             let figures = Figures::new(deaths.iter().map(pick).collect());
@@ -175,7 +180,10 @@ impl Bench {
                 return Ok(());
             }
             if self.clock.now() >= until {
-                return Err(Failure::running(format!("waited {STEP_TIME_MAX:?} for {what}")));
+                let place = self.lab.keep_files().display();
+                return Err(Failure::running(format!(
+                    "waited {STEP_TIME_MAX:?} for {what}; the logs are in {place}"
+                )));
             }
             std::thread::park_timeout(LOOK_EVERY);
         }

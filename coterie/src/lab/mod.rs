@@ -23,6 +23,7 @@ use tool::run;
 
 pub use containers::engine_answers;
 pub use namespaces::may_make_namespaces;
+pub use reaper::Reaper;
 
 /// What a lab is made of.
 #[derive(Clone, Debug)]
@@ -115,6 +116,12 @@ impl Lab {
 
     /// Where its files are.
     pub fn path(&self) -> &Path {
+        self.files.path()
+    }
+
+    /// Its files are to be looked at: they stay when it goes.
+    pub fn keep_files(&mut self) -> &Path {
+        self.files.disable_cleanup(true);
         self.files.path()
     }
 

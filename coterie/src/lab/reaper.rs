@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 
 /// Runs a script when this is dropped or this process has ended.
 #[derive(Debug)]
-pub(super) struct Reaper {
+pub struct Reaper {
     shell: Child,
 }
 
 impl Reaper {
     /// Waits to run `script`. What has been removed already must not stop it.
-    pub(super) fn new(script: &str) -> io::Result<Self> {
+    pub fn new(script: &str) -> io::Result<Self> {
         let shell = Command::new("sh")
             .args(["-c", &format!("cat >/dev/null\n{script}")])
             // Ctrl-C at a terminal is for the whole group: not for the one who tidies up.

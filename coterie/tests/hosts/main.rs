@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compose;
 mod hosts;
 mod stories;
 
@@ -80,6 +81,13 @@ tell! {
     a_split_of_the_seeds_commits_on_one_side_and_heals_within_five_seconds
     nobody_dies_of_lost_packets_and_the_dead_are_still_found
     a_lab_leaves_nothing_behind
+}
+
+#[test]
+fn the_compose_file_starts_nine_healthy_nodes_and_more_on_request() {
+    if let Some(Material::Containers { image }) = containers() {
+        compose::the_compose_file_starts_nine_healthy_nodes_and_more_on_request(&image);
+    }
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Peer {
 
     fn report_if_due(&mut self, now: Instant, id: MemberId, undecided: bool, out: &mut Vec<Effect>) {
         let timestamp = self.wall(now);
+        let began = self.suspicions.get(&id).map(|s| self.wall(s.since));
         let Some(suspicion) = self.suspicions.get_mut(&id) else { return };
         let seeds: Vec<_> = self.enrolment.introduced().collect();
         if seeds.is_empty() || !suspicion.report_is_due(now) {
@@ -134,7 +135,7 @@ impl Peer {
         }
         let (votes, cause) = (suspicion.votes(), suspicion.cause);
         let undecided = undecided || suspicion.dead_votes() < suspicion.needed();
-        let report = DeathReport { dead: id, timestamp, cause, votes, undecided };
+        let report = DeathReport { dead: id, suspected: began, timestamp, cause, votes, undecided };
         log(out, report.line(id, self.me));
         let seed = seeds[(suspicion.reports() - 1) % seeds.len()];
         self.tell(now, seed, Message::Session(SessionMessage::Report(report)), out);

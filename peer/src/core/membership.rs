@@ -87,6 +87,8 @@ impl Peer {
             | SessionMessage::Leave(_)
             | SessionMessage::Neighbours(_)
             | SessionMessage::Said(_)
+            | SessionMessage::EvidenceRequest(_)
+            | SessionMessage::Evidence(_)
             | SessionMessage::StatusRequest
             | SessionMessage::Status(_) => self.count("session_frames_out_of_place"),
         }

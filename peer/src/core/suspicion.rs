@@ -44,6 +44,8 @@ pub struct Suspicion {
     pub suspect: MemberId,
     /// What started it.
     pub cause: Cause,
+    /// When it began.
+    pub since: Instant,
     /// The jury's size.
     pub jury: usize,
     own: Option<(MemberId, bool)>,
@@ -67,6 +69,7 @@ impl Suspicion {
         Suspicion {
             suspect,
             cause,
+            since: now,
             jury: others.clamp(1, JURY_MAX),
             own: None,
             witnesses: BTreeMap::new(),

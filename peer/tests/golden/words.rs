@@ -255,6 +255,7 @@ pub(crate) fn report(words: Words<'_>) -> DeathReport {
     let votes = words.list("votes").into_iter().map(vote).collect();
     DeathReport {
         dead: id(words.at(0)),
+        suspected: None,
         timestamp: STARTED,
         cause: cause(words.at(1)),
         votes,

@@ -15,14 +15,14 @@ use coterie_common::limits::{
     BALLOT_TIME_MAX, BALLOTS_MAX, DEATH_GATHER_TIME, DEATHS_PER_ENTRY_MAX, EVIDENCE_AGE_MAX, JURY_MAX,
 };
 use coterie_common::message::{
-    Answer, BallotId, Cause, DeathProposal, DeathReport, JurorVote, MeshMessage, Subject, VoteReply,
+    Answer, BallotId, Cause, DeathProposal, DeathReport, JurorVote, MeshMessage, Stages, Subject, VoteReply,
 };
 use coterie_common::{Address, Instant, Line, MemberId, Refusal, Why};
 
 use super::admitting::Owner;
 use super::ballot::{Ballot, Standing};
 use super::effect::Effect;
-use super::entry::{Applied, Body, Entry, Stages, Verdict};
+use super::entry::{Applied, Body, Entry, Verdict};
 use super::probes::{Found, Target, Waiting};
 use super::{Seed, log};
 
@@ -56,14 +56,16 @@ struct Burial {
 pub(super) struct Accusation {
     owner: Owner,
     reporter: Address,
-    votes: Vec<JurorVote>,
+    report: DeathReport,
 }
 
 impl Burial {
     /// The first report stands in the record; everybody who reported is told the result.
     fn join(&mut self, accusation: Accusation) {
         if self.reporter.is_none() {
-            (self.reporter, self.jurors) = (Some(accusation.reporter), accusation.votes);
+            let DeathReport { suspected, timestamp, votes, .. } = accusation.report;
+            (self.reporter, self.jurors) = (Some(accusation.reporter), votes);
+            (self.stages.suspected, self.stages.reported) = (suspected, Some(timestamp));
         }
         self.owners.push(accusation.owner);
         self.owners.sort_unstable();
@@ -102,8 +104,8 @@ impl Seed {
         match self.check_report(&report, reporter) {
             Err(refusal) => self.done(owner, Answer::Refused(refusal), out),
             Ok(dead) => {
-                let report_of = Accusation { owner, reporter, votes: report.votes };
-                self.open_burial(now, dead, report.cause, Some(report_of), out);
+                let cause = report.cause;
+                self.open_burial(now, dead, cause, Some(Accusation { owner, reporter, report }), out);
             }
         }
     }
@@ -284,6 +286,7 @@ impl Seed {
                 dead: *dead,
                 ballot: burial.id,
                 votes: burial.ballot.votes(),
+                cause: burial.cause,
                 reporter: burial.reporter,
                 jurors: burial.jurors.clone(),
                 stages: burial.stages,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use coterie_common::message::{BallotId, Candidate, ClusterId, JurorVote, SeedId, Vote};
-use coterie_common::{Address, Change, Incarnation, MemberId, Refusal, Timestamp};
+use coterie_common::message::{BallotId, Candidate, Cause, ClusterId, JurorVote, SeedId, Stages, Vote};
+use coterie_common::{Address, Change, Incarnation, MemberId, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// The version of the rules by which entries are applied. A later version of this program applies old entries by
@@ -72,23 +72,14 @@ pub struct Verdict {
     pub ballot: BallotId,
     /// The yes votes of seeds.
     pub votes: Vec<Vote>,
+    /// What made somebody doubt it.
+    pub cause: Cause,
     /// The peer that reported it first; none for an absence.
     pub reporter: Option<Address>,
     /// The votes of its jury, for the record.
     pub jurors: Vec<JurorVote>,
     /// When what happened.
     pub stages: Stages,
-}
-
-/// The times of a death, by the leader's clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stages {
-    /// The ballot was opened.
-    pub opened: Timestamp,
-    /// Enough seeds had voted yes.
-    pub carried: Timestamp,
-    /// The entry was proposed.
-    pub proposed: Timestamp,
 }
 
 /// What came of applying an entry.

@@ -4,7 +4,8 @@ use coterie_common::limits::{
     CONTENT_BYTES_MAX, HINTS_PER_SECOND, JURY_MAX, LINKS_MAX, REQUESTS_PER_SECOND, VIA_BYTES_MAX,
 };
 use coterie_common::message::{
-    Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Registration, SeedStatus, SessionMessage,
+    Answer, Candidate, Cause, CloseReason, DeathReport, Errand, Evidence, Registration, SeedFinding,
+    SeedStatus, SessionMessage, Vote,
 };
 use coterie_common::{
     Address, Epoch, Incarnation, Instant, Life, Line, MemberId, Message, Refusal, Why, Wire,
@@ -12,6 +13,7 @@ use coterie_common::{
 use rand::seq::IndexedRandom;
 
 use super::effect::{Effect, SessionId};
+use super::entry::Verdict;
 use super::errands::{Asker, Pending};
 use super::voting::check_tags;
 use super::{Seed, log};
@@ -109,6 +111,10 @@ impl Seed {
                 let said = self.hand_on(SessionMessage::Say { content, via }, out);
                 self.send(id, SessionMessage::Said(said), out);
             }
+            SessionMessage::EvidenceRequest(dead) => {
+                let evidence = self.evidence(dead).map(Box::new);
+                self.send(id, SessionMessage::Evidence(evidence), out);
+            }
             SessionMessage::StatusRequest => {
                 let status = SessionMessage::Status(self.status());
                 self.send(id, status, out);
@@ -120,6 +126,7 @@ impl Seed {
             | SessionMessage::Rejected { .. }
             | SessionMessage::Dial(_)
             | SessionMessage::Said(_)
+            | SessionMessage::Evidence(_)
             | SessionMessage::Status(_) => self.count("frames_out_of_place"),
         }
     }
@@ -286,6 +293,16 @@ impl Seed {
         if let Some(session) = session {
             self.send(session, message, out);
         }
+    }
+
+    /// How a death was found, while the registry remembers it.
+    fn evidence(&self, dead: MemberId) -> Option<Evidence> {
+        let death = self.registry.deaths().rev().find(|death| death.verdict.dead == dead)?;
+        let Verdict { cause, reporter, jurors, ballot, votes, stages, .. } = death.verdict.clone();
+        let found =
+            |vote: &Vote| SeedFinding { seed: self.name(vote.seed), finding: vote.finding, host: vote.host };
+        let seeds = votes.iter().map(found).collect();
+        Some(Evidence { dead, epoch: death.epoch, cause, reporter, jurors, ballot, seeds, stages })
     }
 
     fn status(&self) -> SeedStatus {

@@ -1,7 +1,7 @@
 //! What the registry takes and what it refuses.
 
 use super::*;
-use crate::core::entry::Stages;
+use coterie_common::message::{Cause, Stages};
 use coterie_common::{Finding, HostEvidence, Tags, Wire};
 
 const BALLOT: BallotId = BallotId { term: 1, number: 1 };
@@ -45,7 +45,15 @@ fn id(port: u16, incarnation: u64) -> MemberId {
 
 fn death(dead: MemberId, seeds: &[u64]) -> Verdict {
     let votes = votes(&Subject::Death(dead), Finding::Refused, seeds);
-    Verdict { dead, ballot: BALLOT, votes, reporter: None, jurors: vec![], stages: Stages::default() }
+    Verdict {
+        dead,
+        ballot: BALLOT,
+        votes,
+        cause: Cause::Absent,
+        reporter: None,
+        jurors: vec![],
+        stages: Stages::default(),
+    }
 }
 
 fn deaths(verdicts: Vec<Verdict>) -> Entry {
