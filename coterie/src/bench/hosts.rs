@@ -155,6 +155,11 @@ impl Bench {
             unaware.is_empty()
         })?;
         way.undo(&mut self.lab, victim)?;
+        if !matches!(way, Way::Kill) {
+            // A life that is removed again and again comes back more and more slowly: this one is to be a new one.
+            self.lab.stop(victim)?;
+            self.lab.start(victim)?;
+        }
         self.wait(&format!("{dead} to return"), |index, event| index == victim && event.event == "LINK_UP")?;
         Ok(Death { first_doubt: first_doubt.unwrap_or_default(), last })
     }
