@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use coterie_common::{Address, Role};
 
 use super::Plan;
-use super::reaper::Reaper;
+use super::reaper::{Reaper, remove_files};
 use super::tool::run;
 
 /// Networks that are tried before it is said that none is free.
@@ -48,7 +48,9 @@ impl Containers {
         let reaper = Reaper::new(&format!(
             "for c in $(docker ps -aq --filter label={lab}); do docker unpause $c; docker rm -fv $c; done\n\
              docker network rm {lab}\n\
-             docker volume rm $(docker volume ls -q --filter label={lab})\n"
+             docker volume rm $(docker volume ls -q --filter label={lab})\n\
+             {}",
+            remove_files(files)
         ))?;
         let subnet = make_network(&lab)?;
         let address = |index: usize, port| {

@@ -121,6 +121,8 @@ impl Lab {
 
     /// Its files are to be looked at: they stay when it goes.
     pub fn keep_files(&mut self) -> &Path {
+        // Where not even that can be written, there is little to look at.
+        let _ = reaper::keep_files(self.files.path());
         self.files.disable_cleanup(true);
         self.files.path()
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use coterie_common::{Address, Role};
 
-use super::reaper::Reaper;
+use super::reaper::{Reaper, remove_files};
 use super::tool::run;
 use super::{Host, Plan};
 use crate::cluster::directory::{seeds_of, stderr_of};
@@ -49,9 +49,11 @@ impl Namespaces {
         let reaper = Reaper::new(&format!(
             "for n in {}; do ip netns pids $n | xargs -r kill -9; ip netns del $n; done\n\
              for c in {lab} {}; do ip link del $c; done\n\
-             iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT\n",
+             iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT\n\
+             {}",
             namespaces.join(" "),
-            cables.join(" ")
+            cables.join(" "),
+            remove_files(files)
         ))?;
         run("ip", &["link", "add", &lab, "type", "bridge"])?;
         run("ip", &["link", "set", &lab, "up"])?;

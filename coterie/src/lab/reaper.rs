@@ -5,7 +5,11 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// Beside the files of a lab that are to stay.
+const KEPT: &str = "kept";
 
 /// Runs a script when this is dropped or this process has ended.
 #[derive(Debug)]
@@ -26,6 +30,17 @@ impl Reaper {
             .spawn()?;
         Ok(Reaper { shell })
     }
+}
+
+/// The line of a script that removes a lab's files, unless somebody wants to look at them.
+pub(super) fn remove_files(files: &Path) -> String {
+    let files = files.display();
+    format!("[ -e {files}/{KEPT} ] || rm -rf {files}\n")
+}
+
+/// Has the files of a lab stay.
+pub(super) fn keep_files(files: &Path) -> io::Result<()> {
+    std::fs::write(files.join(KEPT), "")
 }
 
 impl Drop for Reaper {

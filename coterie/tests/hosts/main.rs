@@ -81,6 +81,7 @@ tell! {
     a_split_of_the_seeds_commits_on_one_side_and_heals_within_five_seconds
     nobody_dies_of_lost_packets_and_the_dead_are_still_found
     a_lab_leaves_nothing_behind
+    a_lab_whose_owner_is_killed_leaves_nothing_behind
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What happens to hosts, and what the cluster makes of it.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use coterie::lab::Material;
 use coterie_common::clock::wall;
 
 use super::Hosts;
-use super::common::{Watched, wait_until};
+use super::common::{Watched, program, wait_until};
 
 /// Within so long everybody knows of a death, whatever the network does.
 const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
@@ -365,17 +366,8 @@ pub(crate) fn a_seed_that_returns_under_another_address_is_found_again(material:
     hosts.wait_for_death(mark, hosts.address(victim), &hosts.all_but(&[victim]));
 }
 
-pub(crate) fn a_lab_leaves_nothing_behind(material: Material) {
-    let is_containers = matches!(material, Material::Containers { .. });
-    let mut hosts = Hosts::form(material, 1, 2);
-    let (paused, cut) = (hosts.peers()[0], hosts.seeds()[0]);
-    hosts.lab.lose(cut, 0.1).unwrap();
-    hosts.lab.pause(paused).unwrap();
-    let (name, files) = (hosts.lab.name().to_owned(), hosts.lab.path().to_owned());
-    let left = |tool: &str, args: &[&str]| {
-        let output = std::process::Command::new(tool).args(args).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).contains(&name)
-    };
+/// What this machine still has of a lab of that name.
+fn left_of(name: &str, is_containers: bool) -> Vec<String> {
     let lists: &[(&str, &[&str])] = match is_containers {
         true => &[
             ("docker", &["ps", "-a", "--format", "{{.Names}}"]),
@@ -384,10 +376,40 @@ pub(crate) fn a_lab_leaves_nothing_behind(material: Material) {
         ],
         false => &[("ip", &["netns", "list"]), ("ip", &["link"]), ("iptables-save", &[])],
     };
-    assert!(lists.iter().any(|(tool, args)| left(tool, args)), "there was something");
+    let lines = lists.iter().flat_map(|(tool, args)| {
+        let output = Command::new(tool).args(*args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    lines.filter(|line| line.contains(name)).collect()
+}
+
+pub(crate) fn a_lab_leaves_nothing_behind(material: Material) {
+    let is_containers = matches!(material, Material::Containers { .. });
+    let mut hosts = Hosts::form(material, 1, 2);
+    let (paused, cut) = (hosts.peers()[0], hosts.seeds()[0]);
+    hosts.lab.lose(cut, 0.1).unwrap();
+    hosts.lab.pause(paused).unwrap();
+    let (name, files) = (hosts.lab.name().to_owned(), hosts.lab.path().to_owned());
+    assert!(!left_of(&name, is_containers).is_empty(), "there is something");
     drop(hosts);
-    for (tool, args) in lists {
-        assert!(!left(tool, args), "{tool} {args:?} still tells of it");
-    }
+    assert_eq!(left_of(&name, is_containers), Vec::<String>::new());
     assert!(!files.exists());
+}
+
+pub(crate) fn a_lab_whose_owner_is_killed_leaves_nothing_behind(material: Material) {
+    let mut command = Command::new(program());
+    command.args(["bench", "hosts", "--seeds", "1", "--peers", "2", "--deaths", "1"]);
+    let is_containers = matches!(material, Material::Containers { .. });
+    if let Material::Containers { image } = material {
+        command.args(["--image", &image]);
+    }
+    let mut owner = command.stdout(Stdio::null()).spawn().unwrap();
+    let name = match is_containers {
+        true => format!("coterie-lab-{}-1", owner.id()),
+        false => format!("cl{}x1", owner.id()),
+    };
+    wait_until("its hosts", || left_of(&name, is_containers).len() >= 4);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    wait_until("nothing to be left", || left_of(&name, is_containers).is_empty());
 }
