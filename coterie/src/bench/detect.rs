@@ -6,19 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use coterie_common::clock::{Clock, wall};
+use coterie_common::Role;
+use coterie_common::clock::wall;
 use coterie_common::net::process::Failure;
-use coterie_common::{Instant, Role};
 use rand::seq::IndexedRandom;
 
-use super::Figures;
+use super::{Figures, logs};
+use crate::cluster::process::STOP_TIME_MAX;
 use crate::cluster::{Cluster, Directory, LogEvent, Plan};
 
-/// How often the logs are read: seldom, so that measuring takes little from what is measured.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// How long a step may take before the measurement is given up.
-const STEP_TIME_MAX: Duration = Duration::from_secs(20);
+/// Between a killed peer's return and the next kill.
+const SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// The options of `coterie bench detect`, as typed.
 #[derive(Args, Clone, Debug)]
@@ -52,7 +50,7 @@ pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
         program: std::env::current_exe()?,
     };
     let cluster = Cluster::prepare(Directory::take(&directory, true)?, plan)?;
-    let mut bench = Bench { cluster, clock: Clock::start() };
+    let mut bench = Bench { cluster };
     let result = bench.measure(args.rounds);
     bench.cluster.stop_all();
     if args.dir.is_none() {
@@ -71,7 +69,6 @@ pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
 
 struct Bench {
     cluster: Cluster,
-    clock: Clock,
 }
 
 /// When the last of each kind knew.
@@ -93,7 +90,8 @@ impl Bench {
         })?;
         let mut results = Vec::new();
         for _ in 0..rounds {
-            self.settle();
+            // One death must not run into another's repair.
+            logs::settle(SETTLE_TIME, || self.cluster.events());
             let victim = peers.choose(&mut rand::rng()).copied().unwrap_or_default();
             results.push(self.kill(victim)?);
             self.restart(victim)?;
@@ -101,17 +99,8 @@ impl Bench {
         Ok(results)
     }
 
-    /// Lets the overlay settle, so that one death does not run into another's repair.
-    fn settle(&mut self) {
-        let until = self.clock.now() + Duration::from_millis(300);
-        while self.clock.now() < until {
-            std::thread::park_timeout(LOOK_EVERY);
-            self.cluster.events();
-        }
-    }
-
     fn kill(&mut self, victim: usize) -> Result<Round, Failure> {
-        let dead = self.cluster.nodes[victim].record.address.to_string();
+        let dead = self.cluster.nodes[victim].record.address;
         let mut unaware: BTreeSet<usize> =
             (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
         let seeds: BTreeSet<usize> = self.cluster.of(Role::Seed).into_iter().collect();
@@ -121,7 +110,7 @@ impl Bench {
         }
         let (mut last_peer, mut last_seed) = (Duration::ZERO, Duration::ZERO);
         self.wait(&format!("all to know of the death of {dead}"), |index, event| {
-            if event.event == "DEAD_CONFIRMED" && event.get("dead") == dead && unaware.remove(&index) {
+            if logs::confirms(event, dead) && unaware.remove(&index) {
                 let last = if seeds.contains(&index) { &mut last_seed } else { &mut last_peer };
                 *last = event.after(killed).max(*last);
             }
@@ -132,7 +121,7 @@ impl Bench {
 
     fn restart(&mut self, victim: usize) -> Result<(), Failure> {
         if let Some(mut process) = self.cluster.nodes[victim].process.take() {
-            process.wait_or_kill(STEP_TIME_MAX);
+            process.wait_or_kill(STOP_TIME_MAX);
         }
         self.cluster.start(victim)?;
         let (mut joined, mut linked) = (false, false);
@@ -143,24 +132,10 @@ impl Bench {
         })
     }
 
-    /// Reads events until `done` says so.
-    fn wait(&mut self, what: &str, mut done: impl FnMut(usize, &LogEvent) -> bool) -> Result<(), Failure> {
-        let until: Instant = self.clock.now() + STEP_TIME_MAX;
-        loop {
-            let mut over = false;
-            for (index, event) in self.cluster.events() {
-                over |= done(index, &event);
-            }
-            if over {
-                return Ok(());
-            }
-            if self.clock.now() >= until {
-                let place = self.cluster.directory.path().display();
-                return Err(Failure::running(format!(
-                    "waited {STEP_TIME_MAX:?} for {what}; the logs are in {place}"
-                )));
-            }
-            std::thread::park_timeout(LOOK_EVERY);
-        }
+    fn wait(&mut self, what: &str, done: impl FnMut(usize, &LogEvent) -> bool) -> Result<(), Failure> {
+        logs::wait(what, || self.cluster.events(), done).map_err(|problem| {
+            let place = self.cluster.directory.path().display();
+            Failure::running(format!("{problem}; the logs are in {place}"))
+        })
     }
 }

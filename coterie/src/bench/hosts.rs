@@ -5,20 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use coterie_common::clock::{Clock, wall};
+use coterie_common::Role;
+use coterie_common::clock::wall;
 use coterie_common::net::process::Failure;
-use coterie_common::{Instant, Role};
 use rand::seq::IndexedRandom;
 
-use super::Figures;
+use super::{Figures, logs};
 use crate::cluster::LogEvent;
 use crate::lab::{Lab, Material, Plan, engine_answers};
-
-/// How often the logs are read.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// How long a step may take before the measurement is given up.
-const STEP_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The options of `coterie bench hosts`, as typed.
 #[derive(Args, Clone, Debug)]
@@ -89,7 +83,7 @@ pub(super) fn run(args: &HostsArgs) -> Result<(), Failure> {
         seed_args: Vec::new(),
         peer_args: ["--messages", "0"].map(str::to_owned).into(),
     };
-    let mut bench = Bench { lab: Lab::new(material, &plan)?, clock: Clock::start() };
+    let mut bench = Bench { lab: Lab::new(material, &plan)? };
     bench.form()?;
     println!("{} deaths of each kind, {} seeds, {} peers", args.deaths, args.seeds, args.peers);
     println!("to the last DEAD_CONFIRMED");
@@ -108,7 +102,6 @@ pub(super) fn run(args: &HostsArgs) -> Result<(), Failure> {
 
 struct Bench {
     lab: Lab,
-    clock: Clock,
 }
 
 /// Moments of one death, after the command was issued.
@@ -133,23 +126,24 @@ impl Bench {
 
     /// One death of one peer, and its return.
     fn die(&mut self, way: Way) -> Result<Death, Failure> {
-        self.settle();
+        // The clocks of quiet links drift apart meanwhile, so that no death is timed by the last one.
+        logs::settle(Duration::from_millis(rand::random_range(1_500..2_500)), || self.lab.events());
         let victim = self.lab.of(Role::Peer).choose(&mut rand::rng()).copied().unwrap_or_default();
-        let dead = self.lab.hosts[victim].address.to_string();
+        let dead = self.lab.hosts[victim].address;
         let mut unaware: BTreeSet<usize> =
             (0..self.lab.hosts.len()).filter(|&index| index != victim).collect();
         let commanded = wall();
         way.happen(&mut self.lab, victim)?;
         let (mut first_doubt, mut last) = (None::<Duration>, Duration::ZERO);
         self.wait(&format!("all to know of the death of {dead}"), |index, event| {
-            let about = |key| event.get(key) == dead;
+            let about = |key| event.get(key) == dead.to_string();
             let is_doubt = (event.event == "LINK_DOWN" && about("peer"))
                 || (event.event == "SUSPICION" && about("suspect"));
             let after = event.after(commanded);
             if is_doubt && index != victim {
                 first_doubt = Some(first_doubt.map_or(after, |first| first.min(after)));
             }
-            if event.event == "DEAD_CONFIRMED" && about("dead") && unaware.remove(&index) {
+            if logs::confirms(event, dead) && unaware.remove(&index) {
                 last = last.max(after);
             }
             unaware.is_empty()
@@ -164,33 +158,11 @@ impl Bench {
         Ok(Death { first_doubt: first_doubt.unwrap_or_default(), last })
     }
 
-    /// Lets the overlay settle, and the clocks of quiet links drift apart, so that no death is timed by the last one.
-    fn settle(&mut self) {
-        let until = self.clock.now() + Duration::from_millis(rand::random_range(1_500..2_500));
-        while self.clock.now() < until {
-            std::thread::park_timeout(LOOK_EVERY);
-            self.lab.events();
-        }
-    }
-
-    /// Reads events until `done` says so.
-    fn wait(&mut self, what: &str, mut done: impl FnMut(usize, &LogEvent) -> bool) -> Result<(), Failure> {
-        let until: Instant = self.clock.now() + STEP_TIME_MAX;
-        loop {
-            let mut over = false;
-            for (index, event) in self.lab.events() {
-                over |= done(index, &event);
-            }
-            if over {
-                return Ok(());
-            }
-            if self.clock.now() >= until {
-                let place = self.lab.keep_files().display();
-                return Err(Failure::running(format!(
-                    "waited {STEP_TIME_MAX:?} for {what}; the logs are in {place}"
-                )));
-            }
-            std::thread::park_timeout(LOOK_EVERY);
-        }
+    /// Reads events until `done` says so. Where that is in vain, the files stay.
+    fn wait(&mut self, what: &str, done: impl FnMut(usize, &LogEvent) -> bool) -> Result<(), Failure> {
+        logs::wait(what, || self.lab.events(), done).map_err(|problem| {
+            let place = self.lab.keep_files().display();
+            Failure::running(format!("{problem}; the logs are in {place}"))
+        })
     }
 }

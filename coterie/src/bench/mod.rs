@@ -3,6 +3,7 @@
 mod detect;
 mod figures;
 mod hosts;
+mod logs;
 mod register;
 
 use clap::{Args, Subcommand};

@@ -73,6 +73,13 @@ fn wait_for_members(cluster: &mut TestCluster, members: u64) {
     });
 }
 
+/// The program dials every peer, and each has the link.
+fn link_with_all(cluster: &mut TestCluster, program: &Program) {
+    let (peers, name) = (cluster.peers(), program.name());
+    peers.iter().for_each(|peer| drop(program.dial(cluster.socket(*peer))));
+    cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
+}
+
 fn wait_for_gossip(cluster: &mut TestCluster, mark: usize, content: &str, peers: &[usize]) {
     cluster.wait_for(&format!("{content:?} at {peers:?}"), mark, peers, |_, e| {
         e.event == "GOSSIP" && e.get("content") == content
@@ -142,9 +149,7 @@ fn a_program_that_registers_with_every_seed_is_one_member_with_one_incarnation()
 #[test]
 fn a_member_is_listed_to_others_and_not_to_itself() {
     let mut cluster = native(3, 2);
-    let (first, second) = (Program::start(&cluster), Program::start(&cluster));
-    first.join(&cluster);
-    second.join(&cluster);
+    let (first, second) = (Program::joined(&cluster), Program::joined(&cluster));
     wait_for_members(&mut cluster, 4);
     let own = &first;
     let request =
@@ -173,8 +178,7 @@ fn a_member_is_listed_to_others_and_not_to_itself() {
 #[test]
 fn a_member_that_asks_for_the_peers_on_a_fresh_connection_is_not_in_its_own_list() {
     let mut cluster = native(1, 2);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     wait_for_members(&mut cluster, 3);
     let request = json!({"type": "PEER_LIST_REQUEST", "ip": program.me().ip().to_string(), "port": program.me().port()});
     let answer = ask(cluster.socket(0), &request);
@@ -204,8 +208,7 @@ fn life_0_cannot_take_the_address_of_a_living_native_peer() {
         }
     }
     // Later in the log than anything the attempts could have left there.
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     let seeds = cluster.seeds();
     cluster.wait_for("a later registration", 0, &seeds, |_, e| is_registered(e, &program.name()));
     for seed in seeds {
@@ -243,14 +246,12 @@ fn a_registration_without_a_majority_times_out_and_succeeds_when_the_seeds_are_b
 fn a_program_that_restarts_at_once_is_ok_everywhere_and_still_the_same_member() {
     // Nobody is its neighbour, so nobody notices that it was away.
     let mut cluster = native(3, 0);
-    let mut program = Program::start(&cluster);
+    let mut program = Program::joined(&cluster);
     let me = program.me();
-    program.join(&cluster);
     program.kill();
     let again = Program::start_at(me);
     again.join(&cluster);
-    let other = Program::start(&cluster);
-    other.join(&cluster);
+    let other = Program::joined(&cluster);
     let seeds = cluster.seeds();
     cluster.wait_for("a later registration", 0, &seeds, |_, e| is_registered(e, &other.name()));
     for seed in seeds {
@@ -263,8 +264,7 @@ fn a_program_that_restarts_at_once_is_ok_everywhere_and_still_the_same_member() 
 #[test]
 fn a_program_that_loses_its_sessions_but_answers_stays_a_member() {
     let mut cluster = native(3, 1);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     wait_for_members(&mut cluster, 2);
     for session in program.connections(|c| matches!(c.kind, Kind::Seed(_))) {
         program.close(session);
@@ -295,8 +295,7 @@ fn a_new_life_at_its_address_replaces_it_and_no_death_is_told() {
     old.kill();
     cluster.start(peer);
     cluster.wait_for_all("JOINED", &[peer]);
-    let mut victim = Program::start(&cluster);
-    victim.join(&cluster);
+    let mut victim = Program::joined(&cluster);
     victim.dial(cluster.socket(peer));
     wait_for_members(&mut cluster, 3);
     victim.kill();
@@ -316,8 +315,7 @@ fn a_new_life_at_its_address_replaces_it_and_no_death_is_told() {
 fn two_connections_of_one_pair_are_one_link_and_ours_closes_neither() {
     let mut cluster = native(1, 1);
     let peer = cluster.peers()[0];
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     wait_until("our peer to dial the program", || program.is_neighbour_of(cluster.socket(peer)));
     let older = program.connections(|c| c.kind == Kind::Accepted && c.neighbour.is_some())[0];
     let newer = program.dial(cluster.socket(peer));
@@ -392,8 +390,7 @@ fn two_connections_of_one_pair_are_one_link_and_ours_closes_neither() {
 #[test]
 fn a_program_that_dials_nobody_is_dialled_and_hears_everything() {
     let mut cluster = native(3, 4);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     let peers = cluster.peers();
     let any = |program: &Program| !program.connections(|c| !c.ended && c.neighbour.is_some()).is_empty();
     wait_until("one of ours to dial the program", || any(&program));
@@ -419,9 +416,7 @@ fn a_program_that_dials_nobody_is_dialled_and_hears_everything() {
 #[test]
 fn gossip_goes_both_ways_once_with_the_right_origin_and_hash() {
     let mut cluster = native(1, 4);
-    let (first, second) = (Program::start(&cluster), Program::start(&cluster));
-    first.join(&cluster);
-    second.join(&cluster);
+    let (first, second) = (Program::joined(&cluster), Program::joined(&cluster));
     wait_for_members(&mut cluster, 6);
     let peers = cluster.peers();
     let links: Vec<u64> = [peers[0], peers[1]].map(|p| first.dial(cluster.socket(p))).to_vec();
@@ -522,8 +517,7 @@ fn a_program_that_forwards_only_the_fields_it_knows_makes_no_second_message() {
 #[test]
 fn a_quiet_program_is_pinged_and_its_pong_without_our_fields_will_do() {
     let mut cluster = native(1, 1);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     let peer = cluster.peers()[0];
     program.dial(cluster.socket(peer));
     // Eight pings on a link that is pinged every second when it is quiet: three unanswered ones would accuse it.
@@ -542,8 +536,7 @@ fn a_quiet_program_is_pinged_and_its_pong_without_our_fields_will_do() {
 #[test]
 fn questions_are_answered_as_first_frames_and_after_unknown_ones() {
     let mut cluster = native(1, 2);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     wait_for_members(&mut cluster, 3);
     let (asked, other) = (cluster.peers()[0], cluster.peers()[1]);
     let ping = json!({"type": "PING", "from_ip": "192.0.2.7", "from_port": 9});
@@ -615,8 +608,7 @@ fn questions_are_answered_as_first_frames_and_after_unknown_ones() {
 #[test]
 fn looking_whether_one_of_ours_listens_does_no_harm() {
     let mut cluster = native(1, 2);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     for peer in cluster.peers() {
         program.dial(cluster.socket(peer));
     }
@@ -654,8 +646,7 @@ fn looking_whether_one_of_ours_listens_does_no_harm() {
 #[test]
 fn its_vote_counts_in_a_jury_and_it_is_told_the_verdict() {
     let mut cluster = patient(3, 2, "4s");
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     wait_for_members(&mut cluster, 3);
     let (survivor, victim) = (cluster.peers()[0], cluster.peers()[1]);
     let dead = cluster.socket(victim);
@@ -719,8 +710,7 @@ fn a_juror_that_is_busy_for_two_seconds_is_not_accused() {
 #[test]
 fn it_reports_a_death_without_votes_and_the_seeds_find_out_for_themselves() {
     let mut cluster = native(3, 1);
-    let program = Program::start(&cluster);
-    program.join(&cluster);
+    let program = Program::joined(&cluster);
     wait_for_members(&mut cluster, 2);
     let victim = cluster.peers()[0];
     let dead = cluster.socket(victim);
@@ -771,9 +761,7 @@ fn it_reports_a_death_without_votes_and_the_seeds_find_out_for_themselves() {
 #[test]
 fn a_false_report_about_a_living_peer_is_refused_and_nobody_dies() {
     let mut cluster = native(3, 2);
-    let (program, watcher) = (Program::start(&cluster), Program::start(&cluster));
-    program.join(&cluster);
-    watcher.join(&cluster);
+    let (program, watcher) = (Program::joined(&cluster), Program::joined(&cluster));
     wait_for_members(&mut cluster, 4);
     let mark = cluster.mark();
     let (accused, victim) = (cluster.peers()[0], cluster.peers()[1]);
@@ -811,17 +799,12 @@ fn a_false_report_about_a_living_peer_is_refused_and_nobody_dies() {
 #[test]
 fn when_it_dies_everybody_confirms_it_and_when_it_registers_again_it_is_back() {
     let mut cluster = native(3, 3);
-    let (mut program, watcher) = (Program::start(&cluster), Program::start(&cluster));
+    let (mut program, watcher) = (Program::joined(&cluster), Program::joined(&cluster));
     let me = program.me();
-    program.join(&cluster);
-    watcher.join(&cluster);
     wait_for_members(&mut cluster, 5);
     let peers = cluster.peers();
-    for peer in &peers {
-        program.dial(cluster.socket(*peer));
-    }
+    link_with_all(&mut cluster, &program);
     let name = program.name();
-    cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
     let mark = cluster.mark();
     program.kill();
     let everybody: Vec<usize> = (0..6).collect();
@@ -876,16 +859,11 @@ fn when_it_dies_everybody_confirms_it_and_when_it_registers_again_it_is_back() {
 #[test]
 fn when_it_stands_still_with_open_sockets_its_neighbours_have_it_confirmed_dead() {
     let mut cluster = native(3, 2);
-    let (program, watcher) = (Program::start(&cluster), Program::start(&cluster));
-    program.join(&cluster);
-    watcher.join(&cluster);
+    let (program, watcher) = (Program::joined(&cluster), Program::joined(&cluster));
     wait_for_members(&mut cluster, 4);
     let peers = cluster.peers();
-    for peer in &peers {
-        program.dial(cluster.socket(*peer));
-    }
+    link_with_all(&mut cluster, &program);
     let name = program.name();
-    cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
     let mark = cluster.mark();
     program.pause();
     let everybody: Vec<usize> = (0..5).collect();
@@ -912,9 +890,7 @@ fn when_it_stands_still_with_open_sockets_its_neighbours_have_it_confirmed_dead(
 #[test]
 fn when_it_stands_still_without_a_neighbour_the_seeds_find_it_dead_by_themselves() {
     let mut cluster = native(3, 0);
-    let (program, watcher) = (Program::start(&cluster), Program::start(&cluster));
-    program.join(&cluster);
-    watcher.join(&cluster);
+    let (program, watcher) = (Program::joined(&cluster), Program::joined(&cluster));
     let mark = cluster.mark();
     program.pause();
     let seeds = cluster.seeds();

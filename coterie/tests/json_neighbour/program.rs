@@ -183,6 +183,13 @@ impl Program {
         Self::start_with(cluster, Habits::default())
     }
 
+    /// Registered with every seed.
+    pub(crate) fn joined(cluster: &TestCluster) -> Self {
+        let program = Self::start(cluster);
+        program.join(cluster);
+        program
+    }
+
     pub(crate) fn start_with(cluster: &TestCluster, habits: Habits) -> Self {
         let taken: Vec<SocketAddr> = (0..cluster.cluster.nodes.len()).map(|i| cluster.socket(i)).collect();
         let mut refused = Vec::new();
