@@ -76,7 +76,9 @@ fn wait_for_members(cluster: &mut TestCluster, members: u64) {
 /// The program dials every peer, and each has the link.
 fn link_with_all(cluster: &mut TestCluster, program: &Program) {
     let (peers, name) = (cluster.peers(), program.name());
-    peers.iter().for_each(|peer| drop(program.dial(cluster.socket(*peer))));
+    for peer in &peers {
+        program.dial(cluster.socket(*peer));
+    }
     cluster.wait_for("its links", 0, &peers, |_, e| e.event == "LINK_UP" && e.get("peer") == name);
 }
 
@@ -861,7 +863,6 @@ fn when_it_stands_still_with_open_sockets_its_neighbours_have_it_confirmed_dead(
     let mut cluster = native(3, 2);
     let (program, watcher) = (Program::joined(&cluster), Program::joined(&cluster));
     wait_for_members(&mut cluster, 4);
-    let peers = cluster.peers();
     link_with_all(&mut cluster, &program);
     let name = program.name();
     let mark = cluster.mark();
