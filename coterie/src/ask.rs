@@ -10,15 +10,18 @@ use coterie_common::net::connection::dial;
 use coterie_common::net::process::Failure;
 use coterie_common::net::{Event, Outbox, connection, resolve};
 use coterie_common::seed_list::{parse_port, split_host_port};
-use coterie_common::{Address, Change, Event as ViewEvent, Message, Timestamp, View, Wire};
+use coterie_common::{Address, Change, Event as ViewEvent, Instant, Message, Timestamp, View, Wire};
 use tokio::sync::mpsc;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 /// How long a seed may take to be reached and to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How often an observer speaks, so that neither end takes the other for silent.
 const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// How long until a seed that has gone is asked again.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Which seed to ask.
 #[derive(Args, Clone, Debug)]
@@ -116,19 +119,48 @@ pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failur
     Ok(())
 }
 
-/// Shows the changes of the view as they come.
+/// Shows the changes of the view as they come. A seed that goes is asked again when it is back.
 pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
-    let mut session = Session::open(&seed).await?;
-    session.say(SessionMessage::Observe { linearizable: false });
     let clock = Clock::start();
     let end = limit.map(|limit| clock.now() + limit);
     let mut view = View::default();
+    let mut session = Session::open(&seed).await?;
+    loop {
+        let problem = match follow(&mut session, &mut view, &clock, end).await {
+            Ok(()) => return Ok(()),
+            Err(problem) => problem,
+        };
+        if view.is_empty() {
+            return Err(problem);
+        }
+        // Whom that does not reach needs no word of it.
+        let _ = writeln!(io::stderr(), "coterie: {problem}; trying again");
+        session = loop {
+            if end.is_some_and(|end| clock.now() >= end) {
+                return Ok(());
+            }
+            sleep(REOPEN_EVERY).await;
+            if let Ok(session) = Session::open(&seed).await {
+                break session;
+            }
+        };
+    }
+}
+
+/// Shows what a session tells, until `end`; an error says why it ended before.
+async fn follow(
+    session: &mut Session,
+    view: &mut View,
+    clock: &Clock,
+    end: Option<Instant>,
+) -> Result<(), Failure> {
+    session.say(SessionMessage::Observe { linearizable: false });
     loop {
         let ping_at = clock.now() + PING_EVERY;
         let until = end.map_or(ping_at, |end| end.min(ping_at));
         match timeout_at(clock.timer(until), session.next()).await {
             Ok(message) => {
-                for line in changed(&mut view, message?, &session) {
+                for line in changed(view, message?, session) {
                     if !print(&line)? {
                         return Ok(());
                     }
@@ -144,6 +176,8 @@ pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Fai
 
 fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<String> {
     match message {
+        // Asked again after a break, it may have nothing new, or less than another seed told before.
+        SessionMessage::Whole { roster, .. } if roster.epoch <= view.epoch && !view.is_empty() => Vec::new(),
         SessionMessage::Whole { roster, .. } => {
             *view = View::new(roster.epoch, roster.members.into_iter().map(|(member, _)| member));
             vec![format!("epoch {}: {} members", view.epoch, view.len())]
@@ -153,13 +187,19 @@ fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<S
             Vec::new()
         }
         SessionMessage::Changes { epoch, changes, .. } => {
-            let news = view.apply(epoch, changes);
-            for change in &news {
-                if let ViewEvent::Died(dead) = change.event {
-                    session.say(SessionMessage::EvidenceRequest(dead));
+            let mut lines = Vec::new();
+            // Epoch by epoch, so that each line tells how many members there were then.
+            for step in changes.chunk_by(|a, b| a.epoch == b.epoch) {
+                let news = view.apply(step[0].epoch, step.to_vec());
+                for change in &news {
+                    if let ViewEvent::Died(dead) = change.event {
+                        session.say(SessionMessage::EvidenceRequest(dead));
+                    }
+                    lines.push(describe(change, view.len()));
                 }
             }
-            news.iter().map(|change| describe(change, view.len())).collect()
+            view.epoch = view.epoch.max(epoch);
+            lines
         }
         SessionMessage::Evidence(Some(evidence)) => timeline(&evidence),
         _ => Vec::new(),

@@ -6,9 +6,9 @@ mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use common::{TestCluster, Watched, own_ip, program, run, wait_until};
+use common::{TestCluster, Watched, command, own_ip, run, wait_until};
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -156,7 +156,7 @@ fn seeds_with_different_lists_refuse_each_other_and_say_why() {
     let mut children = Vec::new();
     for (index, file) in [(0, &first), (1, &second)] {
         let log = std::fs::File::create(directory.path().join(format!("stderr-{index}"))).unwrap();
-        let child = Command::new(program())
+        let child = command()
             .args(["seed", &format!("{ip}:{}", ports[index]), "--config", file.to_str().unwrap()])
             .current_dir(directory.path())
             .stdout(Stdio::null())
@@ -222,11 +222,8 @@ fn a_running_cluster_answers_an_operator() {
             .filter(|(_, e)| e.event.starts_with("GOSSIP") && e.get("content") == "from outside");
         heard.filter(|(_, e)| !e.get("via").is_empty()).count() >= 2
     });
-    let mut watch = Command::new(program())
-        .args(["watch", "--seed", &seed, "--for", "20s"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut watch =
+        command().args(["watch", "--seed", &seed, "--for", "20s"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().ends_with("2 members"));
     let victim = cluster.peers()[0];
@@ -307,7 +304,7 @@ fn up_shows_a_death_as_a_timeline_and_ends_by_itself_and_resumes() {
 fn no_child_outlives_up_not_even_its_kill_9_and_a_live_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("run");
-    let mut up = Command::new(program())
+    let mut up = command()
         .args(["up", "--peers", "2", "--dir", place.to_str().unwrap()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -371,7 +368,7 @@ fn seeds_and_peers_may_be_named_by_host() {
     let peer_port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     std::fs::write(directory.path().join("config.csv"), format!("localhost,{port}\n")).unwrap();
     let spawn = |args: &[&str]| {
-        Command::new(program())
+        command()
             .args(args)
             .current_dir(directory.path())
             .stdin(Stdio::null())
@@ -422,7 +419,7 @@ fn at_a_terminal_a_node_asks_for_the_address_that_is_missing() {
     grantpt(&keyboard).unwrap();
     unlockpt(&keyboard).unwrap();
     let terminal = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
-    let mut seed = Command::new(program())
+    let mut seed = command()
         .args(["seed", "--config", list.to_str().unwrap()])
         .current_dir(directory.path())
         .stdin(std::fs::File::open(terminal).unwrap())

@@ -129,7 +129,7 @@ fn when_most_peers_die_at_once_the_rest_learn_of_every_death() {
     let mark = cluster.mark();
     let victims: Vec<usize> = cluster.peers()[..6].to_vec();
     for &victim in &victims {
-        cluster.cluster.nodes[victim].process.as_ref().unwrap().kill();
+        cluster.cluster.nodes[victim].process.as_mut().unwrap().kill();
     }
     let survivors: Vec<usize> = (0..12).filter(|index| !victims.contains(index)).collect();
     for &victim in &victims {
@@ -466,6 +466,40 @@ fn a_seed_that_missed_an_election_does_not_tell_of_the_leader_before_it() {
     });
     let told = cluster.events_of(mark, late).iter().any(|e| e.event == "LEADER" && e.get("leader") == name);
     assert!(!told, "that one is dead");
+}
+
+/// A seed that had just started knew nobody: it called every reporter a stranger, the peers dropped what they had rightly
+/// suspected, and the death was found ten seconds after there was a leader again.
+#[test]
+fn what_is_reported_while_no_seed_can_decide_is_decided_as_soon_as_one_can() {
+    let mut cluster = TestCluster::form(3, 4, &["--messages", "0"]);
+    let (seeds, peers) = (cluster.seeds(), cluster.peers());
+    let mark = cluster.mark();
+    seeds.iter().for_each(|&seed| cluster.kill(seed));
+    cluster.start(seeds[0]);
+    // Peers open sessions with it, and it asks for their reports.
+    let seed = cluster.socket(seeds[0]);
+    wait_until("sessions", || {
+        let status = run(&["status", "--seed", &seed.to_string()]);
+        String::from_utf8_lossy(&status.stdout).contains(", 4 sessions") || status.status.code() != Some(0)
+    });
+    cluster.kill(peers[0]);
+    let survivors = &peers[1..];
+    cluster.wait("a report", mark, |events| events.iter().any(|(_, e)| e.event == "DEAD_REPORT"));
+    let members = run(&["members", "--seed", &seed.to_string()]);
+    assert_eq!(members.status.code(), Some(1), "what its disk alone tells is told to nobody");
+    let led = cluster.mark();
+    cluster.start(seeds[1]);
+    cluster.wait_for("a leader", led, &[seeds[1]], |_, e| e.event == "LEADER");
+    cluster.wait_for_death(mark, cluster.address(peers[0]), survivors);
+    let dropped: Vec<&str> = cluster.seen[mark..]
+        .iter()
+        .filter(|(_, e)| e.event == "SUSPICION_DROPPED")
+        .map(|(_, e)| e.line.as_str())
+        .collect();
+    assert_eq!(dropped, Vec::<&str>::new(), "nobody had found it alive");
+    let strangers = cluster.seen[mark..].iter().any(|(_, e)| e.get("reason") == "stranger");
+    assert!(!strangers, "the reporters are members");
 }
 
 #[test]

@@ -82,7 +82,8 @@ pub fn parse<C: Parser>() -> Result<C, Failure> {
 fn one_line(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let advice = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let advice =
+        |line: &&str| ["tip:", "Usage:", "For more information"].iter().any(|start| line.starts_with(start));
     lines.take_while(|line| !advice(line)).collect::<Vec<_>>().join(" ")
 }
 
@@ -160,10 +161,12 @@ fn parse_place(words: &[String]) -> Result<(Place, &[String]), String> {
 /// Asks for the address when somebody is there to be asked.
 fn ask_for_address(role: Role) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!(
-            "no address is given [example: {} 127.0.0.1 6001]",
-            role.lower()
-        )));
+        let port = match role {
+            Role::Seed => 5011,
+            Role::Peer => 6001,
+        };
+        let problem = format!("no address is given [example: {} 127.0.0.1 {port}]", role.lower());
+        return Err(Failure::usage(problem));
     }
     eprint!("address of this {} (IP:PORT, or a port at 127.0.0.1): ", role.lower());
     std::io::stderr().flush()?;

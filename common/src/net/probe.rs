@@ -55,7 +55,9 @@ impl Prober {
     pub async fn probe(&self, order: ProbeOrder) -> (Finding, HostEvidence) {
         let icmp = async {
             sleep(ICMP_AFTER).await;
-            self.icmp.ping(order.address.ip(), order.patience).await
+            // It must have been given up before the probe is, or its silence is not told.
+            let patience = order.patience.saturating_sub(ICMP_AFTER * 4);
+            self.icmp.ping(order.address.ip(), patience).await
         };
         let hopeful = AtomicU32::new(0);
         let probe = timeout(order.patience, self.attempts(order, &hopeful));

@@ -1,5 +1,6 @@
 //! The frame of a process: descriptors, diagnostics, signals, and how it ends.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -24,27 +25,36 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    /// What went wrong, `cause: cause`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(error) | Failure::Running(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
 impl Failure {
     /// Wrong usage or configuration.
-    pub fn usage(problem: impl std::fmt::Display) -> Self {
+    pub fn usage(problem: impl fmt::Display) -> Self {
         Failure::Usage(anyhow::anyhow!("{problem}"))
     }
 
     /// Something went wrong while running.
-    pub fn running(problem: impl std::fmt::Display) -> Self {
+    pub fn running(problem: impl fmt::Display) -> Self {
         Failure::Running(anyhow::anyhow!("{problem}"))
     }
 }
 
 /// Ends a program: an error becomes one line on stderr, `name: cause: cause`.
 pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
-    let (error, code) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => (error, 2),
-        Err(Failure::Running(error)) => (error, 1),
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    let code = match failure {
+        Failure::Usage(_) => 2,
+        Failure::Running(_) => 1,
     };
     // Nobody may be left to read it; then nothing is to be done about that either.
-    let _ = writeln!(io::stderr(), "{name}: {error:#}");
+    let _ = writeln!(io::stderr(), "{name}: {failure}");
     ExitCode::from(code)
 }
 

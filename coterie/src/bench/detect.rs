@@ -105,7 +105,7 @@ impl Bench {
             (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
         let seeds: BTreeSet<usize> = self.cluster.of(Role::Seed).into_iter().collect();
         let killed = wall();
-        if let Some(process) = &self.cluster.nodes[victim].process {
+        if let Some(process) = &mut self.cluster.nodes[victim].process {
             process.kill();
         }
         let (mut last_peer, mut last_seed) = (Duration::ZERO, Duration::ZERO);

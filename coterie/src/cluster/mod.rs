@@ -136,7 +136,7 @@ impl Cluster {
         for role in [Role::Peer, Role::Seed] {
             let places = self.of(role);
             for index in &places {
-                if let Some(process) = &self.nodes[*index].process {
+                if let Some(process) = &mut self.nodes[*index].process {
                     process.terminate();
                 }
             }

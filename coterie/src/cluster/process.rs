@@ -19,8 +19,8 @@ pub const STOP_TIME_MAX: Duration = Duration::from_secs(4);
 /// How often an ending process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Names the process with which this one is to die.
-const DIES_WITH: &str = "COTERIE_DIES_WITH";
+/// The variable that names the process with which a node is to die; it must be the one that starts it.
+pub const DIES_WITH: &str = "COTERIE_DIES_WITH";
 
 /// Has the kernel kill this process when the one that started it ends, however that ends, if it was asked to.
 pub fn die_with_parent() -> Result<(), String> {
@@ -105,30 +105,31 @@ impl Process {
     }
 
     /// kill -9.
-    pub fn kill(&self) {
+    pub fn kill(&mut self) {
         self.signal(Signal::KILL);
     }
 
     /// SIGSTOP: it stands still, and its connections stay open.
-    pub fn pause(&self) {
+    pub fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
 
     /// SIGCONT.
-    pub fn resume(&self) {
+    pub fn resume(&mut self) {
         self.signal(Signal::CONT);
     }
 
     /// SIGTERM: it leaves in order.
-    pub fn terminate(&self) {
+    pub fn terminate(&mut self) {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // The only failure left is that it has ended, and then it needs no signal.
+    fn signal(&mut self, signal: Signal) {
+        // Once it was waited for, its number may be another's.
+        let pid = if self.is_alive() { i32::try_from(self.child.id()).ok() } else { None };
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            // The only failure left is that it has ended just now, and then it needs no signal.
             let _ = kill_process(pid, signal);
         }
     }

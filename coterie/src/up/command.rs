@@ -1,8 +1,7 @@
 //! What can be typed while the cluster runs.
 
 /// All of it, in a line.
-pub(super) const HELP: &str = "kill NODE (kill -9) | stop NODE (it stands still) | resume NODE | restart NODE | \
-                               leave NODE (in order) | say TEXT | quit; NODE is s1, p3 or an address";
+pub(super) const HELP: &str = "kill|stop|resume|restart|leave NODE, say TEXT, quit; NODE: s1, p3, an address";
 
 /// What was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const FORMING_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a death may take before its timeline is printed as it is.
-const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
+const DEATH_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The options of `coterie up`, as typed.
 #[derive(Args, Clone, Debug)]
@@ -64,6 +64,10 @@ pub struct UpArgs {
 
 /// Runs a cluster until its time is over or somebody stops it.
 pub async fn run(args: UpArgs) -> Result<(), Failure> {
+    let count = args.seeds.unwrap_or(SEEDS) + args.peers.unwrap_or(PEERS);
+    if let Some(base) = args.base_port.filter(|base| base.checked_add(count - 1).is_none()) {
+        return Err(Failure::usage(format!("--base-port {base}: no {count} ports follow it")));
+    }
     if let (Some(limit), Some(at)) = (args.limit, args.kill_after)
         && at >= limit
     {
@@ -262,12 +266,12 @@ impl Up {
     }
 
     fn kill(&mut self, now: Instant, victim: usize) -> Result<(), Failure> {
-        let Some(process) = &self.cluster.nodes[victim].process else { return Ok(()) };
-        let record = &self.cluster.nodes[victim].record;
+        let record = self.cluster.nodes[victim].record.clone();
         let survivors: Vec<String> = (0..self.cluster.nodes.len())
             .filter(|&index| index != victim && self.board.is_up(index))
             .map(|index| self.cluster.nodes[index].record.address.to_string())
             .collect();
+        let Some(process) = &mut self.cluster.nodes[victim].process else { return Ok(()) };
         let timeline = Timeline::new(wall(), record.address, process.id(), survivors, self.board.leader());
         process.kill();
         let line = format!("kill -9 {} {} (pid {})", record.role, record.address, process.id());
@@ -294,18 +298,25 @@ impl Up {
         let now = self.clock.now();
         let place =
             |up: &Up, name: &str| up.cluster.find(name).ok_or_else(|| format!("there is no node {name:?}"));
+        let running = |up: &mut Up, name: &str| {
+            let index = place(up, name)?;
+            match up.cluster.is_alive(index) {
+                true => Ok(index),
+                false => Err(format!("{name} does not run")),
+            }
+        };
         let result: Result<String, String> = match action {
             Action::Quit => return false,
             Action::Nothing => return true,
             Action::Wrong(problem) => Err(problem),
             Action::Help => Ok(command::HELP.to_owned()),
-            Action::Kill(name) => place(self, &name).and_then(|index| {
+            Action::Kill(name) => running(self, &name).and_then(|index| {
                 self.kill(now, index).map_err(|_| "cannot say it".to_owned())?;
                 Ok(String::new())
             }),
-            Action::Stop(name) => place(self, &name).map(|index| self.pause(index)),
-            Action::Resume(name) => place(self, &name).map(|index| self.resume(index)),
-            Action::Leave(name) => place(self, &name).map(|index| self.leave(index)),
+            Action::Stop(name) => running(self, &name).map(|index| self.pause(index)),
+            Action::Resume(name) => running(self, &name).map(|index| self.resume(index)),
+            Action::Leave(name) => running(self, &name).map(|index| self.leave(index)),
             Action::Restart(name) => place(self, &name).and_then(|index| self.restart(index)),
             Action::Say(text) => self.send(&text),
         };
@@ -317,7 +328,7 @@ impl Up {
     }
 
     fn pause(&mut self, index: usize) -> String {
-        if let Some(process) = &self.cluster.nodes[index].process {
+        if let Some(process) = &mut self.cluster.nodes[index].process {
             process.pause();
         }
         self.board.paused(index, true);
@@ -325,7 +336,7 @@ impl Up {
     }
 
     fn resume(&mut self, index: usize) -> String {
-        if let Some(process) = &self.cluster.nodes[index].process {
+        if let Some(process) = &mut self.cluster.nodes[index].process {
             process.resume();
         }
         self.board.paused(index, false);
@@ -333,7 +344,7 @@ impl Up {
     }
 
     fn leave(&mut self, index: usize) -> String {
-        if let Some(process) = &self.cluster.nodes[index].process {
+        if let Some(process) = &mut self.cluster.nodes[index].process {
             process.terminate();
         }
         format!("{} is asked to stop", self.cluster.nodes[index].name)

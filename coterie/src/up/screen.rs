@@ -128,22 +128,24 @@ impl Screen {
     }
 }
 
+/// Narrow enough for a terminal of 80 columns, as long as addresses are those of IPv4.
 fn table(cluster: &mut Cluster, board: &Board) -> Vec<String> {
     let mut lines = vec![format!(
-        "{:<5} {:<6} {:<22} {:>8}  {:<9} {:>7}  {:<22} {:>6} {:>9}",
+        "{:<4} {:<4} {:<21} {:>7} {:<8} {:>6} {:<6} {:>6} {:>8}",
         "node", "role", "address", "pid", "state", "epoch", "leader", "degree", "messages"
     )];
     for index in 0..cluster.nodes.len() {
         let alive = cluster.is_alive(index);
         let (node, status) = (&cluster.nodes[index], board.get(index));
         let pid = node.record.pid.filter(|_| alive).map_or("-".to_owned(), |pid| pid.to_string());
+        let leader = cluster.find(&status.leader).map_or("-", |leader| &cluster.nodes[leader].name);
         let (leader, degree, messages) = match node.record.role.as_str() {
-            "seed" => (status.leader.clone(), "-".to_owned(), "-".to_owned()),
-            _ => ("-".to_owned(), status.degree.to_string(), status.messages.to_string()),
+            "seed" => (leader, "-".to_owned(), "-".to_owned()),
+            _ => ("-", status.degree.to_string(), status.messages.to_string()),
         };
         let state = if alive { status.state.word() } else { ended(status.state) };
         lines.push(format!(
-            "{:<5} {:<6} {:<22} {pid:>8}  {state:<9} {:>7}  {leader:<22} {degree:>6} {messages:>9}",
+            "{:<4} {:<4} {:<21} {pid:>7} {state:<8} {:>6} {leader:<6} {degree:>6} {messages:>8}",
             node.name,
             node.record.role,
             node.record.address.to_string(),

@@ -94,8 +94,9 @@ impl Board {
     }
 
     pub(super) fn restarted(&mut self, index: usize) {
-        self.nodes[index].state = State::Starting;
-        self.nodes[index].degree = 0;
+        // What a new life catches up on is no second time.
+        (self.nodes[index].state, self.nodes[index].degree) = (State::Starting, 0);
+        self.nodes[index].messages = 0;
     }
 
     pub(super) fn get(&self, index: usize) -> &Status {

@@ -55,7 +55,11 @@ impl Timeline {
         }
     }
 
-    fn describe(&self, event: &LogEvent) -> Option<String> {
+    fn describe(&mut self, event: &LogEvent) -> Option<String> {
+        if event.event == "DEAD_PROPOSAL" && event.get("proposer") == event.node {
+            // The leader may have changed since the kill.
+            self.leader = Some(event.node.clone());
+        }
         let from_leader = self.leader.as_deref() == Some(event.node.as_str());
         Some(match event.event.as_str() {
             "LINK_DOWN" if event.get("cause") == "connection_lost" => "link broken".to_owned(),

@@ -27,9 +27,16 @@ pub fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_coterie"))
 }
 
+/// The program, which ends with the thread of the test that starts it.
+pub fn command() -> Command {
+    let mut command = Command::new(program());
+    command.env(coterie::cluster::process::DIES_WITH, std::process::id().to_string());
+    command
+}
+
 /// Runs the program with `args` to its end.
 pub fn run(args: &[&str]) -> Output {
-    Command::new(program()).args(args).stdin(std::process::Stdio::null()).output().expect("the program runs")
+    command().args(args).stdin(std::process::Stdio::null()).output().expect("the program runs")
 }
 
 /// What `coterie status` tells of a seed.
@@ -148,12 +155,12 @@ impl TestCluster {
         process.wait_or_kill(DEADLINE);
     }
 
-    pub fn pause(&self, index: usize) {
-        self.cluster.nodes[index].process.as_ref().expect("it runs").pause();
+    pub fn pause(&mut self, index: usize) {
+        self.cluster.nodes[index].process.as_mut().expect("it runs").pause();
     }
 
-    pub fn resume(&self, index: usize) {
-        self.cluster.nodes[index].process.as_ref().expect("it runs").resume();
+    pub fn resume(&mut self, index: usize) {
+        self.cluster.nodes[index].process.as_mut().expect("it runs").resume();
     }
 
     /// SIGTERM, and the exit code.

@@ -7,7 +7,7 @@ use coterie::lab::Material;
 use coterie_common::clock::wall;
 
 use super::Hosts;
-use super::common::{Watched, program, wait_until};
+use super::common::{Watched, command, wait_until};
 
 /// Within so long everybody knows of a death, whatever the network does.
 const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
@@ -88,6 +88,9 @@ pub(crate) fn a_disconnected_peer_is_buried_and_is_back_within_three_seconds(mat
     let (mark, dead) = (hosts.mark(), hosts.address(victim));
     hosts.lab.disconnect(victim).unwrap();
     hosts.wait_for_death(mark, dead, &hosts.all_but(&[victim]));
+    let found: Vec<&str> = hosts.seen()[mark..].iter().map(|(_, e)| e.get("probe")).collect();
+    let icmp_is_permitted = !hosts.stderr().contains("no ICMP (");
+    assert_eq!(found.contains(&"silent,host_silent"), icmp_is_permitted, "{found:?}");
     let (mark, connected) = (hosts.mark(), wall());
     hosts.lab.connect(victim).unwrap();
     let took = hosts.wait_for_return(mark, victim, connected);
@@ -397,7 +400,7 @@ pub(crate) fn a_lab_leaves_nothing_behind(material: Material) {
 }
 
 pub(crate) fn a_lab_whose_owner_is_killed_leaves_nothing_behind(material: Material) {
-    let mut command = Command::new(program());
+    let mut command = command();
     command.args(["bench", "hosts", "--seeds", "1", "--peers", "2", "--deaths", "1"]);
     let is_containers = matches!(material, Material::Containers { .. });
     if let Material::Containers { image } = material {

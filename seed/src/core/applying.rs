@@ -118,6 +118,7 @@ impl Seed {
             self.ballots_opened = 0;
         }
         (self.leader, self.term) = (leader, term);
+        self.was_led |= leader.is_some();
         self.ahead.clear();
         self.forget_admissions();
         self.forget_burials();

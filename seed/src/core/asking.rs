@@ -67,6 +67,11 @@ impl Seed {
 
     pub(super) fn expire_errands(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for pending in self.errands.expired(now) {
+            if let Errand::Report { .. } | Errand::Leave(_) = pending.errand {
+                // That nobody could decide is no verdict. Who reports or leaves asks again by itself.
+                self.count("requests_undecided");
+                continue;
+            }
             let detail = "no leader with a majority of the seeds answered within 10 s";
             self.answer(pending, Answer::Refused(Refusal::new(Why::NoQuorum, detail)), out);
         }

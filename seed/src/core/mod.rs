@@ -66,6 +66,8 @@ pub struct Seed {
     registry: Registry,
     history: History,
     leader: Option<SeedId>,
+    /// Whether there was a leader at any time since this seed started.
+    was_led: bool,
     term: u64,
     /// Ballots opened in this term, if this seed leads.
     ballots_opened: u64,
@@ -97,6 +99,7 @@ impl Seed {
             history: History::new(registry.epoch()),
             registry,
             leader: None,
+            was_led: false,
             term: 0,
             ballots_opened: 0,
             others: BTreeMap::new(),

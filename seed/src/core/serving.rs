@@ -71,13 +71,14 @@ impl Seed {
             SessionMessage::Register(candidate) => self.on_register(now, id, candidate, out),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, member, life, epoch, out),
             SessionMessage::Observe { .. } | SessionMessage::ListRequest { .. }
-                if self.registry.cluster().is_none() =>
+                if self.registry.cluster().is_none() || !self.was_led =>
             {
-                self.close_session(
-                    id,
-                    CloseReason::Refused("the cluster is not founded yet".to_owned()),
-                    out,
-                );
+                // What its own disk tells may be old, and a view never goes back.
+                let detail = match self.registry.cluster() {
+                    None => "the cluster is not founded yet",
+                    Some(_) => "no leader has been heard of since this seed started",
+                };
+                self.close_session(id, CloseReason::Refused(detail.to_owned()), out);
             }
             SessionMessage::Observe { linearizable: true } if !self.may_ask(now, id) => {
                 let detail = format!("at most {REQUESTS_PER_SECOND} such reads a second");
@@ -135,6 +136,11 @@ impl Seed {
         out.push(Effect::Send { to, message: Message::Session(message) });
     }
 
+    /// A member, or one whose admission this registry has not seen yet: a seed that has just started knows of nobody.
+    fn may_be_member(&self, id: MemberId) -> bool {
+        self.registry.member(id).is_some() || id.incarnation.0 > self.registry.applied()
+    }
+
     fn may_ask(&mut self, now: Instant, id: SessionId) -> bool {
         self.sessions.get_mut(id).is_some_and(|session| session.requests.allows(now, REQUESTS_PER_SECOND))
     }
@@ -169,9 +175,8 @@ impl Seed {
     }
 
     fn on_open(&mut self, id: SessionId, member: MemberId, life: Life, epoch: Epoch, out: &mut Vec<Effect>) {
-        let known = self.registry.at(member.address).is_some_and(|m| m.id == member && m.life == life);
-        let to_come = member.incarnation.0 > self.registry.applied();
-        if !known && !to_come {
+        let is_another = self.registry.member(member).is_some_and(|m| m.life != life);
+        if is_another || !self.may_be_member(member) {
             // By its epoch the peer tells whether this is about the life that it is by now.
             let end = self.registry.ended().rev().find(|ended| ended.id == member).map(|ended| ended.epoch);
             let end = end.unwrap_or(self.registry.epoch());
@@ -235,8 +240,9 @@ impl Seed {
         out: &mut Vec<Effect>,
     ) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let is_member = session.member.is_some_and(|m| self.registry.member(m).is_some());
-        if !is_member || !session.hints.allows(now, HINTS_PER_SECOND) {
+        let allowed = session.hints.allows(now, HINTS_PER_SECOND);
+        let member = session.member;
+        if !allowed || !member.is_some_and(|m| self.may_be_member(m)) {
             return self.count("hints_dropped");
         }
         self.on_hint(now, suspect, cause, out);
@@ -254,7 +260,7 @@ impl Seed {
         {
             report.dead = member.id;
         }
-        let Some(reporter) = reporter.filter(|m| self.registry.member(*m).is_some()) else {
+        let Some(reporter) = reporter.filter(|m| self.may_be_member(*m)) else {
             log(
                 out,
                 Line::new("DEAD_REJECTED")
@@ -279,9 +285,8 @@ impl Seed {
     /// Hands something to any peer that holds a session here.
     fn hand_on(&mut self, message: SessionMessage, out: &mut Vec<Effect>) -> Result<Address, String> {
         let native = self.sessions.native();
-        let alive: Vec<_> =
-            native.into_iter().filter(|(_, address)| self.registry.at(*address).is_some()).collect();
-        let Some((session, address)) = alive.choose(&mut self.rng).copied() else {
+        let alive: Vec<_> = native.into_iter().filter(|(_, member)| self.may_be_member(*member)).collect();
+        let Some((session, MemberId { address, .. })) = alive.choose(&mut self.rng).copied() else {
             return Err("this seed holds no session of a peer".to_owned());
         };
         self.send(session, message, out);
@@ -308,7 +313,8 @@ impl Seed {
     fn status(&self) -> SeedStatus {
         SeedStatus {
             seed: self.name(self.config.id),
-            leader: self.leader.map(|l| self.name(l)),
+            // One that cannot be reached leads nobody here.
+            leader: self.leader.filter(|_| self.takes_part()).map(|l| self.name(l)),
             term: self.term,
             applied: self.registry.applied(),
             epoch: self.registry.epoch(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coterie_common::{Address, Epoch, Instant, MemberId, Wire};
+use coterie_common::{Epoch, Instant, MemberId, Wire};
 
 use super::effect::SessionId;
 use super::rate::Rate;
@@ -122,8 +122,8 @@ impl Sessions {
     }
 
     /// The native members that hold a session here.
-    pub fn native(&self) -> Vec<(SessionId, Address)> {
+    pub fn native(&self) -> Vec<(SessionId, MemberId)> {
         let native = self.sessions.iter().filter(|(_, s)| s.wire == Wire::Native);
-        native.filter_map(|(id, s)| s.member.map(|m| (*id, m.address))).collect()
+        native.filter_map(|(id, s)| Some((*id, s.member?))).collect()
     }
 }

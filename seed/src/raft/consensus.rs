@@ -185,8 +185,9 @@ fn config(options: &Options) -> io::Result<Arc<Config>> {
     Ok(Arc::new(config.validate().map_err(io::Error::other)?))
 }
 
-/// Tells of leaders, and of the end. A leader that this seed knows from its disk alone is none: it counts once it
-/// has spoken.
+/// Tells of leaders, and of the end. A leader that this seed knows from its disk alone is none: it counts once it has
+/// spoken. This seed itself counts once it has applied an entry of its own term: by then its registry is as new as
+/// everything that was ever committed, and what it is asked can be judged by it.
 async fn tell_of_leaders(
     me: SeedId,
     raft: Raft,
@@ -202,7 +203,9 @@ async fn tell_of_leaders(
             let leader = now.current_leader.map(SeedId);
             // Of another term, it was somebody else: the metrics have not come as far as what was heard.
             let has_spoken = *led_in.borrow_and_update() == now.current_term;
-            (leader.filter(|leader| *leader == me || has_spoken), now.current_term, fatal)
+            let is_caught_up = now.last_applied.is_some_and(|id| id.leader_id.term == now.current_term);
+            let counts = |leader: &SeedId| if *leader == me { is_caught_up } else { has_spoken };
+            (leader.filter(counts), now.current_term, fatal)
         };
         if let Some(fatal) = fatal {
             let _ = notices.send(Notice::Fatal(fatal)).await;

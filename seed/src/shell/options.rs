@@ -72,6 +72,9 @@ impl SeedArgs {
 
 /// The line of the list that is this seed: the same text, or the same address after resolving.
 async fn find_own(place: &Place, list: &SeedList) -> Result<(SeedEntry, Address), Failure> {
+    if place.host == "auto" {
+        return Err(Failure::usage("auto is for peers: a seed is where the list says"));
+    }
     let address = resolve::resolve(&place.host, place.port).await.map_err(Failure::running)?;
     if let Some(own) = list.seeds.iter().find(|seed| seed.host == place.host && seed.port == place.port) {
         return Ok((own.clone(), address));
