@@ -3,7 +3,7 @@
 //! Two ways to make hosts: containers, where a Docker engine answers, and network namespaces, where this process is
 //! root. What breaks the network is the same for both: rules in the node's own network namespace, so nothing is left
 //! on the host, and nothing but the lab's own hosts is ever touched. Whatever becomes of this process, a process of
-//! another session, the [`reaper`], removes what it made.
+//! another session, the [`Reaper`], removes what it made.
 
 mod containers;
 mod namespaces;
