@@ -7,7 +7,7 @@ use clap::Args;
 use coterie_common::clock::Clock;
 use coterie_common::message::{CloseReason, Evidence, SeedFinding, SessionMessage, Stages};
 use coterie_common::net::connection::dial;
-use coterie_common::net::process::Failure;
+use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::net::{Event, Outbox, connection, resolve};
 use coterie_common::seed_list::{parse_port, split_host_port};
 use coterie_common::{Address, Change, Event as ViewEvent, Instant, Message, Timestamp, View, Wire};
@@ -126,10 +126,12 @@ pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Fai
     let mut view = View::default();
     let mut session = Session::open(&seed).await?;
     loop {
-        let problem = match follow(&mut session, &mut view, &clock, end).await {
-            Ok(()) => return Ok(()),
-            Err(problem) => problem,
+        // As the only process of a container it would not hear Ctrl-C without listening for it.
+        let followed = tokio::select! {
+            followed = follow(&mut session, &mut view, &clock, end) => followed,
+            () = stop_signal() => return Ok(()),
         };
+        let Err(problem) = followed else { return Ok(()) };
         if view.is_empty() {
             return Err(problem);
         }
@@ -176,8 +178,16 @@ async fn follow(
 
 fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<String> {
     match message {
-        // Asked again after a break, it may have nothing new, or less than another seed told before.
-        SessionMessage::Whole { roster, .. } if roster.epoch <= view.epoch && !view.is_empty() => Vec::new(),
+        SessionMessage::Whole { roster, ended } if !view.is_empty() => {
+            // Asked again after a break: what was missed, or an older tale than the one before.
+            let next = View::new(roster.epoch, roster.members.into_iter().map(|(member, _)| member));
+            if next.epoch < view.epoch {
+                return vec![format!("epoch {}: older than what was shown; waiting for news", next.epoch)];
+            }
+            let missed = view.difference(&next, &ended);
+            *view = next;
+            missed.iter().map(|change| tell(change, view, session)).collect()
+        }
         SessionMessage::Whole { roster, .. } => {
             *view = View::new(roster.epoch, roster.members.into_iter().map(|(member, _)| member));
             vec![format!("epoch {}: {} members", view.epoch, view.len())]
@@ -191,12 +201,7 @@ fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<S
             // Epoch by epoch, so that each line tells how many members there were then.
             for step in changes.chunk_by(|a, b| a.epoch == b.epoch) {
                 let news = view.apply(step[0].epoch, step.to_vec());
-                for change in &news {
-                    if let ViewEvent::Died(dead) = change.event {
-                        session.say(SessionMessage::EvidenceRequest(dead));
-                    }
-                    lines.push(describe(change, view.len()));
-                }
+                lines.extend(news.iter().map(|change| tell(change, view, session)));
             }
             view.epoch = view.epoch.max(epoch);
             lines
@@ -204,6 +209,14 @@ fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<S
         SessionMessage::Evidence(Some(evidence)) => timeline(&evidence),
         _ => Vec::new(),
     }
+}
+
+/// One change in words; of a death it is asked how it was found.
+fn tell(change: &Change, view: &View, session: &Session) -> String {
+    if let ViewEvent::Died(dead) = change.event {
+        session.say(SessionMessage::EvidenceRequest(dead));
+    }
+    describe(change, view.len())
 }
 
 fn describe(change: &Change, members: usize) -> String {

@@ -308,7 +308,10 @@ impl Player {
             "up" => return Input::SeedUp { seed: from, birth: rest.number("birth").unwrap_or(100 + from.0) },
             "down" => return Input::SeedDown(from),
             "silent" => return Input::SeedSilent(from),
-            "errand" => MeshMessage::Errand { number: number(rest.at(0)), errand: errand(rest.from(1)) },
+            "errand" => MeshMessage::Errand {
+                number: number(rest.at(0)),
+                errand: errand(rest.from(1), self.core.registry()),
+            },
             "done" => MeshMessage::Done { number: number(rest.at(0)), answer: answer(rest.from(1)) },
             "votes" => MeshMessage::Vote(self.vote_of(from, rest)),
             "proposes" => self.proposal(rest),
@@ -459,14 +462,17 @@ fn death(dead: MemberId) -> Verdict {
     }
 }
 
-fn errand(words: Words<'_>) -> Errand {
+fn errand(words: Words<'_>, registry: &Registry) -> Errand {
+    // `by=6001` is whoever is there now.
+    let by = words.key("by").map(address);
+    let by = by.map_or(id("6999#0"), |address| {
+        let nobody = MemberId { address, incarnation: Incarnation::NONE };
+        registry.at(address).map_or(nobody, |member| member.id)
+    });
     match words.at(0) {
         "register" => Errand::Register(candidate(words.from(1))),
         "leave" => Errand::Leave(id(words.at(1))),
-        "report" => Errand::Report {
-            report: report(words.from(1)),
-            reporter: address(words.key("by").unwrap_or_else(|| panic!("by whom?"))),
-        },
+        "report" => Errand::Report { report: report(words.from(1)), reporter: by },
         other => panic!("{other:?} is no errand"),
     }
 }

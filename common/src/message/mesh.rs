@@ -135,7 +135,7 @@ pub enum Errand {
         /// The report.
         report: DeathReport,
         /// Who holds the session it came on.
-        reporter: Address,
+        reporter: MemberId,
     },
 }
 

@@ -14,6 +14,9 @@ use super::{Figures, logs};
 use crate::cluster::LogEvent;
 use crate::lab::{Lab, Material, Plan, engine_answers};
 
+/// Hosts of one lab: their addresses differ in one byte.
+const HOSTS_MAX: usize = 100;
+
 /// The options of `coterie bench hosts`, as typed.
 #[derive(Args, Clone, Debug)]
 pub(super) struct HostsArgs {
@@ -72,6 +75,10 @@ impl Way {
 }
 
 pub(super) fn run(args: &HostsArgs) -> Result<(), Failure> {
+    if args.seeds < 1 || args.peers < 2 || args.seeds + args.peers > HOSTS_MAX {
+        let problem = format!("--seeds {} --peers {}", args.seeds, args.peers);
+        return Err(Failure::usage(format!("{problem}: a seed, two peers, and {HOSTS_MAX} hosts at most")));
+    }
     let material = match &args.image {
         Some(image) if engine_answers() => Material::Containers { image: image.clone() },
         Some(image) => return Err(Failure::running(format!("--image {image}: no Docker engine answers"))),
@@ -152,6 +159,7 @@ impl Bench {
         if !matches!(way, Way::Kill) {
             // A life that is removed again and again comes back more and more slowly: this one is to be a new one.
             self.lab.stop(victim)?;
+            self.lab.events();
             self.lab.start(victim)?;
         }
         self.wait(&format!("{dead} to return"), |index, event| index == victim && event.event == "LINK_UP")?;

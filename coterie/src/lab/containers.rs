@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use coterie_common::{Address, Role};
 
 use super::Plan;
-use super::reaper::{Reaper, remove_files};
+use super::reaper::Reaper;
 use super::tool::run;
 
 /// Networks that are tried before it is said that none is free.
@@ -43,15 +43,14 @@ impl Containers {
         plan: Plan,
     ) -> io::Result<(Self, Vec<Address>)> {
         static LABS: AtomicU32 = AtomicU32::new(1);
-        let lab = format!("coterie-lab-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let lab = format!("coterie-lab-{}-{:02}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         // A paused container takes no kill before it goes on.
-        let reaper = Reaper::new(&format!(
+        let script = format!(
             "for c in $(docker ps -aq --filter label={lab}); do docker unpause $c; docker rm -fv $c; done\n\
              docker network rm {lab}\n\
-             docker volume rm $(docker volume ls -q --filter label={lab})\n\
-             {}",
-            remove_files(files)
-        ))?;
+             docker volume rm $(docker volume ls -q --filter label={lab})"
+        );
+        let reaper = Reaper::new(&script, files)?;
         let subnet = make_network(&lab)?;
         let address = |index: usize, port| {
             let [a, b, c] = subnet;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use coterie_common::{Address, Role};
 
-use super::reaper::{Reaper, remove_files};
+use super::reaper::Reaper;
 use super::tool::run;
 use super::{Host, Plan};
 use crate::cluster::directory::{seeds_of, stderr_of};
@@ -42,19 +42,18 @@ impl Namespaces {
         plan: Plan,
     ) -> io::Result<(Self, Vec<Address>)> {
         static LABS: AtomicU32 = AtomicU32::new(1);
-        let lab = format!("cl{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let lab = format!("cl{}x{:02}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let namespaces: Vec<String> = names.iter().map(|(name, ..)| format!("{lab}-{name}")).collect();
         let cables: Vec<String> = (0..names.len()).map(|index| outside(&lab, index)).collect();
         // A namespace may outlive its name for a while, in connections that are still ending: its cable must not.
-        let reaper = Reaper::new(&format!(
+        let script = format!(
             "for n in {}; do ip netns pids $n | xargs -r kill -9; ip netns del $n; done\n\
              for c in {lab} {}; do ip link del $c; done\n\
-             iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT\n\
-             {}",
+             iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT",
             namespaces.join(" "),
-            cables.join(" "),
-            remove_files(files)
-        ))?;
+            cables.join(" ")
+        );
+        let reaper = Reaper::new(&script, files)?;
         run("ip", &["link", "add", &lab, "type", "bridge"])?;
         run("ip", &["link", "set", &lab, "up"])?;
         // A Docker engine lets nothing pass that it was not told of; where there is none, nothing is in the way.

@@ -12,10 +12,10 @@ const NET: &str = "10.213.251";
 
 /// A copy of the compose file and what it mounts, so that the logs of the test are its own.
 struct Composed {
+    _reaper: Reaper,
     files: tempfile::TempDir,
     tool: Vec<&'static str>,
     project: String,
-    _reaper: Reaper,
 }
 
 fn root() -> PathBuf {
@@ -39,12 +39,14 @@ impl Composed {
         let second = Command::new("docker").args(["compose", "version"]).output().unwrap().status.success();
         let tool = if second { vec!["docker", "compose"] } else { vec!["docker-compose"] };
         let project = format!("coterietest{}", std::process::id());
-        let reaper = Reaper::new(&format!(
-            "docker rm -fv $(docker ps -aq --filter label=com.docker.compose.project={project})\n\
-             docker network rm coterie\n\
-             docker volume rm $(docker volume ls -q --filter label=com.docker.compose.project={project})\n"
-        ));
-        Composed { files, tool, project, _reaper: reaper.unwrap() }
+        let own = format!("--filter label=com.docker.compose.project={project}");
+        let script = format!(
+            "docker rm -fv $(docker ps -aq {own})\n\
+             docker network rm $(docker network ls -q {own})\n\
+             docker volume rm $(docker volume ls -q {own})"
+        );
+        let reaper = Reaper::new(&script, files.path()).unwrap();
+        Composed { _reaper: reaper, files, tool, project }
     }
 
     fn run(&self, args: &[&str]) {
@@ -76,7 +78,9 @@ fn healthy(project: &str) -> usize {
 pub(crate) fn the_compose_file_starts_nine_healthy_nodes_and_more_on_request(image: &str) {
     let composed = Composed::new();
     // The file builds `coterie` where it is not there; here it is the image under test.
-    output("docker", &["tag", image, "coterie"]);
+    if image != "coterie" {
+        output("docker", &["tag", image, "coterie"]);
+    }
     composed.run(&["up", "-d", "--no-build"]);
     wait_until("nine healthy nodes", || healthy(&composed.project) == 9);
     let logs: Vec<String> = (1..=6)

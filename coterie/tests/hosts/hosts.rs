@@ -37,12 +37,17 @@ impl Watched for Hosts {
 impl Hosts {
     /// So many seeds and peers; all peers are members, and linked.
     pub(crate) fn form(material: Material, seeds: usize, peers: usize) -> Self {
-        let plan = Plan {
-            seeds,
-            peers,
-            seed_args: Vec::new(),
-            peer_args: ["--messages", "0"].map(str::to_owned).into(),
-        };
+        Self::form_with(material, seeds, peers, &["--messages", "0"])
+    }
+
+    /// The same, and each peer says something twice a second.
+    pub(crate) fn form_talking(material: Material, seeds: usize, peers: usize) -> Self {
+        Self::form_with(material, seeds, peers, &["--messages", "10000", "--message-interval", "500ms"])
+    }
+
+    fn form_with(material: Material, seeds: usize, peers: usize, peer_args: &[&str]) -> Self {
+        let peer_args = peer_args.iter().map(|arg| (*arg).to_owned()).collect();
+        let plan = Plan { seeds, peers, seed_args: Vec::new(), peer_args };
         let lab = Lab::new(material, &plan).expect("hosts can be made");
         let mut hosts = Hosts { lab, seen: Vec::new() };
         (0..seeds + peers).for_each(|index| hosts.start(index));

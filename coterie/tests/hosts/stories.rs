@@ -214,7 +214,7 @@ fn assert_still_works(hosts: &mut Hosts) {
 }
 
 pub(crate) fn a_peer_that_only_seeds_can_reach_is_no_dead_peer(material: Material) {
-    let mut hosts = Hosts::form(material, 3, 5);
+    let mut hosts = Hosts::form_talking(material, 3, 5);
     let lonely = hosts.peers()[0];
     let mark = hosts.mark();
     for peer in hosts.peers().into_iter().filter(|peer| *peer != lonely) {
@@ -228,9 +228,11 @@ pub(crate) fn a_peer_that_only_seeds_can_reach_is_no_dead_peer(material: Materia
     hosts.assert_nobody_died(mark);
     // Four accuse it, and it accuses four.
     assert_few_ballots(&mut hosts, mark, 8);
-    hosts.lab.heal_all().unwrap();
     let mark = hosts.mark();
-    hosts.wait_for("a link of it", mark, &[lonely], |_, e| e.event == "LINK_UP");
+    hosts.lab.heal_all().unwrap();
+    // Over new links, or over the old ones that outlived the cut: what it says is heard again.
+    let others: Vec<usize> = hosts.peers().into_iter().filter(|peer| *peer != lonely).collect();
+    hosts.wait_for("its words", mark, &others, |_, e| e.event == "GOSSIP" && e.get("origin") == address);
 }
 
 pub(crate) fn a_peer_that_no_seed_can_reach_is_buried_and_comes_back(material: Material) {
@@ -406,13 +408,15 @@ pub(crate) fn a_lab_whose_owner_is_killed_leaves_nothing_behind(material: Materi
     if let Material::Containers { image } = material {
         command.args(["--image", &image]);
     }
-    let mut owner = command.stdout(Stdio::null()).spawn().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let mut owner = command.env("TMPDIR", files.path()).stdout(Stdio::null()).spawn().unwrap();
     let name = match is_containers {
-        true => format!("coterie-lab-{}-1", owner.id()),
-        false => format!("cl{}x1", owner.id()),
+        true => format!("coterie-lab-{}-01", owner.id()),
+        false => format!("cl{}x01", owner.id()),
     };
     wait_until("its hosts", || left_of(&name, is_containers).len() >= 4);
     owner.kill().unwrap();
     owner.wait().unwrap();
     wait_until("nothing to be left", || left_of(&name, is_containers).is_empty());
+    wait_until("its files to be gone", || std::fs::read_dir(files.path()).unwrap().next().is_none());
 }

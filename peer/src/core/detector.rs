@@ -70,9 +70,6 @@ impl Detector {
         self.asked = None;
         self.asked_times = 0;
         self.suspected = false;
-        if let Some(greeted) = self.greeted.take() {
-            self.round_trips.learn(now.since(greeted));
-        }
         repeated
     }
 
@@ -80,6 +77,13 @@ impl Detector {
     /// would know nothing of the round trips when the other falls silent.
     pub fn greeted(&mut self, at: Instant) {
         self.greeted = Some(at);
+    }
+
+    /// A frame came from the other end: if it is the first after this end's greeting, it answers that.
+    pub fn greeting_answered(&mut self, now: Instant) {
+        if let Some(greeted) = self.greeted.take() {
+            self.round_trips.learn(now.since(greeted));
+        }
     }
 
     /// A PONG came; to be called before [`heard`](Self::heard). Only the answer to an unrepeated ping teaches a

@@ -116,10 +116,11 @@ impl Peer {
                 self.close(connection, CloseReason::Ended(self.view.epoch), out);
             } else if id == greeter.id {
                 self.link_up(now, (id, greeter.life, Wire::Native), connection, true, out);
-                if let Some(neighbour) = self.neighbours.get_mut(&id.address) {
+                let kept = self.neighbours.get_mut(&id.address).filter(|n| n.connection == connection);
+                if let Some(neighbour) = kept {
                     // HELLO and its answer are a round trip too: the first that this link teaches.
                     neighbour.detector.greeted(greeted);
-                    neighbour.detector.heard(now);
+                    neighbour.detector.greeting_answered(now);
                 }
             } else {
                 self.close(
@@ -197,7 +198,8 @@ impl Peer {
         }
         self.link_up(now, (greeter.id, greeter.life, greeter.wire), connection, false, out);
         let neighbour = self.neighbours.get_mut(&greeter.id.address);
-        if let Some(neighbour) = neighbour.filter(|_| greeter.wire == Wire::Native) {
+        let is_kept = |n: &&mut Neighbour| greeter.wire == Wire::Native && n.connection == connection;
+        if let Some(neighbour) = neighbour.filter(is_kept) {
             // The other end answers our HELLO with what it heard lately.
             neighbour.detector.greeted(now);
         }

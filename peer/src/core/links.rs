@@ -51,6 +51,7 @@ impl Peer {
         let Some(Connection::Link(address)) = self.connections.get(&connection) else { return };
         let Some(neighbour) = self.neighbours.get_mut(address) else { return };
         let id = neighbour.id;
+        neighbour.detector.greeting_answered(now);
         if let Message::Pong { life, .. } = message {
             neighbour.detector.pong(now);
             let same = life.is_none_or(|l| l == neighbour.life);

@@ -55,7 +55,7 @@ struct Burial {
 #[derive(Debug)]
 pub(super) struct Accusation {
     owner: Owner,
-    reporter: Address,
+    reporter: MemberId,
     report: DeathReport,
 }
 
@@ -64,7 +64,7 @@ impl Burial {
     fn join(&mut self, accusation: Accusation) {
         if self.reporter.is_none() {
             let DeathReport { suspected, timestamp, votes, .. } = accusation.report;
-            (self.reporter, self.jurors) = (Some(accusation.reporter), votes);
+            (self.reporter, self.jurors) = (Some(accusation.reporter.address), votes);
             (self.stages.suspected, self.stages.reported) = (suspected, Some(timestamp));
         }
         self.owners.push(accusation.owner);
@@ -98,7 +98,7 @@ impl Seed {
         now: Instant,
         owner: Owner,
         report: DeathReport,
-        reporter: Address,
+        reporter: MemberId,
         out: &mut Vec<Effect>,
     ) {
         match self.check_report(&report, reporter) {
@@ -112,12 +112,12 @@ impl Seed {
 
     /// Whether a report may open a ballot. How many votes it carries is no condition: a shortfall makes it an
     /// undecided one, and the seeds find out for themselves either way.
-    fn check_report(&self, report: &DeathReport, reporter: Address) -> Result<MemberId, Refusal> {
+    fn check_report(&self, report: &DeathReport, reporter: MemberId) -> Result<MemberId, Refusal> {
         let dead = report.dead;
-        if self.registry.at(reporter).is_none() {
+        if self.registry.member(reporter).is_none() {
             return Err(Why::Stranger.into());
         }
-        if dead.address == reporter {
+        if dead.address == reporter.address {
             return Err(Why::Oneself.into());
         }
         if self.registry.member(dead).is_none() {

@@ -21,6 +21,15 @@ use super::{Seed, log};
 /// Registrations that one session may ask for in a second.
 const REGISTRATIONS_PER_SECOND: u32 = 10;
 
+/// Why a seed tells nothing: what its own disk says may be old, and a view never goes back.
+const NOT_LED: &str = "no leader has been heard of since this seed started";
+
+/// Reports and departures a second of one whose admission this registry has not seen: enough for what one peer sees.
+const EARLY_REQUESTS_PER_SECOND: u32 = 10;
+
+/// Links of members whose admission this registry has not seen are kept for so many of them.
+const EARLY_LINKS_MAX: usize = 1_024;
+
 /// A linearizable read under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Read {
@@ -73,10 +82,9 @@ impl Seed {
             SessionMessage::Observe { .. } | SessionMessage::ListRequest { .. }
                 if self.registry.cluster().is_none() || !self.was_led =>
             {
-                // What its own disk tells may be old, and a view never goes back.
                 let detail = match self.registry.cluster() {
                     None => "the cluster is not founded yet",
-                    Some(_) => "no leader has been heard of since this seed started",
+                    Some(_) => NOT_LED,
                 };
                 self.close_session(id, CloseReason::Refused(detail.to_owned()), out);
             }
@@ -86,6 +94,7 @@ impl Seed {
             }
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable, out),
             SessionMessage::ListRequest { asker } => self.send_list(id, asker, out),
+            SessionMessage::ChangesSince(_) if !self.was_led => self.count("requests_dropped"),
             SessionMessage::ChangesSince(epoch) => self.send_changes_since(id, epoch, out),
             SessionMessage::Hint { suspect, cause } => self.on_session_hint(now, id, suspect, cause, out),
             // Who reports or leaves asks again by itself.
@@ -98,8 +107,11 @@ impl Seed {
                 self.count("neighbours_over_limit");
             }
             SessionMessage::Neighbours(links) => {
-                if let Some(member) = self.sessions.get(id).and_then(|s| s.member) {
-                    self.soft.set_links(member.address, links);
+                let member = self.sessions.get(id).and_then(|s| s.member);
+                let room = self.soft.len() < self.registry.members().len() + EARLY_LINKS_MAX;
+                match member.filter(|m| room || self.registry.member(*m).is_some()) {
+                    Some(member) => self.soft.set_links(member.address, links),
+                    None => self.count("neighbours_over_limit"),
                 }
             }
             SessionMessage::Say { content, via }
@@ -142,7 +154,10 @@ impl Seed {
     }
 
     fn may_ask(&mut self, now: Instant, id: SessionId) -> bool {
-        self.sessions.get_mut(id).is_some_and(|session| session.requests.allows(now, REQUESTS_PER_SECOND))
+        let member = self.sessions.get(id).and_then(|session| session.member);
+        let is_early = member.is_some_and(|m| self.registry.member(m).is_none());
+        let most = if is_early { EARLY_REQUESTS_PER_SECOND } else { REQUESTS_PER_SECOND };
+        self.sessions.get_mut(id).is_some_and(|session| session.requests.allows(now, most))
     }
 
     pub(super) fn close_session(&mut self, session: SessionId, reason: CloseReason, out: &mut Vec<Effect>) {
@@ -181,6 +196,11 @@ impl Seed {
             let end = self.registry.ended().rev().find(|ended| ended.id == member).map(|ended| ended.epoch);
             let end = end.unwrap_or(self.registry.epoch());
             return self.close_session(id, CloseReason::Ended(end), out);
+        }
+        let bound = self.sessions.get(id).and_then(|session| session.member);
+        if bound.is_some_and(|bound| bound.address != member.address) {
+            let reason = CloseReason::Protocol("this session is another member's".to_owned());
+            return self.close_session(id, reason, out);
         }
         self.sessions.bind(id, member);
         self.begin_pushing(id, epoch, out);
@@ -242,7 +262,7 @@ impl Seed {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let allowed = session.hints.allows(now, HINTS_PER_SECOND);
         let member = session.member;
-        if !allowed || !member.is_some_and(|m| self.may_be_member(m)) {
+        if !allowed || member.is_none_or(|m| self.registry.member(m).is_none()) {
             return self.count("hints_dropped");
         }
         self.on_hint(now, suspect, cause, out);
@@ -271,7 +291,7 @@ impl Seed {
             return self.send(id, rejected, out);
         };
         log(out, report.line(report.dead, reporter.address));
-        self.run_errand(now, Errand::Report { report, reporter: reporter.address }, Asker::Session(id), out);
+        self.run_errand(now, Errand::Report { report, reporter }, Asker::Session(id), out);
     }
 
     fn on_leave(&mut self, now: Instant, id: SessionId, member: MemberId, out: &mut Vec<Effect>) {
@@ -285,9 +305,14 @@ impl Seed {
     /// Hands something to any peer that holds a session here.
     fn hand_on(&mut self, message: SessionMessage, out: &mut Vec<Effect>) -> Result<Address, String> {
         let native = self.sessions.native();
-        let alive: Vec<_> = native.into_iter().filter(|(_, member)| self.may_be_member(*member)).collect();
+        let alive: Vec<_> =
+            native.into_iter().filter(|(_, member)| self.registry.member(*member).is_some()).collect();
         let Some((session, MemberId { address, .. })) = alive.choose(&mut self.rng).copied() else {
-            return Err("this seed holds no session of a peer".to_owned());
+            return Err(match self.was_led {
+                true => "this seed holds no session of a peer",
+                false => NOT_LED,
+            }
+            .to_owned());
         };
         self.send(session, message, out);
         Ok(address)

@@ -36,6 +36,16 @@ struct Absence {
 }
 
 impl Soft {
+    /// Of how many members links are known.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether none are.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// A member, or a seed, told of links.
     pub fn set_links(&mut self, member: Address, links: Vec<Address>) {
         let known = self.links.get(&member).map_or(&[][..], Vec::as_slice);
