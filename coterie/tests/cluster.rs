@@ -477,11 +477,13 @@ fn what_is_reported_while_no_seed_can_decide_is_decided_as_soon_as_one_can() {
     let mark = cluster.mark();
     seeds.iter().for_each(|&seed| cluster.kill(seed));
     cluster.start(seeds[0]);
-    // Peers open sessions with it, and it asks for their reports.
+    cluster.wait_for("the seed", mark, &seeds[..1], |_, e| e.event == "LISTENING");
     let seed = cluster.socket(seeds[0]);
-    wait_until("sessions", || {
-        let status = run(&["status", "--seed", &seed.to_string()]);
-        String::from_utf8_lossy(&status.stdout).contains(", 4 sessions") || status.status.code() != Some(0)
+    wait_until("the sessions of all four", || {
+        let told = status(seed);
+        let sessions = told.lines().find_map(|line| line.strip_suffix(" sessions")?.rsplit(' ').next());
+        // One is that of this question.
+        sessions.and_then(|count| count.parse::<usize>().ok()).is_some_and(|count| count > 4)
     });
     cluster.kill(peers[0]);
     let survivors = &peers[1..];
