@@ -119,19 +119,23 @@ pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failur
     Ok(())
 }
 
-/// Shows the changes of the view as they come. A seed that goes is asked again when it is back.
+/// Shows the changes of the view as they come, until `limit` or until it is told to stop.
 pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
+    // As the only process of a container it would not hear Ctrl-C without listening for it.
+    tokio::select! {
+        watched = keep_watching(&seed, limit) => watched,
+        () = stop_signal() => Ok(()),
+    }
+}
+
+/// A seed that goes is asked again when it is back.
+async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
     let clock = Clock::start();
     let end = limit.map(|limit| clock.now() + limit);
     let mut view = View::default();
-    let mut session = Session::open(&seed).await?;
+    let mut session = Session::open(seed).await?;
     loop {
-        // As the only process of a container it would not hear Ctrl-C without listening for it.
-        let followed = tokio::select! {
-            followed = follow(&mut session, &mut view, &clock, end) => followed,
-            () = stop_signal() => return Ok(()),
-        };
-        let Err(problem) = followed else { return Ok(()) };
+        let Err(problem) = follow(&mut session, &mut view, &clock, end).await else { return Ok(()) };
         if view.is_empty() {
             return Err(problem);
         }
@@ -142,7 +146,7 @@ pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Fai
                 return Ok(());
             }
             sleep(REOPEN_EVERY).await;
-            if let Ok(session) = Session::open(&seed).await {
+            if let Ok(session) = Session::open(seed).await {
                 break session;
             }
         };

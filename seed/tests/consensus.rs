@@ -20,6 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often a condition is looked at that is waited for, up to the deadline.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 struct Seeds {
     directory: tempfile::TempDir,
     addresses: Vec<Address>,
@@ -107,7 +110,7 @@ impl Seeds {
             let Ok(socket) = socket else {
                 // The listener of the former life is not closed yet.
                 assert!(clock.now() < Instant::START + DEADLINE, "{socket:?}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
             // The tasks of the former life let go of the file as soon as they have noticed its end.
@@ -118,7 +121,7 @@ impl Seeds {
                 }
                 Err(error) => assert!(clock.now() < Instant::START + DEADLINE, "{error:?}"),
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -139,7 +142,7 @@ impl Seeds {
                 clock.now() < Instant::START + DEADLINE,
                 "waited for {what} at seed {index}: applied {applied}, {members} members, leader {leader:?}"
             );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -40,6 +40,14 @@ fn last_confirmation(hosts: &Hosts, mark: usize, moment: coterie_common::Timesta
     deaths.map(|(_, e)| e.after(moment)).max().unwrap_or_default()
 }
 
+/// Probes found silence, and ICMP, where it is permitted, found that of the host.
+fn assert_silence(hosts: &Hosts, mark: usize, with_icmp: &str) {
+    let found: Vec<&str> = hosts.seen()[mark..].iter().map(|(_, e)| e.get("probe")).collect();
+    let icmp_is_permitted = !hosts.stderr().contains("no ICMP (");
+    assert!(found.iter().any(|probe| probe.starts_with("silent")), "{found:?}");
+    assert_eq!(found.contains(&with_icmp), icmp_is_permitted, "{found:?}");
+}
+
 pub(crate) fn a_node_that_is_stopped_leaves_in_order(material: Material) {
     let mut hosts = Hosts::form(material, 3, 4);
     let leaver = hosts.peers()[2];
@@ -68,10 +76,7 @@ pub(crate) fn a_paused_peer_is_buried_and_is_back_within_three_seconds(material:
     hosts.lab.pause(victim).unwrap();
     hosts.wait_for_death(mark, dead, &hosts.all_but(&[victim]));
     // The kernel of a host that stands still goes on answering: that is evidence about the host, and none of life.
-    let found: Vec<&str> = hosts.seen()[mark..].iter().map(|(_, e)| e.get("probe")).collect();
-    let icmp_is_permitted = !hosts.stderr().contains("no ICMP (");
-    assert!(found.iter().any(|probe| probe.starts_with("silent")), "{found:?}");
-    assert_eq!(found.contains(&"silent,host_answers"), icmp_is_permitted, "{found:?}");
+    assert_silence(&hosts, mark, "silent,host_answers");
     let (mark, resumed) = (hosts.mark(), wall());
     hosts.lab.resume(victim).unwrap();
     let took = hosts.wait_for_return(mark, victim, resumed);
@@ -88,9 +93,7 @@ pub(crate) fn a_disconnected_peer_is_buried_and_is_back_within_three_seconds(mat
     let (mark, dead) = (hosts.mark(), hosts.address(victim));
     hosts.lab.disconnect(victim).unwrap();
     hosts.wait_for_death(mark, dead, &hosts.all_but(&[victim]));
-    let found: Vec<&str> = hosts.seen()[mark..].iter().map(|(_, e)| e.get("probe")).collect();
-    let icmp_is_permitted = !hosts.stderr().contains("no ICMP (");
-    assert_eq!(found.contains(&"silent,host_silent"), icmp_is_permitted, "{found:?}");
+    assert_silence(&hosts, mark, "silent,host_silent");
     let (mark, connected) = (hosts.mark(), wall());
     hosts.lab.connect(victim).unwrap();
     let took = hosts.wait_for_return(mark, victim, connected);

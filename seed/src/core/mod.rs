@@ -5,9 +5,10 @@
 //! ```
 //!
 //! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of
-//! its result to the sessions. The steps stand by what they are about: `serving` and `pushing` (sessions), `asking` (what is
-//! passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting` (every seed's votes),
-//! `applying` (what the log has decided), `tending` (what falls due: silence, absence, the overlay's components).
+//! its result to the sessions. The steps stand by what they are about: `serving`, `observing` and `pushing`
+//! (sessions), `asking` (what is passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting`
+//! (every seed's votes), `applying` (what the log has decided), `tending` (what falls due: silence, absence, the
+//! overlay's components).
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside.
@@ -24,6 +25,7 @@ pub mod entry;
 pub mod errands;
 pub mod formation;
 pub mod history;
+mod observing;
 pub mod probes;
 mod pushing;
 pub mod rate;
@@ -86,7 +88,7 @@ pub struct Seed {
     early: Vec<(Instant, Owner, Errand)>,
     /// Soft state of a term that this seed has not heard of yet.
     early_soft: Vec<(SeedId, SoftState)>,
-    reads: BTreeMap<u64, serving::Read>,
+    reads: BTreeMap<u64, observing::Read>,
     reads_made: u64,
     counters: BTreeMap<&'static str, u64>,
 }
