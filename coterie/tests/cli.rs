@@ -437,3 +437,34 @@ fn at_a_terminal_a_node_asks_for_the_address_that_is_missing() {
     assert!(said.starts_with("address of this seed"), "{said}");
     drop(keyboard);
 }
+
+/// Between two attempts to reach its seed nobody listened for Ctrl-C, whose handler was in place already.
+#[test]
+fn watch_waits_for_its_seed_tells_what_it_missed_and_ends_when_it_is_told_to() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
+    let seed = cluster.address(seeds[0]).to_string();
+    let mut watch = command()
+        .args(["watch", "--seed", &seed])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut problems = BufReader::new(watch.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().ends_with("2 members"));
+    let mark = cluster.mark();
+    cluster.kill(seeds[0]);
+    assert!(problems.next().unwrap().unwrap().ends_with("; trying again"));
+    // It dies while nobody tells of it, and is told of when the seed is back.
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &seeds[1..]);
+    cluster.start(seeds[0]);
+    let expected = format!("{} died; 1 members", cluster.address(victim));
+    assert!(told.any(|line| line.unwrap().ends_with(&expected)));
+    cluster.kill(seeds[0]);
+    assert!(problems.next().unwrap().unwrap().ends_with("; trying again"));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(watch.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+}
