@@ -32,6 +32,6 @@ pub use majority::majority;
 pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire, tag_bytes};
 pub use message::Message;
 pub use patience::Patience;
-pub use probe::ProbeOrder;
+pub use probe::{ProbeOrder, UnderWay};
 pub use refusal::{Refusal, Why};
 pub use view::{Change, Ended, Ending, Event, Tally, View};

@@ -163,6 +163,10 @@ pub const PROBE_CONNECTIONS_MAX: u32 = 8;
 /// centre 0.5 ms; below 25 ms a second SYN would overtake a first that merely waits in a queue.
 pub const PROBE_SPACING_MIN: Duration = Duration::from_millis(25);
 
+/// How much later than its patience allows a probe may end and still be evidence of a death: half of what evidence
+/// may age. A node that is later than that stood still itself.
+pub const PROBE_LATE_MAX: Duration = Duration::from_millis(500);
+
 /// Bytes of an append that one seed sends another: above it openraft's entries are split, because an append
 /// with the evidence of many deaths would outgrow the frame and stop replication.
 pub const APPEND_BYTES_MAX: usize = 256 << 10;

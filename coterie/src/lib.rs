@@ -7,4 +7,5 @@ pub mod bench;
 pub mod cluster;
 pub mod lab;
 pub mod share;
+pub mod sim;
 pub mod up;

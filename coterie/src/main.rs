@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use coterie::ask::{self, SeedAddress};
 use coterie::bench::{BenchArgs, run as run_bench};
+use coterie::sim::command::{SimArgs, execute as run_sim};
 use coterie::up::{UpArgs, run as run_up};
 use coterie_common::net::options::parse;
 use coterie_common::net::process::{self, Failure, exit};
@@ -63,6 +64,8 @@ enum Command {
         /// The directory; made if it is not there
         directory: PathBuf,
     },
+    /// Run simulated clusters through faults, and check that they keep every promise [example: coterie sim --seeds 500]
+    Sim(SimArgs),
     /// Measure [example: coterie bench detect]
     Bench(BenchArgs),
 }
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Send { seed, words } => exit("coterie", process::block_on(ask::send(seed, words.join(" ")))),
         Command::Status { seed } => exit("coterie", process::block_on(ask::status(seed))),
         Command::Share { directory } => exit("coterie", coterie::share::run(&directory)),
+        Command::Sim(args) => exit("coterie", run_sim(&args)),
         Command::Bench(args) => exit("coterie", run_bench(args)),
     }
 }

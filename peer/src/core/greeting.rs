@@ -111,9 +111,14 @@ impl Peer {
         out: &mut Vec<Effect>,
     ) {
         if let Some(Connection::Greeting(id, greeted)) = self.connections.get(&connection).cloned() {
+            let mending = self.overlay.is_mending(id.address);
             self.overlay.dialled(id.address);
             if self.view.get(id).is_none() {
                 self.close(connection, CloseReason::Ended(self.view.epoch), out);
+            } else if id == greeter.id && !mending && !self.has_room_for(id.address) {
+                // Others have dialled this peer while it was dialling.
+                self.count("dials_superfluous");
+                self.close(connection, CloseReason::Full, out);
             } else if id == greeter.id {
                 self.link_up(now, (id, greeter.life, Wire::Native), connection, true, out);
                 let kept = self.neighbours.get_mut(&id.address).filter(|n| n.connection == connection);
@@ -175,15 +180,15 @@ impl Peer {
         greeter: Greeter,
         out: &mut Vec<Effect>,
     ) {
-        let already = self.neighbours.contains_key(&greeter.id.address);
-        let most = match greeter.wire {
-            Wire::Native if !greeter.mending => self.config.max_neighbours,
-            Wire::Native | Wire::Json => LINKS_MAX,
-        };
         let Some(me) = self.id() else {
             return self.wait_for_view(now, connection, greeter);
         };
-        if !already && self.neighbours.len() >= most {
+        let already = self.neighbours.contains_key(&greeter.id.address);
+        let is_welcome = match greeter.wire {
+            Wire::Native if !greeter.mending => self.has_room_for(greeter.id.address),
+            Wire::Native | Wire::Json => already || self.neighbours.len() < LINKS_MAX,
+        };
+        if !is_welcome {
             self.count("links_refused_full");
             return self.close(connection, CloseReason::Full, out);
         }
@@ -203,6 +208,11 @@ impl Peer {
             // The other end answers our HELLO with what it heard lately.
             neighbour.detector.greeted(now);
         }
+    }
+
+    /// Whether a link with `address` is one that there is already, or is not one too many.
+    fn has_room_for(&self, address: Address) -> bool {
+        self.neighbours.contains_key(&address) || self.neighbours.len() < self.config.max_neighbours
     }
 
     fn link_up(

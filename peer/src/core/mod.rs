@@ -200,6 +200,11 @@ impl Peer {
         self.neighbours.values().map(|n| n.id)
     }
 
+    /// Whom it suspects.
+    pub fn suspicions(&self) -> impl ExactSizeIterator<Item = MemberId> + '_ {
+        self.suspicions.keys().copied()
+    }
+
     /// What it has counted, by name.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.counters

@@ -2,7 +2,9 @@
 
 use coterie_common::limits::{PROBE_SPACING_MIN, PROBES_MAX};
 use coterie_common::message::{Cause, LinkMessage};
-use coterie_common::{Address, Finding, HostEvidence, Instant, Line, MemberId, Message, ProbeOrder};
+use coterie_common::{
+    Address, Finding, HostEvidence, Instant, Line, MemberId, Message, ProbeOrder, UnderWay,
+};
 
 use super::effect::{ConnectionId, Effect};
 use super::{Peer, log};
@@ -11,8 +13,9 @@ use super::{Peer, log};
 const ASKERS_MAX: usize = 64;
 
 /// A probe under way, and who wants to know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Probing {
+    probe: UnderWay,
     askers: Vec<Asker>,
 }
 
@@ -88,7 +91,8 @@ impl Peer {
             // The open link counts as one of the probe's connections.
             out.push(Effect::Send { to: neighbour.connection, message: Message::Ping { nonce: 1 } });
         }
-        self.probes.insert(id, Probing::default());
+        let probe = UnderWay::new(now, order.patience);
+        self.probes.insert(id, Probing { probe, askers: Vec::new() });
         out.push(Effect::Probe { target: id, order });
     }
 
@@ -101,6 +105,7 @@ impl Peer {
         out: &mut Vec<Effect>,
     ) {
         let Some(probing) = self.probes.remove(&target) else { return };
+        let finding = probing.probe.weigh(now, finding);
         let found = match host {
             HostEvidence::Unknown => finding.to_string(),
             HostEvidence::Answers | HostEvidence::Silent => format!("{finding},host_{host}"),

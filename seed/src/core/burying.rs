@@ -90,7 +90,7 @@ impl Seed {
             return;
         }
         self.burials.hinted.insert(target);
-        self.probe(target, wire, is_break(cause), Waiting::Result, out);
+        self.probe(now, target, (wire, is_break(cause)), Waiting::Result, out);
     }
 
     pub(super) fn judge_report(

@@ -5,10 +5,11 @@
 //! when the ballot comes. A registration asks for a probe of its own: what was found before does not concern it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use coterie_common::limits::PROBE_SERVES_FOR;
 use coterie_common::message::{DeathProposal, RegisterProposal, SeedId};
-use coterie_common::{Address, Finding, HostEvidence, Instant, Life};
+use coterie_common::{Address, Finding, HostEvidence, Instant, Life, UnderWay};
 
 /// One life at one address.
 pub type Target = (Address, Life);
@@ -35,18 +36,26 @@ pub enum Waiting {
     Result,
 }
 
+#[derive(Clone, Debug)]
+struct Running {
+    probe: UnderWay,
+    waiting: Vec<Waiting>,
+}
+
 /// The probes that run and those that ended lately.
 #[derive(Clone, Debug, Default)]
 pub struct Probes {
-    running: BTreeMap<Target, Vec<Waiting>>,
+    running: BTreeMap<Target, Running>,
     ended: BTreeMap<Target, Found>,
 }
 
 impl Probes {
-    /// Somebody waits for a probe of `target`. Returns whether one has to be started.
-    pub fn wait(&mut self, target: Target, waiting: Waiting) -> bool {
+    /// Somebody waits for a probe of `target`. Returns whether one has to be started, which bears silence for `patience`.
+    pub fn wait(&mut self, now: Instant, target: Target, waiting: Waiting, patience: Duration) -> bool {
         let start = !self.running.contains_key(&target);
-        self.running.entry(target).or_default().push(waiting);
+        let running = self.running.entry(target);
+        let new = || Running { probe: UnderWay::new(now, patience), waiting: Vec::new() };
+        running.or_insert_with(new).waiting.push(waiting);
         start
     }
 
@@ -56,10 +65,19 @@ impl Probes {
         self.ended.get(&target).filter(fresh).filter(|_| !self.running.contains_key(&target)).copied()
     }
 
-    /// A probe ended. Returns who waited for it.
-    pub fn ended(&mut self, target: Target, found: Found) -> Vec<Waiting> {
+    /// A probe ended. Returns what that is worth, and who waited for it.
+    pub fn ended(
+        &mut self,
+        now: Instant,
+        target: Target,
+        finding: Finding,
+        host: HostEvidence,
+    ) -> (Found, Vec<Waiting>) {
+        let running = self.running.remove(&target);
+        let finding = running.as_ref().map_or(finding, |running| running.probe.weigh(now, finding));
+        let found = Found { finding, host, ended: now };
         self.ended.insert(target, found);
-        self.running.remove(&target).unwrap_or_default()
+        (found, running.map(|running| running.waiting).unwrap_or_default())
     }
 
     /// Whether a probe of `target` runs.
@@ -82,11 +100,14 @@ mod tests {
     fn one_probe_serves_all_who_wait_and_those_who_come_soon_after() {
         let target = (Address::new([127, 0, 0, 1].into(), 1), Life(1));
         let mut probes = Probes::default();
-        assert!(probes.wait(target, Waiting::Result));
-        assert!(!probes.wait(target, Waiting::Result));
-        let found = Found { finding: Finding::Refused, host: HostEvidence::Unknown, ended: Instant::START };
+        let wait = |probes: &mut Probes| {
+            probes.wait(Instant::START, target, Waiting::Result, Duration::from_millis(200))
+        };
+        assert!(wait(&mut probes));
+        assert!(!wait(&mut probes));
         assert_eq!(probes.recent(Instant::START, target), None);
-        assert_eq!(probes.ended(target, found).len(), 2);
+        let (found, waiting) = probes.ended(Instant::START, target, Finding::Refused, HostEvidence::Unknown);
+        assert_eq!((found.finding, waiting.len()), (Finding::Refused, 2));
         assert_eq!(probes.recent(Instant::START + Duration::from_millis(500), target), Some(found));
         assert_eq!(probes.recent(Instant::START + Duration::from_millis(501), target), None);
     }

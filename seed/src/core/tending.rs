@@ -129,7 +129,7 @@ impl Seed {
             }
             if let Some(member) = self.registry.member(member) {
                 let (target, wire) = ((member.id.address, member.life), member.wire);
-                self.probe(target, wire, false, Waiting::Result, out);
+                self.probe(now, target, (wire, false), Waiting::Result, out);
             }
         }
     }

@@ -97,7 +97,7 @@ impl Seed {
             return self.vote_on_admission(now, from, &proposal, (nothing, Some(refusal)), out);
         }
         let Candidate { address, life, wire, .. } = proposal.candidate;
-        self.probe((address, life), wire, false, Waiting::Admission(from, proposal), out);
+        self.probe(now, (address, life), (wire, false), Waiting::Admission(from, proposal), out);
     }
 
     fn check_candidate(&self, proposal: &RegisterProposal) -> Result<(), Refusal> {
@@ -174,7 +174,7 @@ impl Seed {
             }
             Some(_) | None => {
                 let broke = proposal.broke;
-                self.probe(target, wire, broke, Waiting::Death(from, proposal), out);
+                self.probe(now, target, (wire, broke), Waiting::Death(from, proposal), out);
             }
         }
     }
@@ -254,15 +254,15 @@ impl Seed {
     /// Probes `target` for somebody who waits, unless a probe of it runs.
     pub(super) fn probe(
         &mut self,
+        now: Instant,
         target: Target,
-        wire: Wire,
-        broke: bool,
+        (wire, broke): (Wire, bool),
         waiting: Waiting,
         out: &mut Vec<Effect>,
     ) {
-        if self.probes.wait(target, waiting) {
+        let patience = self.config.patience.for_probe(broke, 0.0, false);
+        if self.probes.wait(now, target, waiting, patience) {
             let (address, life) = target;
-            let patience = self.config.patience.for_probe(broke, 0.0, false);
             out.push(Effect::Probe(ProbeOrder { address, life, wire, patience, spacing: PROBE_SPACING_MIN }));
         }
     }
@@ -275,15 +275,15 @@ impl Seed {
         host: HostEvidence,
         out: &mut Vec<Effect>,
     ) {
-        let found = Found { finding, host, ended: now };
         self.hint_ended(target);
-        for waiting in self.probes.ended(target, found) {
+        let (found, waiting) = self.probes.ended(now, target, finding, host);
+        for waiting in waiting {
             match waiting {
                 Waiting::Admission(from, proposal) => {
                     self.vote_on_admission(now, from, &proposal, (found, None), out);
                 }
                 Waiting::Death(from, proposal) => self.vote_on_death(now, from, &proposal, found, out),
-                Waiting::Result => self.note_finding(target, finding),
+                Waiting::Result => self.note_finding(target, found.finding),
             }
         }
     }

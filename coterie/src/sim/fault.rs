@@ -1,0 +1,141 @@
+//! What goes wrong in a run.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::host::Host;
+use super::swarm::{Kind, Swarm};
+
+/// One thing that goes wrong, or right again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// A process is killed: its kernel closes its connections.
+    Kill(Host),
+    /// A host loses its power: nobody is told.
+    Darken(Host),
+    /// A process is started, if none runs there.
+    Start(Host),
+    /// A process stands still, and goes on after this time.
+    Pause(Host, Duration),
+    /// A peer leaves in order.
+    Leave(usize),
+    /// A host answers late from now on.
+    Slow(Host, Duration),
+    /// Nothing passes from one host to another.
+    Cut(Host, Host),
+    /// Hosts on either side do not reach each other.
+    Partition(Vec<Host>, Vec<Host>),
+    /// Nothing reaches a host.
+    Deafen(Host),
+    /// It is reached again.
+    Undeafen(Host),
+    /// Nothing that a host sends arrives.
+    Mute(Host),
+    /// So many of a hundred packets are lost from now on.
+    Lose(u32),
+    /// So many of a hundred packets to and from a host are lost.
+    LoseAt(Host, u32),
+    /// All cuts, losses and delays are over.
+    Heal,
+    /// All seeds are killed in one moment.
+    KillAllSeeds,
+    /// A seed is killed and started again without its directory.
+    Wipe(usize),
+    /// Another seed leads.
+    Depose,
+    /// A peer says something.
+    Say(usize),
+}
+
+impl Fault {
+    /// The hosts that it is about.
+    pub(super) fn hosts(&self) -> Vec<Host> {
+        match self {
+            Fault::Kill(host)
+            | Fault::Darken(host)
+            | Fault::Start(host)
+            | Fault::Pause(host, _)
+            | Fault::Slow(host, _)
+            | Fault::Deafen(host)
+            | Fault::Undeafen(host)
+            | Fault::Mute(host)
+            | Fault::LoseAt(host, _) => vec![*host],
+            Fault::Leave(peer) | Fault::Say(peer) => vec![Host::Peer(*peer)],
+            Fault::Cut(from, to) => vec![*from, *to],
+            Fault::Partition(some, others) => [&some[..], &others[..]].concat(),
+            Fault::Wipe(seed) => vec![Host::Seed(*seed)],
+            Fault::Lose(_) | Fault::Heal | Fault::KillAllSeeds | Fault::Depose => Vec::new(),
+        }
+    }
+
+    /// The faults of a world, each with the milliseconds from its start.
+    pub(super) fn draw(rng: &mut ChaCha8Rng, swarm: &Swarm) -> Vec<(u64, Fault)> {
+        let until = swarm.chaos.as_millis() as u64;
+        let mut faults = Vec::new();
+        for _ in 0..swarm.faults {
+            let kind = swarm.kinds.choose_weighted(rng, |(_, weight)| *weight).map(|(kind, _)| *kind);
+            let Ok(kind) = kind else { break };
+            let at = rng.random_range(1_000..until);
+            faults.push((at, Fault::of(kind, rng, swarm)));
+            if rng.random_bool(0.3) {
+                // What follows closely on a fault is what nobody thought of.
+                let kind = swarm.kinds.choose(rng).map_or(kind, |(kind, _)| *kind);
+                let at = (at + rng.random_range(0..50)).min(until - 1);
+                faults.push((at, Fault::of(kind, rng, swarm)));
+            }
+        }
+        faults.sort_by_key(|(at, _)| *at);
+        faults
+    }
+
+    fn of(kind: Kind, rng: &mut ChaCha8Rng, swarm: &Swarm) -> Fault {
+        let peer = rng.random_range(0..swarm.peers);
+        let seed = rng.random_range(0..swarm.seeds);
+        let other_peer = (peer + rng.random_range(1..swarm.peers)) % swarm.peers;
+        let other_seed = (seed + rng.random_range(1..swarm.seeds)) % swarm.seeds;
+        let millis = |rng: &mut ChaCha8Rng, range| Duration::from_millis(rng.random_range(range));
+        let (here, there) = (Host::Peer(peer), Host::Seed(seed));
+        match kind {
+            Kind::KillPeer => Fault::Kill(here),
+            Kind::DarkenPeer => Fault::Darken(here),
+            Kind::StartPeer => Fault::Start(here),
+            Kind::PausePeer => Fault::Pause(here, millis(rng, 20..8_000)),
+            Kind::LeavePeer => Fault::Leave(peer),
+            Kind::SlowPeer => Fault::Slow(here, millis(rng, 1..60)),
+            Kind::CutPeers => Fault::Cut(here, Host::Peer(other_peer)),
+            Kind::CutSeeds => Fault::Cut(there, Host::Seed(other_seed)),
+            Kind::CutPeerFromSeed if rng.random_bool(0.5) => Fault::Cut(here, there),
+            Kind::CutPeerFromSeed => Fault::Cut(there, here),
+            Kind::Partition => Fault::partition(rng, swarm),
+            Kind::Deafen => Fault::Deafen(if rng.random_bool(0.7) { here } else { there }),
+            Kind::Mute => Fault::Mute(if rng.random_bool(0.7) { here } else { there }),
+            Kind::Lose => Fault::Lose(rng.random_range(1..=20)),
+            Kind::LoseAt => Fault::LoseAt(here, rng.random_range(20..=90)),
+            Kind::Heal => Fault::Heal,
+            Kind::KillSeed => Fault::Kill(there),
+            Kind::DarkenSeed => Fault::Darken(there),
+            Kind::StartSeed => Fault::Start(there),
+            Kind::PauseSeed => Fault::Pause(there, millis(rng, 20..5_000)),
+            Kind::KillAllSeeds => Fault::KillAllSeeds,
+            Kind::WipeSeed => Fault::Wipe(seed),
+            Kind::Depose => Fault::Depose,
+            Kind::Say => Fault::Say(peer),
+        }
+    }
+
+    /// A partition of any shape: among the seeds, among the peers, between them, through everybody.
+    fn partition(rng: &mut ChaCha8Rng, swarm: &Swarm) -> Fault {
+        let seeds = (0..swarm.seeds).map(Host::Seed);
+        let peers = (0..swarm.peers).map(Host::Peer);
+        let (some, others) = match rng.random_range(0..4) {
+            0 => seeds.partition(|_| rng.random_bool(0.5)),
+            1 => peers.partition(|_| rng.random_bool(0.5)),
+            2 => (seeds.collect(), peers.filter(|_| rng.random_bool(0.5)).collect()),
+            _ => seeds.chain(peers).partition(|_| rng.random_bool(0.5)),
+        };
+        Fault::Partition(some, others)
+    }
+}

@@ -1,0 +1,64 @@
+//! *A peer that answers the probes of a majority of the seeds, at the time they ask, stays a member: under 20 % packet
+//! loss, one-way cuts, long pauses of its accusers.* (Promise 4)
+//!
+//! A verdict is about the moment of its votes, so that is the moment that is looked at: when a death is proposed, the
+//! peer must not have been reached by a majority, without any hindrance, during the time from which its evidence is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coterie_common::{Instant, MemberId, majority};
+use coterie_seed::core::Payload;
+use coterie_seed::core::entry::Body;
+
+use super::Invariant;
+use crate::sim::watch::{Observed, Truth};
+
+/// The age that evidence may have, and the longest patience of the probe behind it, and a clock that is off.
+const WELL_FOR: Duration = Duration::from_millis(4_000);
+
+#[derive(Default)]
+pub(super) struct Accuracy {
+    /// Deaths that were proposed while the one they are about was well, and how well.
+    wrong: BTreeMap<String, (MemberId, usize)>,
+}
+
+impl Invariant for Accuracy {
+    fn name(&self) -> &'static str {
+        "accuracy"
+    }
+
+    fn observe(&mut self, now: Instant, observed: &Observed<'_>, truth: &Truth) -> Result<(), String> {
+        match observed {
+            Observed::Proposed { entry, .. } => {
+                let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
+                for verdict in verdicts {
+                    let Some(member) = truth.registry.member(verdict.dead) else { continue };
+                    let reached = truth.reached_by(member.id.address, member.life, now, WELL_FOR);
+                    let enough = |set: &std::collections::BTreeSet<_>| {
+                        set.intersection(&reached).count() >= majority(set.len())
+                    };
+                    if truth.registry.seed_sets().iter().all(enough) {
+                        let name = format!("{} {}", verdict.dead, verdict.ballot);
+                        self.wrong.insert(name, (verdict.dead, reached.len()));
+                    }
+                }
+                Ok(())
+            }
+            Observed::Committing { payload: Payload::Entry(entry), .. } => {
+                let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
+                for verdict in verdicts.iter().filter(|v| truth.registry.member(v.dead).is_some()) {
+                    if let Some((dead, seeds)) =
+                        self.wrong.get(&format!("{} {}", verdict.dead, verdict.ballot))
+                    {
+                        return Err(format!(
+                            "{dead} was buried while {seeds} seeds had reached it for {WELL_FOR:?}"
+                        ));
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! *A death carries the votes of a majority of the seeds, each of which probed the suspect itself; where peers accused,
+//! their votes are kept with it as a record.* (Promise 3)
+//!
+//! Held against the probes that really took place, not against what the registry checks of the votes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use coterie_common::message::SeedId;
+use coterie_common::{Instant, majority};
+use coterie_seed::core::Payload;
+use coterie_seed::core::entry::Body;
+use coterie_seed::core::probes::Target;
+
+use super::Invariant;
+use crate::sim::watch::{Observed, Truth};
+
+/// The age that evidence may have when it is proposed, and half a second for which a probe serves before that.
+const EVIDENCE_COUNTS_FOR: Duration = Duration::from_millis(3_000);
+
+#[derive(Default)]
+pub(super) struct NoUnilateralDeath {
+    /// When each seed's probes of a life last found it dead.
+    found_dead: BTreeMap<(SeedId, Target), Instant>,
+    /// The seeds that had found the dead of a proposal dead when it was made, by what it says.
+    proposed: BTreeMap<String, BTreeSet<SeedId>>,
+}
+
+impl Invariant for NoUnilateralDeath {
+    fn name(&self) -> &'static str {
+        "no_unilateral_death"
+    }
+
+    fn observe(&mut self, now: Instant, observed: &Observed<'_>, truth: &Truth) -> Result<(), String> {
+        match observed {
+            Observed::Probed { seed, target, finding } if finding.is_dead() == Some(true) => {
+                self.found_dead.insert((*seed, *target), now);
+            }
+            Observed::Proposed { entry, .. } => {
+                let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
+                for verdict in verdicts {
+                    let Some(member) = truth.registry.member(verdict.dead) else { continue };
+                    let target = (member.id.address, member.life);
+                    let lately = |seed: &SeedId| {
+                        self.found_dead
+                            .get(&(*seed, target))
+                            .is_some_and(|at| now.since(*at) <= EVIDENCE_COUNTS_FOR)
+                    };
+                    let found: BTreeSet<SeedId> =
+                        verdict.votes.iter().map(|v| v.seed).filter(lately).collect();
+                    self.proposed.insert(format!("{} {}", verdict.dead, verdict.ballot), found);
+                }
+            }
+            Observed::Committing { payload: Payload::Entry(entry), .. } => {
+                let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
+                for verdict in verdicts.iter().filter(|v| truth.registry.member(v.dead).is_some()) {
+                    let found = self.proposed.get(&format!("{} {}", verdict.dead, verdict.ballot));
+                    let found = found.cloned().unwrap_or_default();
+                    for set in truth.registry.seed_sets() {
+                        let of_set = found.intersection(set).count();
+                        if of_set < majority(set.len()) {
+                            return Err(format!(
+                                "{} was buried with the votes of {:?}, and only {found:?} had found it dead",
+                                verdict.dead,
+                                verdict.votes.iter().map(|v| v.seed).collect::<Vec<_>>(),
+                            ));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

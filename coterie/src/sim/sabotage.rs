@@ -1,0 +1,84 @@
+//! Bugs that can be planted, each of which one invariant must find.
+//!
+//! They stand between cores and world, so that the cores stay clean: a core that leaves a change out of a push, and a
+//! world that takes it out of the push on its way, are the same to everybody else.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sabotage {
+    /// Seeds leave the last change out of a push that has several.
+    PushLeavesOneOut,
+    /// When the leader changes, the log forgets the last entry that was committed.
+    LogForgets,
+    /// Seeds vote for a death without waiting for their own probe.
+    VoteWithoutProbe,
+    /// The seeds' probes take a lost packet for silence.
+    ProbesGiveUp,
+    /// The leader proposes no death that nobody reported.
+    AbsenceIsIgnored,
+    /// A life that was removed is never told.
+    RemovedAreNotTold,
+    /// Gossip is given another number on its way.
+    GossipRenumbered,
+    /// Gossip is not passed on, nor asked for.
+    GossipNotPassedOn,
+    /// A seed installs a snapshot that is older than what it has.
+    OldSnapshot,
+    /// A push brings an ended life back.
+    EndedComeBack,
+    /// A ballot's record says that it was carried before it was opened.
+    StagesReversed,
+    /// Every HELLO claims to mend the overlay.
+    EveryHelloMends,
+    /// Nobody is told to mend the overlay.
+    NobodyMends,
+    /// A peer that leaves does not say so to its neighbours.
+    LeavesWithoutAWord,
+    /// A peer takes microseconds for milliseconds.
+    WrongUnitOfTime,
+    /// A seed without its directory takes part again.
+    EmptySeedTakesPart,
+}
+
+impl Sabotage {
+    /// Each with the invariant that must find it.
+    pub const ALL: [(Sabotage, &'static str); 16] = [
+        (Sabotage::PushLeavesOneOut, "agreement"),
+        (Sabotage::LogForgets, "durability"),
+        (Sabotage::VoteWithoutProbe, "no_unilateral_death"),
+        (Sabotage::ProbesGiveUp, "accuracy"),
+        (Sabotage::AbsenceIsIgnored, "completeness"),
+        (Sabotage::RemovedAreNotTold, "comeback"),
+        (Sabotage::GossipRenumbered, "delivered_once"),
+        (Sabotage::GossipNotPassedOn, "delivered_to_all"),
+        (Sabotage::OldSnapshot, "epochs"),
+        (Sabotage::EndedComeBack, "no_resurrection"),
+        (Sabotage::StagesReversed, "evidence"),
+        (Sabotage::EveryHelloMends, "limits"),
+        (Sabotage::NobodyMends, "overlay"),
+        (Sabotage::LeavesWithoutAWord, "departures"),
+        (Sabotage::WrongUnitOfTime, "no_storms"),
+        (Sabotage::EmptySeedTakesPart, "seats"),
+    ];
+}
+
+impl fmt::Display for Sabotage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl FromStr for Sabotage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Sabotage::ALL.into_iter().find(|(sabotage, _)| sabotage.to_string() == text);
+        named.map(|(sabotage, _)| sabotage).ok_or_else(|| {
+            let all: Vec<String> = Sabotage::ALL.iter().map(|(sabotage, _)| sabotage.to_string()).collect();
+            format!("{text} is none of {}", all.join(", "))
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Peers: their starts, their steps, and what they want done.
+
+use std::time::Duration;
+
+use coterie_common::message::{LinkMessage, SessionMessage};
+use coterie_common::{Address, Message, Tags, Timestamp};
+use coterie_peer::core::{Config, Effect, Input, Peer};
+use rand::{Rng, RngExt};
+
+use super::{Happening, World};
+use crate::sim::connection::{End, Packet, Use};
+use crate::sim::host::Host;
+use crate::sim::sabotage::Sabotage;
+use crate::sim::watch::Observed;
+
+impl World<'_> {
+    pub(super) fn start_peer(&mut self, index: usize) {
+        if self.peers[index].core.is_some() {
+            return;
+        }
+        let config = Config {
+            seeds: (0..self.seeds.len()).map(|seed| Host::Seed(seed).address().to_string()).collect(),
+            overlay: self.plan.swarm.overlay,
+            max_neighbours: self.plan.swarm.max_neighbours,
+            tags: Tags::new(),
+            started: Timestamp::default().after(self.now.since(coterie_common::Instant::START)),
+            ..Config::default()
+        };
+        let (chance, drift) = (self.entropy(), self.drift());
+        let wrong_unit = self.plan.sabotage == Some(Sabotage::WrongUnitOfTime) && index == 0;
+        let drift = if wrong_unit { 999_000_000 } else { drift };
+        let host = Host::Peer(index);
+        let core = Peer::new(host.address(), config, chance);
+        let was_dark = self.peers[index].is_dark;
+        self.peers[index].begin(self.now, core, drift);
+        if was_dark {
+            self.reset_former(host);
+        }
+        self.observe(&Observed::Started { host });
+        let start = self.peers[index].start;
+        self.step_peer(index, start, Input::Start);
+    }
+
+    /// A generator's seed for a new process.
+    pub(super) fn entropy(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        seed
+    }
+
+    /// How far the clock of a new process is off.
+    pub(super) fn drift(&mut self) -> i64 {
+        let most = self.plan.swarm.drift_ppm;
+        self.rng.random_range(-most..=most)
+    }
+
+    pub(super) fn step_peer(&mut self, index: usize, start: u64, input: Input) {
+        let process = &mut self.peers[index];
+        if process.start != start {
+            return;
+        }
+        if process.is_paused {
+            return process.held.push(input);
+        }
+        let local = process.local(self.now);
+        let Some(core) = &mut process.core else { return };
+        self.steps += 1;
+        let (from, life, member) = (core.view().epoch, core.life(), core.incarnation());
+        let effects = core.step(local, input);
+        let (view, new_life, deadline) = (core.view(), core.life(), core.next_deadline());
+        if view.epoch != from {
+            let observed = Observed::Viewed { peer: process.address, start, life: new_life, from, view };
+            self.watch.observe(self.now, &observed);
+        }
+        for effect in effects {
+            if matches!(effect, Effect::Exit(_)) {
+                self.left(index, member);
+            }
+            self.perform_peer(index, effect);
+        }
+        if new_life != life {
+            self.update_reached(index);
+        }
+        let process = &mut self.peers[index];
+        if process.core.is_some()
+            && let Some(at) = process.wish(self.now, deadline)
+        {
+            self.schedule(at, Happening::Wake(Host::Peer(index)));
+        }
+    }
+
+    fn perform_peer(&mut self, index: usize, effect: Effect) {
+        let host = Host::Peer(index);
+        let start = self.peers[index].start;
+        match effect {
+            Effect::Send { to, message } => self.send_message(to.0, host, message),
+            Effect::SendMany { to, message } => {
+                to.into_iter().for_each(|id| self.send_message(id.0, host, message.clone()));
+            }
+            Effect::Close(id) => self.send(id.0, host, Packet::End),
+            Effect::Dial { address, .. } => {
+                let delay = self.handshake(host, address);
+                self.after(delay, Happening::Dial { from: index, start, address });
+            }
+            Effect::OpenSession(slot) => {
+                let delay = self.handshake(host, Host::Seed(slot.0).address());
+                self.after(delay, Happening::OpenSession { from: index, start, slot });
+            }
+            Effect::Tell { seed, message } => {
+                if let Message::Session(SessionMessage::Register(_)) = message {
+                    self.observe(&Observed::Registering { peer: host.address() });
+                }
+                if let Some(id) = self.sessions.get(&(index, seed)).copied() {
+                    self.send_message(id, host, message);
+                }
+            }
+            Effect::CloseSession(seed) => {
+                if let Some(id) = self.sessions.remove(&(index, seed)) {
+                    self.send(id, host, Packet::End);
+                }
+            }
+            Effect::Probe { target, order } => {
+                self.observe(&Observed::Probing { by: host });
+                self.start_probe((host, start), Some(target), order);
+            }
+            Effect::Ask { witness, message, .. } => self.ask(index, witness, message),
+            Effect::Deliver { origin, content } => {
+                let Some(life) = self.peers[index].core.as_ref().map(Peer::life) else { return };
+                let peer = host.address();
+                self.observe(&Observed::Delivered { peer, life, origin, content: &content });
+            }
+            Effect::Exit(result) => {
+                assert_eq!(result, Ok(()), "{host} gave up");
+                self.end_process(host);
+            }
+            Effect::Log(line) => self.note_line(host, &line),
+            Effect::CancelProbe(_) | Effect::Print(_) | Effect::Warn(_) => {}
+        }
+    }
+
+    fn left(&mut self, index: usize, member: Option<coterie_common::Incarnation>) {
+        let Some(incarnation) = member else { return };
+        let member = coterie_common::MemberId { address: self.peers[index].address, incarnation };
+        let committed = self.watch.truth.ended.contains_key(&member);
+        if committed {
+            self.observe(&Observed::LeftInOrder { member });
+        }
+    }
+
+    /// One question to a witness, on a connection of its own.
+    fn ask(&mut self, from: usize, witness: Address, message: LinkMessage) {
+        let Some(Host::Peer(target)) = Host::at(witness) else { return };
+        let reachable = self.network.connects(self.peers[from].address, witness);
+        if !reachable || self.peers.get(target).is_none_or(|process| process.core.is_none()) {
+            return;
+        }
+        let ends = [self.end(Host::Peer(from)), self.end(Host::Peer(target))];
+        let id = self.connections.open(ends, Use::Question(witness));
+        self.send_message(id, Host::Peer(from), Message::Link(message));
+    }
+
+    pub(super) fn end(&self, host: Host) -> End {
+        End { host, start: self.start_of(host) }
+    }
+
+    pub(super) fn handshake(&mut self, from: Host, to: Address) -> Duration {
+        self.network.handshake(from.address(), to, &mut self.rng)
+    }
+}

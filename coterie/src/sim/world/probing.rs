@@ -1,0 +1,77 @@
+//! Probes, carried out as shells carry them out: several connections, and the first answer of that life counts.
+
+use coterie_common::limits::PROBE_CONNECTIONS_MAX;
+use coterie_common::{Finding, HostEvidence, Instant, MemberId, ProbeOrder};
+use coterie_peer::core::{Input as PeerInput, Peer};
+use coterie_seed::core::Input as SeedInput;
+
+use super::{Happening, Start, World};
+use crate::sim::host::Host;
+use crate::sim::sabotage::Sabotage;
+use crate::sim::watch::Observed;
+
+impl World<'_> {
+    pub(super) fn start_probe(&mut self, from: Start, target: Option<MemberId>, order: ProbeOrder) {
+        let until = self.now + order.patience;
+        let gives_up = self.plan.sabotage == Some(Sabotage::ProbesGiveUp) && matches!(from.0, Host::Seed(_));
+        let connections = if gives_up { 1 } else { PROBE_CONNECTIONS_MAX };
+        let ends = (from.0.address(), order.address);
+        let time = self.network.probe(ends, (connections, order.spacing), &mut self.rng);
+        let until = if gives_up { self.now + order.patience / 100 } else { until };
+        let happening = match self.now + time < until {
+            true => Happening::ProbeArrives { from, target, order, until },
+            false => Happening::ProbeEnds { from, target, order, finding: Finding::Silent },
+        };
+        self.schedule((self.now + time).min(until), happening);
+    }
+
+    pub(super) fn probe_arrives(
+        &mut self,
+        from: Start,
+        target: Option<MemberId>,
+        order: ProbeOrder,
+        until: Instant,
+    ) {
+        let finding = self.finding(from.0, order);
+        let at = if finding == Finding::Silent { until } else { self.now };
+        self.schedule(at, Happening::ProbeEnds { from, target, order, finding });
+    }
+
+    /// What a packet of a probe meets.
+    fn finding(&self, from: Host, order: ProbeOrder) -> Finding {
+        let Some(host) = Host::at(order.address) else { return Finding::Refused };
+        if !self.network.connects(from.address(), order.address) || self.is_dark(host) {
+            return Finding::Silent;
+        }
+        let Host::Peer(index) = host else { return Finding::Refused };
+        let Some(process) = self.peers.get(index) else { return Finding::Refused };
+        match process.core.as_ref().map(Peer::life) {
+            None => Finding::Refused,
+            Some(_) if process.is_paused => Finding::Silent,
+            Some(life) if life == order.life => Finding::Alive,
+            Some(life) => Finding::OtherLife(life),
+        }
+    }
+
+    pub(super) fn probe_ended(
+        &mut self,
+        (from, start): Start,
+        target: Option<MemberId>,
+        order: ProbeOrder,
+        finding: Finding,
+    ) {
+        let host = HostEvidence::Unknown;
+        match (from, target) {
+            (Host::Peer(index), Some(target)) => {
+                self.step_peer(index, start, PeerInput::Probed { target, finding, host });
+            }
+            (Host::Seed(index), _) => {
+                let target = (order.address, order.life);
+                let seed = self.seeds[index].id;
+                self.observe(&Observed::Probed { seed, target, finding });
+                self.step_seed(index, start, SeedInput::Probed { target, finding, host });
+            }
+            (Host::Peer(_), None) => unreachable!("peers probe members"),
+        }
+    }
+}

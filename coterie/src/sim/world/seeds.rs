@@ -1,0 +1,236 @@
+//! Seeds: their starts, their steps, and what they want done.
+
+use std::time::Duration;
+
+use coterie_common::message::{MeshMessage, Registration, SeedId, SessionMessage, Subject};
+use coterie_common::{Change, Event, Instant, MemberId, Message, Patience, Timestamp};
+use coterie_seed::core::entry::Body;
+use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed, SessionId};
+use rand::RngExt;
+
+use super::{Happening, SeedHost, World};
+use crate::sim::connection::Packet;
+use crate::sim::host::Host;
+use crate::sim::sabotage::Sabotage;
+use crate::sim::watch::Observed;
+
+/// How long a seed waits before it dials another again.
+pub(super) const REDIAL: Duration = Duration::from_millis(250);
+
+impl World<'_> {
+    pub(super) fn start_seed(&mut self, index: usize) {
+        if self.seeds[index].process.core.is_some() || self.seeds[index].is_lost {
+            return;
+        }
+        let registry = self.seeds[index].replica.crash();
+        let (chance, drift) = (self.entropy(), self.drift());
+        let errands_from = self.rng.random_range(0..u64::MAX / 2);
+        let seed = &mut self.seeds[index];
+        let config = Config {
+            id: seed.id,
+            address: seed.process.address,
+            seeds: (0..self.plan.swarm.seeds)
+                .map(|i| (SeedId(i as u64), Host::Seed(i).address().to_string()))
+                .collect(),
+            birth: seed.birth,
+            errands_from,
+            patience: Patience::default(),
+            printed: (seed.replica.len() as u64).saturating_sub(1),
+            started: Timestamp::default().after(self.now.since(Instant::START)),
+        };
+        seed.takes_part = seed.replica.history().is_some();
+        seed.told_leader = None;
+        let was_dark = seed.process.is_dark;
+        seed.process.begin(self.now, Seed::new(config, registry, chance), drift);
+        let host = Host::Seed(index);
+        if was_dark {
+            self.reset_former(host);
+        }
+        self.observe(&Observed::Started { host });
+        if self.seeds[index].takes_part {
+            self.note_takes_part(index);
+        }
+        let start = self.seeds[index].process.start;
+        self.step_seed(index, start, Input::Wake);
+        for other in (0..self.seeds.len()).filter(|other| *other != index).collect::<Vec<_>>() {
+            let delay = self.handshake(host, Host::Seed(other).address());
+            self.after(delay, Happening::OpenMesh { from: index, start, to: other });
+        }
+    }
+
+    pub(super) fn note_takes_part(&mut self, index: usize) {
+        let seed = &self.seeds[index];
+        self.watch.observe(self.now, &Observed::TakesPart { seed: seed.id, birth: seed.birth });
+    }
+
+    pub(super) fn step_seed(&mut self, index: usize, start: u64, input: Input) {
+        let SeedHost { process, id, .. } = &mut self.seeds[index];
+        if process.start != start {
+            return;
+        }
+        if process.is_paused {
+            return process.held.push(input);
+        }
+        let local = process.local(self.now);
+        let Some(core) = &mut process.core else { return };
+        self.steps += 1;
+        let applied = core.registry().applied();
+        let effects = core.step(local, input);
+        let deadline = core.next_deadline();
+        if core.registry().applied() != applied {
+            let registry = core.registry();
+            let observed = Observed::Applied { seed: *id, start, registry };
+            self.watch.observe(self.now, &observed);
+        }
+        for effect in effects {
+            self.perform_seed(index, effect);
+        }
+        let process = &mut self.seeds[index].process;
+        if process.core.is_some()
+            && let Some(at) = process.wish(self.now, deadline)
+        {
+            self.schedule(at, Happening::Wake(Host::Seed(index)));
+        }
+    }
+
+    fn perform_seed(&mut self, index: usize, effect: Effect) {
+        let host = Host::Seed(index);
+        let start = self.seeds[index].process.start;
+        match effect {
+            Effect::Send { to, message } => self.send_to_session(to, host, message),
+            Effect::Push { to, message } => {
+                for session in to {
+                    self.send_to_session(session, host, message.clone());
+                    let drained = Input::SessionDrained(session);
+                    self.after(Duration::from_micros(20), Happening::Seed(index, start, Box::new(drained)));
+                }
+            }
+            Effect::Close { session, reason } => {
+                self.send_to_session(session, host, Message::Close(reason));
+                self.send(session.0, host, Packet::End);
+            }
+            Effect::ToSeed { to, message } => self.to_seed(index, to, message),
+            Effect::Propose(entry) => self.propose(index, entry),
+            Effect::Probe(order) => {
+                self.observe(&Observed::Probing { by: host });
+                self.start_probe((host, start), None, order);
+            }
+            Effect::ReadIndex(read) => {
+                let known = Some(self.seeds[index].replica.committed.saturating_sub(1) as u64);
+                let ready = Input::ReadReady { read, index: known };
+                self.after(Duration::from_millis(1), Happening::Seed(index, start, Box::new(ready)));
+            }
+            Effect::Log(line) => self.note_line(host, &line),
+            Effect::Reply { .. } => {}
+        }
+    }
+
+    fn to_seed(&mut self, index: usize, to: SeedId, message: MeshMessage) {
+        if let MeshMessage::DeathProposal(proposal) = &message {
+            let (by, ballot, dead) = (self.seeds[index].id, proposal.ballot, proposal.dead);
+            let first_other = self.seeds.iter().map(|seed| seed.id).find(|id| *id != by);
+            if first_other == Some(to) {
+                self.observe(&Observed::Ballot { by, ballot, dead });
+            }
+        }
+        if let MeshMessage::Relay { to: peer, message } = &message
+            && let SessionMessage::Dial(target) = **message
+        {
+            let peer = peer.address;
+            self.observe(&Observed::Mends { peer, target });
+        }
+        let message = match message {
+            MeshMessage::Vote(mut reply) if self.plan.sabotage == Some(Sabotage::VoteWithoutProbe) => {
+                if let Subject::Death(_) = reply.vote.subject {
+                    (reply.refusal, reply.vote.finding) = (None, coterie_common::Finding::Silent);
+                }
+                MeshMessage::Vote(reply)
+            }
+            other => other,
+        };
+        let Some(slot) = self.seeds.iter().position(|seed| seed.id == to) else { return };
+        if let Some(id) = self.mesh.get(&(index, slot)).copied() {
+            self.send_message(id, Host::Seed(index), Message::Mesh(message));
+        }
+    }
+
+    /// Says something on a session, and has a look at what it is.
+    fn send_to_session(&mut self, to: SessionId, host: Host, message: Message) {
+        let message = match message {
+            Message::Session(message) => match self.tampered(to, message) {
+                Some(message) => Message::Session(message),
+                None => return,
+            },
+            Message::Close(_) if self.plan.sabotage == Some(Sabotage::RemovedAreNotTold) => return,
+            other => other,
+        };
+        if let Message::Session(SessionMessage::Registered(Registration::Admitted { incarnation, .. })) =
+            &message
+            && let Some(connection) = self.connections.get(to.0)
+        {
+            let address = connection.ends[0].host.address();
+            let member = MemberId { address, incarnation: *incarnation };
+            self.observe(&Observed::Answered { member });
+        }
+        self.send_message(to.0, host, message);
+    }
+
+    /// What becomes of a message on a session when a bug is planted there.
+    fn tampered(&mut self, to: SessionId, message: SessionMessage) -> Option<SessionMessage> {
+        let peer = self.connections.get(to.0).map(|connection| connection.ends[0].host.address());
+        if let (SessionMessage::Dial(target), Some(peer)) = (&message, peer) {
+            if self.plan.sabotage == Some(Sabotage::NobodyMends) {
+                return None;
+            }
+            self.observe(&Observed::Mends { peer, target: *target });
+        }
+        match (self.plan.sabotage, message) {
+            (Some(Sabotage::PushLeavesOneOut), SessionMessage::Changes { previous, epoch, mut changes }) => {
+                if changes.len() > 1 {
+                    changes.pop();
+                }
+                Some(SessionMessage::Changes { previous, epoch, changes })
+            }
+            (Some(Sabotage::EndedComeBack), SessionMessage::Changes { previous, epoch, mut changes }) => {
+                let died = changes.iter().find_map(|change| match &change.event {
+                    Event::Died(id) => self.watch.revenant(*id),
+                    Event::Joined(_) | Event::Replaced { .. } | Event::Left(_) => None,
+                });
+                changes.extend(died.map(|member| Change { epoch, event: Event::Joined(member) }));
+                Some(SessionMessage::Changes { previous, epoch, changes })
+            }
+            (Some(Sabotage::RemovedAreNotTold), SessionMessage::Changes { previous, epoch, mut changes }) => {
+                changes
+                    .retain(|change| !matches!(&change.event, Event::Died(id) if Some(id.address) == peer));
+                Some(SessionMessage::Changes { previous, epoch, changes })
+            }
+            (_, message) => Some(message),
+        }
+    }
+
+    /// What a leader appends when a bug is planted there.
+    pub(super) fn tampered_entry(&self, mut entry: Entry) -> Option<Entry> {
+        match (self.plan.sabotage, &mut entry.body) {
+            (Some(Sabotage::StagesReversed), Body::Deaths(verdicts)) => {
+                for verdict in verdicts {
+                    std::mem::swap(&mut verdict.stages.opened, &mut verdict.stages.proposed);
+                }
+            }
+            (Some(Sabotage::AbsenceIsIgnored), Body::Deaths(verdicts)) => {
+                verdicts.retain(|verdict| verdict.reporter.is_some());
+                if verdicts.is_empty() {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        Some(entry)
+    }
+
+    /// A snapshot takes the place of a seed's registry.
+    pub(super) fn restore(&mut self, index: usize, registry: Registry) {
+        self.marks.hit("snapshots_installed");
+        let start = self.seeds[index].process.start;
+        self.step_seed(index, start, Input::Restored(Box::new(registry)));
+    }
+}

@@ -1,0 +1,296 @@
+//! Connections: opened, written to, read from, lost.
+
+use std::time::Duration;
+
+use coterie_common::message::{CloseReason, LinkMessage};
+use coterie_common::{Address, Instant, Message, Wire};
+use coterie_peer::core::{ConnectionId, DialFailure, Input as PeerInput, SeedSlot};
+use coterie_seed::core::{Input as SeedInput, SessionId};
+
+use super::seeds::REDIAL;
+use super::{Happening, World};
+use crate::sim::connection::{End, Packet, UNACKNOWLEDGED_MAX, Use};
+use crate::sim::host::Host;
+use crate::sim::sabotage::Sabotage;
+use crate::sim::watch::Observed;
+
+/// How long a shell waits for a connection to be opened.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(2);
+
+impl World<'_> {
+    // ---- writing ----
+
+    pub(super) fn send_message(&mut self, id: u64, from: Host, message: Message) {
+        self.observe(&Observed::Sent { by: from });
+        let message = match (self.plan.sabotage, message) {
+            (Some(Sabotage::LeavesWithoutAWord), Message::Close(CloseReason::ShuttingDown)) => return,
+            (
+                Some(Sabotage::EveryHelloMends),
+                Message::Link(LinkMessage::Hello { address, life, incarnation, .. }),
+            ) => Message::Link(LinkMessage::Hello { address, life, incarnation, mending: true }),
+            (Some(Sabotage::GossipRenumbered), Message::Link(LinkMessage::Gossip(mut rumor)))
+                if rumor.origin != from.address() =>
+            {
+                rumor.sequence += 1_000;
+                let (origin, incarnation, sequence) = (rumor.origin, rumor.incarnation, rumor.sequence);
+                rumor.id =
+                    coterie_common::message::RumorId::of(origin, incarnation, sequence, &rumor.content);
+                Message::Link(LinkMessage::Gossip(rumor))
+            }
+            (Some(Sabotage::GossipNotPassedOn), Message::Link(LinkMessage::Gossip(rumor)))
+                if rumor.origin != from.address() =>
+            {
+                return;
+            }
+            (_, message) => message,
+        };
+        self.send(id, from, Packet::Message(Box::new(message)));
+    }
+
+    pub(super) fn send(&mut self, id: u64, from: Host, packet: Packet) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let side = connection.side(from);
+        if !connection.is_open(side) {
+            return;
+        }
+        let ends_here = matches!(packet, Packet::End);
+        let to = connection.ends[1 - side].host;
+        let waits = connection.is_stalled(side);
+        self.put_on_the_wire(id, side, (from, to), packet, waits);
+        if ends_here {
+            self.connections.close(id, side);
+        }
+    }
+
+    /// A packet goes out, or is held back by a cut; and a packet of which nobody hears is given up some time.
+    fn put_on_the_wire(
+        &mut self,
+        id: u64,
+        side: usize,
+        (from, to): (Host, Host),
+        packet: Packet,
+        waits: bool,
+    ) {
+        let (here, there) = (from.address(), to.address());
+        let passes = self.network.passes(here, there) && !self.is_dark(to);
+        if !passes || !self.network.passes(there, here) {
+            let since = self.now;
+            self.after(UNACKNOWLEDGED_MAX, Happening::GiveUp { connection: id, side, since });
+        }
+        let delay = self.network.delay(here, there, &mut self.rng);
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if !passes || waits {
+            return connection.stall(side, packet);
+        }
+        let at = connection.queue(1 - side, now + delay);
+        self.schedule(at, Happening::Packet { connection: id, side: 1 - side, packet });
+    }
+
+    /// Cuts are healed: what they held back goes on.
+    pub(super) fn release_stalled(&mut self) {
+        for (id, side, packet) in self.connections.unstall() {
+            let Some(connection) = self.connections.get(id) else { continue };
+            let (from, to) = (connection.ends[side].host, connection.ends[1 - side].host);
+            let waits = connection.is_stalled(side);
+            self.put_on_the_wire(id, side, (from, to), packet, waits);
+        }
+    }
+
+    /// Nothing of what an end sent since then was acknowledged, unless something was healed meanwhile.
+    pub(super) fn give_up(&mut self, id: u64, side: usize, since: Instant) {
+        let healed = self.network.healed_at() > since;
+        let Some(connection) = self.connections.get(id) else { return };
+        let (here, there) = (connection.ends[side].host, connection.ends[1 - side].host);
+        let hears = self.network.connects(here.address(), there.address()) && !self.is_dark(there);
+        if healed || hears || !connection.is_open(side) {
+            return;
+        }
+        let End { host, start } = connection.ends[side];
+        let end = (host, start, connection.purpose);
+        let is_there = start == self.start_of(host) && self.process_runs(host);
+        let dialler = connection.ends[0].host;
+        self.connections.close(id, side);
+        if is_there {
+            self.ended_at(id, side, end, dialler);
+        }
+    }
+
+    /// The host is on again, and knows nothing of what was open before: whoever still writes to it is told so. That is
+    /// modelled as a reset that each other end hears soon.
+    pub(super) fn reset_former(&mut self, host: Host) {
+        let start = self.start_of(host);
+        for id in self.connections.of(host) {
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            let side = connection.side(host);
+            if connection.ends[side].start == start {
+                continue;
+            }
+            let (other, delay) = (connection.ends[1 - side].host, Duration::from_millis(1));
+            let lag = self.network.delay(host.address(), other.address(), &mut self.rng);
+            self.after(
+                delay + lag,
+                Happening::Packet { connection: id, side: 1 - side, packet: Packet::End },
+            );
+        }
+    }
+
+    // ---- reading ----
+
+    pub(super) fn arrive(&mut self, id: u64, side: usize, packet: Packet) {
+        let Some(connection) = self.connections.get(id) else { return };
+        let End { host, start } = connection.ends[side];
+        let purpose = connection.purpose;
+        if self.is_dark(host) {
+            return;
+        }
+        if !connection.is_open(side) || start != self.start_of(host) || !self.process_runs(host) {
+            // Nobody reads it: the other end is told.
+            if matches!(packet, Packet::Message(_)) && connection.is_open(1 - side) {
+                let other = connection.ends[1 - side].host;
+                let delay = self.network.delay(host.address(), other.address(), &mut self.rng);
+                self.after(delay, Happening::Packet { connection: id, side: 1 - side, packet: Packet::End });
+            }
+            return;
+        }
+        match packet {
+            Packet::End => {
+                let dialler = connection.ends[0].host;
+                self.connections.close(id, side);
+                self.ended_at(id, side, (host, start, purpose), dialler);
+            }
+            Packet::Message(message) => self.message_at(id, side, (host, start, purpose), *message),
+        }
+    }
+
+    /// One end has found that the connection is over.
+    fn ended_at(&mut self, id: u64, side: usize, (host, start, purpose): (Host, u64, Use), dialler: Host) {
+        match (host, purpose) {
+            (Host::Peer(index), Use::Session(slot)) => {
+                if self.sessions.get(&(index, slot)) == Some(&id) {
+                    self.sessions.remove(&(index, slot));
+                    self.step_peer(index, start, PeerInput::SessionDown { seed: slot });
+                }
+            }
+            (Host::Peer(index), _) => {
+                self.step_peer(index, start, PeerInput::Ended { connection: ConnectionId(id) });
+            }
+            (Host::Seed(index), Use::Mesh(other)) if side == 0 => {
+                let Some(slot) = self.seeds.iter().position(|seed| seed.id == other) else { return };
+                if self.mesh.get(&(index, slot)) == Some(&id) {
+                    self.mesh.remove(&(index, slot));
+                    self.step_seed(index, start, SeedInput::SeedDown(other));
+                    self.after(REDIAL, Happening::OpenMesh { from: index, start, to: slot });
+                }
+            }
+            (Host::Seed(index), Use::Mesh(_)) => {
+                if let Host::Seed(dialler) = dialler {
+                    let silent = self.seeds[dialler].id;
+                    self.step_seed(index, start, SeedInput::SeedSilent(silent));
+                }
+            }
+            (Host::Seed(index), _) => {
+                self.step_seed(index, start, SeedInput::SessionClosed(SessionId(id)));
+            }
+        }
+    }
+
+    fn mesh_dialler(&self, id: u64) -> Option<coterie_common::message::SeedId> {
+        match self.connections.get(id)?.ends[0].host {
+            Host::Seed(index) => Some(self.seeds[index].id),
+            Host::Peer(_) => None,
+        }
+    }
+
+    fn message_at(
+        &mut self,
+        id: u64,
+        side: usize,
+        (host, start, purpose): (Host, u64, Use),
+        message: Message,
+    ) {
+        match (host, purpose, message) {
+            (Host::Peer(index), Use::Session(seed), message) => {
+                if self.sessions.get(&(index, seed)) == Some(&id) {
+                    self.step_peer(index, start, PeerInput::Session { seed, message });
+                }
+            }
+            (Host::Peer(index), Use::Question(witness), Message::Link(message)) if side == 0 => {
+                self.step_peer(index, start, PeerInput::Answered { witness, message });
+            }
+            (Host::Peer(index), _, message) => {
+                let connection = ConnectionId(id);
+                self.step_peer(index, start, PeerInput::Frame { connection, wire: Wire::Native, message });
+            }
+            (Host::Seed(index), Use::Mesh(_), Message::Mesh(message)) => {
+                if let Some(from) = self.mesh_dialler(id) {
+                    self.step_seed(index, start, SeedInput::Mesh { from, message });
+                }
+            }
+            (Host::Seed(index), _, message) => {
+                let session = SessionId(id);
+                self.step_seed(index, start, SeedInput::Session { session, wire: Wire::Native, message });
+            }
+        }
+    }
+
+    // ---- opening ----
+
+    pub(super) fn dial(&mut self, from: usize, start: u64, address: Address) {
+        let host = Host::Peer(from);
+        let target = Host::at(address);
+        let silent =
+            !self.network.connects(host.address(), address) || target.is_none_or(|t| self.is_dark(t));
+        if silent {
+            let failed = PeerInput::DialFailed { address, failure: DialFailure::Other };
+            return self.after(DIAL_TIME_MAX, Happening::Peer(from, start, failed));
+        }
+        let input = match target {
+            Some(target) if self.process_runs(target) && self.start_of(host) == start => {
+                let ends = [self.end(host), self.end(target)];
+                let connection = ConnectionId(self.connections.open(ends, Use::Link));
+                PeerInput::Dialled { address, connection }
+            }
+            _ => PeerInput::DialFailed { address, failure: DialFailure::Refused },
+        };
+        self.step_peer(from, start, input);
+    }
+
+    pub(super) fn open_session(&mut self, from: usize, start: u64, slot: SeedSlot) {
+        let (host, seed) = (Host::Peer(from), Host::Seed(slot.0));
+        if self.start_of(host) != start || !self.process_runs(host) {
+            return;
+        }
+        if !self.network.connects(host.address(), seed.address()) || self.is_dark(seed) {
+            let down = PeerInput::SessionDown { seed: slot };
+            return self.after(DIAL_TIME_MAX, Happening::Peer(from, start, down));
+        }
+        let input = if self.process_runs(seed) {
+            let ends = [self.end(host), self.end(seed)];
+            let id = self.connections.open(ends, Use::Session(slot));
+            self.sessions.insert((from, slot), id);
+            PeerInput::SessionUp { seed: slot }
+        } else {
+            PeerInput::SessionDown { seed: slot }
+        };
+        self.step_peer(from, start, input);
+    }
+
+    /// A seed has dialled another; until that succeeds, it dials again.
+    pub(super) fn open_mesh(&mut self, from: usize, start: u64, to: usize) {
+        let (host, target) = (Host::Seed(from), Host::Seed(to));
+        if self.start_of(host) != start || !self.process_runs(host) {
+            return;
+        }
+        let reachable = self.network.connects(host.address(), target.address()) && self.process_runs(target);
+        if !reachable || self.seeds[to].process.is_paused {
+            return self.after(REDIAL, Happening::OpenMesh { from, start, to });
+        }
+        let other = self.seeds[to].id;
+        let ends = [self.end(host), self.end(target)];
+        let id = self.connections.open(ends, Use::Mesh(other));
+        self.mesh.insert((from, to), id);
+        let birth = self.seeds[to].birth;
+        self.step_seed(from, start, SeedInput::SeedUp { seed: other, birth });
+    }
+}
