@@ -14,7 +14,8 @@ pub const DEFAULT: Duration = Duration::from_millis(800);
 /// paused peer takes minutes.
 pub const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
 
-/// Patience of a prober that has reason to think the suspect gone: its own connection to it broke.
+/// How long a connection may take to open, for a prober that has reason to think the suspect's host gone: a connection to
+/// it broke. Four round trips of 50 ms, or one of 200 ms.
 const AFTER_A_BREAK: Duration = Duration::from_millis(200);
 
 /// The longest patience of one probe, however much is lost on the way.
@@ -49,10 +50,18 @@ impl Patience {
         self.scale(Duration::from_millis(200))
     }
 
-    /// How long one probe waits: shorter when a connection to the suspect `broke`, longer by the share of
-    /// this node's own pings that needed a repeat (`loss`, 0 to 1), and under `self_doubt`.
-    pub fn for_probe(self, broke: bool, loss: f64, self_doubt: bool) -> Duration {
-        let base = if broke { AFTER_A_BREAK } else { DEFAULT };
+    /// How long one probe waits: longer by the share of this node's own pings that needed a repeat (`loss`, 0 to 1),
+    /// and under `self_doubt`.
+    pub fn for_probe(self, loss: f64, self_doubt: bool) -> Duration {
+        self.stretched(DEFAULT, loss, self_doubt)
+    }
+
+    /// How long it waits for a connection to open: shorter when a connection to the suspect `broke`.
+    pub fn for_opening(self, broke: bool, loss: f64, self_doubt: bool) -> Duration {
+        self.stretched(if broke { AFTER_A_BREAK } else { DEFAULT }, loss, self_doubt)
+    }
+
+    fn stretched(self, base: Duration, loss: f64, self_doubt: bool) -> Duration {
         let doubt = if self_doubt { SELF_DOUBT_FACTOR } else { 1.0 };
         self.scale(base.mul_f64((1.0 + loss) * doubt).min(LONGEST))
     }
@@ -65,12 +74,12 @@ mod tests {
     #[test]
     fn a_probe_waits_longer_on_a_lossy_network_but_not_for_ever() {
         let patience = Patience::default();
-        assert_eq!(patience.for_probe(true, 0.0, false), Duration::from_millis(200));
-        assert_eq!(patience.for_probe(false, 0.0, false), Duration::from_millis(800));
-        assert_eq!(patience.for_probe(false, 0.5, false), Duration::from_millis(1200));
-        assert_eq!(patience.for_probe(false, 0.5, true), Duration::from_millis(1500));
+        assert_eq!(patience.for_opening(true, 0.0, false), Duration::from_millis(200));
+        assert_eq!(patience.for_opening(false, 0.0, false), patience.for_probe(0.0, false));
+        assert_eq!(patience.for_probe(0.5, false), Duration::from_millis(1200));
+        assert_eq!(patience.for_probe(0.5, true), Duration::from_millis(1500));
         assert_eq!(
-            Patience::new(Duration::from_millis(80)).for_probe(true, 0.0, false),
+            Patience::new(Duration::from_millis(80)).for_opening(true, 0.0, false),
             Duration::from_millis(20)
         );
     }

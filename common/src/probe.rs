@@ -16,6 +16,9 @@ pub struct ProbeOrder {
     pub wire: Wire,
     /// How long silence is borne.
     pub patience: Duration,
+    /// How long it may take until a connection opens: no longer than the patience, and less where a connection to the
+    /// suspect broke. A host that accepts connections is not gone, so whoever listens there is then given time.
+    pub open_within: Duration,
     /// The time between two of its connections.
     pub spacing: Duration,
 }

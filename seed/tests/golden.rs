@@ -426,8 +426,8 @@ impl Player {
             Effect::Probe(order) => {
                 let (address, life, wire) = (order.address, order.life, show_wire(order.wire));
                 format!(
-                    "probe {address}/{life} {wire} patience={:?} spacing={:?}",
-                    order.patience, order.spacing
+                    "probe {address}/{life} {wire} patience={:?} open_within={:?} spacing={:?}",
+                    order.patience, order.open_within, order.spacing
                 )
             }
             Effect::ReadIndex(read) => format!("read-index {read}"),

@@ -3,17 +3,18 @@
 //! A connection that opens proves nothing, for the kernel opens it for a paused process too; only a PONG of that
 //! life does. A refused connection proves that nobody listens. Between the two lies silence, and one connection
 //! cannot tell loss from death, because the kernel repeats a lost SYN only after a second: so further ones are
-//! opened, spaced, until one answers or the patience is over.
+//! opened, spaced, until one answers or the patience is over. Where a connection to the suspect broke, one of them must
+//! open soon: a host that is gone is told from one that is far away by that alone.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::icmp::Pinger;
 use super::listener::is_own_shortage;
@@ -56,11 +57,24 @@ impl Prober {
         let icmp = async {
             sleep(ICMP_AFTER).await;
             // It must have been given up before the probe is, or its silence is not told.
-            let patience = order.patience.saturating_sub(ICMP_AFTER * 4);
+            let patience = order.open_within.saturating_sub(ICMP_AFTER * 4);
             self.icmp.ping(order.address.ip(), patience).await
         };
         let hopeful = AtomicU32::new(0);
-        let probe = timeout(order.patience, self.attempts(order, &hopeful));
+        let opened = Arc::new(AtomicBool::new(false));
+        let silence = async {
+            sleep(order.open_within).await;
+            if opened.load(Ordering::Relaxed) {
+                sleep(order.patience.saturating_sub(order.open_within)).await;
+            }
+        };
+        let probe = async {
+            tokio::select! {
+                biased;
+                finding = self.attempts(order, &hopeful, &opened) => Some(finding),
+                () = silence => None,
+            }
+        };
         tokio::pin!(icmp, probe);
         let mut host = HostEvidence::Unknown;
         let mut asked = true;
@@ -81,15 +95,15 @@ impl Prober {
     }
 
     /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
-    /// `hopeful` counts those that did not fail for want of this host's own means: without one, silence says nothing.
-    async fn attempts(&self, order: ProbeOrder, hopeful: &AtomicU32) -> Finding {
+    /// `opened` is set when one opens; `hopeful` counts those that did not fail for want of this host's own means: without one, silence says nothing.
+    async fn attempts(&self, order: ProbeOrder, hopeful: &AtomicU32, opened: &Arc<AtomicBool>) -> Finding {
         let mut running = JoinSet::new();
-        let mut opened = 0;
+        let mut begun = 0;
         loop {
-            if opened < PROBE_CONNECTIONS_MAX {
-                opened += 1;
+            if begun < PROBE_CONNECTIONS_MAX {
+                begun += 1;
                 hopeful.fetch_add(1, Ordering::Relaxed);
-                running.spawn(attempt(order, self.me));
+                running.spawn(attempt(order, self.me, Arc::clone(opened)));
             }
             let pause = sleep(order.spacing);
             tokio::pin!(pause);
@@ -97,7 +111,7 @@ impl Prober {
                 let ended = tokio::select! {
                     biased;
                     Some(ended) = running.join_next() => ended.unwrap_or(Attempt::Nothing),
-                    () = &mut pause, if opened < PROBE_CONNECTIONS_MAX => break,
+                    () = &mut pause, if begun < PROBE_CONNECTIONS_MAX => break,
                     else => return std::future::pending().await,
                 };
                 match ended {
@@ -108,7 +122,7 @@ impl Prober {
                     Attempt::Refused => return Finding::Refused,
                     Attempt::OwnShortage => {
                         let left = hopeful.fetch_sub(1, Ordering::Relaxed) - 1;
-                        if left == 0 && opened == PROBE_CONNECTIONS_MAX {
+                        if left == 0 && begun == PROBE_CONNECTIONS_MAX {
                             return Finding::CannotProbe;
                         }
                     }
@@ -120,8 +134,8 @@ impl Prober {
     }
 }
 
-async fn attempt(order: ProbeOrder, me: Address) -> Attempt {
-    match ask(order, me).await {
+async fn attempt(order: ProbeOrder, me: Address, opened: Arc<AtomicBool>) -> Attempt {
+    match ask(order, me, &opened).await {
         Ok(Some(life)) => Attempt::Answered(life),
         Ok(None) => Attempt::Closed,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Attempt::Refused,
@@ -132,8 +146,9 @@ async fn attempt(order: ProbeOrder, me: Address) -> Attempt {
 }
 
 /// Connects, asks, and waits for the PONG, whose life it returns; `None` when the connection ended before.
-async fn ask(order: ProbeOrder, me: Address) -> io::Result<Option<Option<Life>>> {
+async fn ask(order: ProbeOrder, me: Address, opened: &AtomicBool) -> io::Result<Option<Option<Life>>> {
     let mut stream = TcpStream::connect(order.address.socket()).await?;
+    opened.store(true, Ordering::Relaxed);
     stream.set_nodelay(true)?;
     stream.write_all(&codec::encode(&Message::Ping { nonce: NONCE }, order.wire, me)).await?;
     let pong = read_message(&mut stream, |message| match message {

@@ -40,6 +40,9 @@ pub struct SimArgs {
     /// Print the marks that were reached, and fail when one of the listed ones was not
     #[arg(long)]
     marks: bool,
+    /// Worlds of so many peers, instead of 5 to 30
+    #[arg(long, value_name = "N")]
+    large: Option<usize>,
     /// Only so many peers: what a shrunk run is repeated with, as the next two
     #[arg(long, value_name = "N")]
     peers: Option<usize>,
@@ -130,7 +133,8 @@ fn plan(args: &SimArgs, number: u64) -> Plan {
         keep: args.keep.clone().map(|places| places.0),
         until: args.until.map(|until| until.as_millis() as u64),
     };
-    let mut plan = Plan::draw(number).restricted(&restriction);
+    let plan = args.large.map_or_else(|| Plan::draw(number), |peers| Plan::large(number, peers));
+    let mut plan = plan.restricted(&restriction);
     plan.sabotage = args.plant;
     plan.is_told = args.tell;
     plan
@@ -163,7 +167,8 @@ fn fail(args: &SimArgs, number: u64, violation: &Violation) -> Failure {
         let shrunk = plan.restricted(&restriction);
         println!("shrunk to {} faults, {} peers: {violation}", shrunk.faults.len(), shrunk.swarm.peers);
         shrunk.faults.iter().for_each(|(at, fault)| println!("  {at:>6} ms {fault:?}"));
-        println!("again: coterie sim --seeds 1 --tell --from {number}{restriction}{planted}");
+        let large = args.large.map_or(String::new(), |peers| format!(" --large {peers}"));
+        println!("again: coterie sim --seeds 1 --tell --from {number}{large}{restriction}{planted}");
     }
     Failure::running(format!("run {number} violates {}", violation.invariant))
 }

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use coterie_common::Line;
 
 /// What a batch of a few hundred runs must have visited.
-pub const MARKS: [&str; 36] = [
+pub const MARKS: [&str; 38] = [
     // links and gossip
     "links_refused_full",
     "links_duplicate",
+    "dials_superfluous",
+    "dials_met_another_life",
     "hellos_waited",
     "gossip_duplicates",
     "gossip_repaired",
@@ -21,14 +23,14 @@ pub const MARKS: [&str; 36] = [
     "cause_pings_missed",
     "cause_connect_refused",
     "cause_absent",
-    "self_doubt",
+    "loops_late",
+    "links_silent_together",
     "witnesses_replaced",
     "juries_alive",
     "juries_undecided",
     "suspicions_joined",
     "reports_repeated",
     "reports_rejected",
-    "leniency_granted",
     // ballots
     "ballots_lost",
     "ballots_joined",
@@ -38,7 +40,7 @@ pub const MARKS: [&str; 36] = [
     "votes_out_of_place",
     "proposals_failed",
     "proposals_waited",
-    "admissions_superseded",
+    "admissions_held_again",
     // views
     "session_gaps",
     "views_whole",

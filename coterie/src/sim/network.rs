@@ -160,26 +160,22 @@ impl Network {
         delay
     }
 
-    /// How long after its start a probe that opens `connections` at most, one every `spacing`, hears the answer of one
-    /// that answers.
+    /// A probe that opens `connections` at most, one every `spacing`: how long after its start the first of them opens, and
+    /// how long after it the answer comes of one that answers.
     pub(super) fn probe(
         &self,
         (from, to): (Address, Address),
         (connections, spacing): (u32, Duration),
         rng: &mut impl Rng,
-    ) -> Duration {
-        let one = |number: u32, rng: &mut _| {
-            spacing * number
-                + self.handshake(from, to, rng)
-                + self.delay(from, to, rng)
-                + self.delay(to, from, rng)
-        };
-        let mut best = one(0, rng);
-        let mut number = 1;
-        while number < connections && spacing * number < best {
-            best = best.min(one(number, rng));
+    ) -> (Duration, Duration) {
+        let (mut opens, mut answers) = (Duration::MAX, Duration::MAX);
+        let mut number = 0;
+        while number < connections && spacing * number < answers {
+            let open = spacing * number + self.handshake(from, to, rng);
+            opens = opens.min(open);
+            answers = answers.min(open + self.delay(from, to, rng) + self.delay(to, from, rng));
             number += 1;
         }
-        best
+        (opens, answers)
     }
 }

@@ -45,6 +45,19 @@ impl Plan {
         Plan { number, swarm, faults, sabotage: None, is_told: false }
     }
 
+    /// The plan of that number for so many peers, however many they are.
+    pub fn large(number: u64, peers: usize) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(number);
+        let mut swarm = Swarm::any(&mut rng);
+        swarm.peers = peers;
+        swarm.max_neighbours = 16;
+        // All at once they would be a queue of registrations, and nothing else would be seen.
+        swarm.start_within = std::time::Duration::from_millis(2 * peers as u64);
+        swarm.chaos += swarm.start_within;
+        let faults = Fault::draw(&mut rng, &swarm);
+        Plan { number, swarm, faults, sabotage: None, is_told: false }
+    }
+
     /// A calm world of so many nodes with these faults.
     pub fn of(number: u64, swarm: Swarm, faults: Vec<(u64, Fault)>) -> Self {
         Plan { number, swarm, faults, sabotage: None, is_told: false }

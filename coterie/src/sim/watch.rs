@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::message::{BallotId, SeedId};
+use coterie_common::message::SeedId;
 use coterie_common::{
     Address, Change, Ending, Epoch, Event, Finding, Incarnation, Instant, Life, Line, Member, MemberId, Tags,
     View, Wire,
@@ -12,7 +12,7 @@ use coterie_common::{
 use coterie_peer::core::Peer;
 use coterie_seed::core::entry::{Entry, Outcome};
 use coterie_seed::core::probes::Target;
-use coterie_seed::core::{Commit, Payload, Registry, Seed};
+use coterie_seed::core::{Commit, Payload, Registry};
 
 use super::host::Host;
 use super::invariant::{self, Invariant};
@@ -26,11 +26,11 @@ pub(super) enum Observed<'a> {
     /// It is committed, and this is what it did to the registry.
     Committed { index: u64, outcome: Option<&'a Outcome> },
     /// A leader wants an entry in the log.
-    Proposed { by: SeedId, entry: &'a Entry },
+    Proposed { entry: &'a Entry },
     /// A seed opened a ballot about a death.
-    Ballot { by: SeedId, ballot: BallotId, dead: MemberId },
+    Ballot { dead: MemberId },
     /// The view of a peer has moved.
-    Viewed { peer: Address, start: u64, life: Life, from: Epoch, view: &'a View },
+    Viewed { peer: Address, start: u64, from: Epoch, view: &'a View },
     /// A seed has applied something.
     Applied { seed: SeedId, start: u64, registry: &'a Registry },
     /// A seed takes part in the log, with a directory of this birth.
@@ -69,7 +69,6 @@ pub(super) struct State<'a> {
     pub(super) truth: &'a Truth,
     /// Every peer's host: its core, where one runs.
     pub(super) peers: Vec<(Address, Option<&'a Peer>)>,
-    pub(super) seeds: Vec<(SeedId, &'a Seed)>,
     /// What each peer must have heard: who said what, when everything was well again.
     pub(super) last_words: &'a [(Address, Bytes)],
     pub(super) max_neighbours: usize,

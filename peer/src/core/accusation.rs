@@ -19,8 +19,11 @@ const FAR: Instant = Instant::from_nanos(u64::MAX);
 impl Peer {
     /// Begins to suspect a member, unless it does already or was told to leave it alone.
     pub(super) fn suspect(&mut self, now: Instant, id: MemberId, cause: Cause, out: &mut Vec<Effect>) {
-        if self.view.get(id).is_none() || !self.standing.is_member() || self.suspicions.contains_key(&id) {
+        if self.view.get(id).is_none() || !self.standing.is_member() {
             return;
+        }
+        if self.suspicions.contains_key(&id) {
+            return self.count("suspicions_joined");
         }
         if self.leniency.covers(now, id) {
             return;
@@ -59,7 +62,10 @@ impl Peer {
                 Verdict::Pending => {}
                 Verdict::Dead => self.report_if_due(now, id, false, out),
                 Verdict::Undecided => self.report_if_due(now, id, true, out),
-                Verdict::Alive => self.drop_suspicion(now, id, "alive", out),
+                Verdict::Alive => {
+                    self.count("juries_alive");
+                    self.drop_suspicion(now, id, "alive", out);
+                }
             }
         }
     }
@@ -81,7 +87,7 @@ impl Peer {
         candidates.sort_unstable();
         let broke = matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
         let patience =
-            self.config.patience.for_probe(broke, 0.0, false) + self.config.patience.witness_grace();
+            self.config.patience.for_opening(broke, 0.0, false) + self.config.patience.witness_grace();
         for (stranger, _, witness, wire) in candidates {
             if wanted == 0 {
                 return;
@@ -89,6 +95,9 @@ impl Peer {
             wanted -= 1;
             if let Some(suspicion) = self.suspicions.get_mut(&id) {
                 suspicion.asked(witness, wire, now + patience);
+                if suspicion.has_replaced() {
+                    self.count("witnesses_replaced");
+                }
             }
             let request = LinkMessage::SuspectRequest { suspect: id, cause, requester: self.me };
             let link = self.neighbours.get(&witness.address).filter(|_| !stranger);
@@ -135,9 +144,15 @@ impl Peer {
         }
         let (votes, cause) = (suspicion.votes(), suspicion.cause);
         let undecided = undecided || suspicion.dead_votes() < suspicion.needed();
+        let turn = suspicion.reports() - 1;
         let report = DeathReport { dead: id, suspected: began, timestamp, cause, votes, undecided };
         log(out, report.line(id, self.me));
-        let seed = seeds[(suspicion.reports() - 1) % seeds.len()];
+        match turn {
+            0 if undecided => self.count("juries_undecided"),
+            0 => {}
+            _ => self.count("reports_repeated"),
+        }
+        let seed = seeds[turn % seeds.len()];
         self.tell(now, seed, Message::Session(SessionMessage::Report(report)), out);
     }
 
@@ -149,6 +164,7 @@ impl Peer {
         out: &mut Vec<Effect>,
     ) {
         if self.suspicions.contains_key(&dead) {
+            self.count("reports_rejected");
             self.leniency.grant(now, dead);
             self.drop_suspicion(now, dead, &refusal.to_string(), out);
         }

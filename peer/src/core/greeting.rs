@@ -128,11 +128,14 @@ impl Peer {
                     neighbour.detector.greeting_answered(now);
                 }
             } else {
-                self.close(
-                    connection,
-                    CloseReason::Protocol(format!("dialled {id}, met {}", greeter.id)),
-                    out,
-                );
+                // One of the two views is behind. To dial again at once would meet the same.
+                self.count("dials_met_another_life");
+                self.overlay.refused(now, id.address);
+                let reason = match greeter.id.incarnation.0 > self.view.epoch.0 {
+                    true => CloseReason::Unknown,
+                    false => CloseReason::Ended(self.view.epoch),
+                };
+                self.close(connection, reason, out);
             }
             return;
         }
@@ -151,6 +154,7 @@ impl Peer {
     }
 
     fn wait_for_view(&mut self, now: Instant, connection: ConnectionId, hello: Greeter) {
+        self.count("hellos_waited");
         let waiting = Waiting { hello, until: now + HELLO_WAITS, held: Vec::new() };
         self.connections.insert(connection, Connection::Waiting(waiting));
     }
@@ -237,6 +241,7 @@ impl Peer {
                     let keep_new =
                         dialled_by_us == old.dialled_by_us || dialled_by_us == (self.me < id.address);
                     if !keep_new {
+                        self.count("links_duplicate");
                         return self.close(connection, CloseReason::Duplicate, out);
                     }
                     let previous = std::mem::replace(&mut old.connection, connection);
@@ -245,6 +250,7 @@ impl Peer {
                     old.number = LinkNumber(self.links_made);
                     old.dialled_by_us = dialled_by_us;
                     self.connections.insert(connection, Connection::Link(id.address));
+                    self.count("links_duplicate");
                     self.close(previous, CloseReason::Duplicate, out);
                     return self.tell_recent(connection, out);
                 }

@@ -68,11 +68,15 @@ impl Peer {
         match message {
             SessionMessage::Registered(registration) => self.on_registered(now, seed, registration, out),
             SessionMessage::Changes { previous, .. } if previous > self.view.epoch => {
+                self.count("session_gaps");
                 let ask = SessionMessage::ChangesSince(self.view.epoch);
                 self.tell(now, seed, Message::Session(ask), out);
             }
             SessionMessage::Changes { epoch, changes, .. } => self.follow(now, epoch, changes, out),
-            SessionMessage::Whole { roster, ended } => self.follow_whole(now, seed, roster, &ended, out),
+            SessionMessage::Whole { roster, ended } => {
+                self.count("views_whole");
+                self.follow_whole(now, seed, roster, &ended, out);
+            }
             SessionMessage::Rejected { dead, refusal } => self.on_report_rejected(now, dead, &refusal, out),
             SessionMessage::Dial(address) => self.mend(now, address, out),
             SessionMessage::Say { content, via } => self.say(now, content, Some(via), out),

@@ -128,6 +128,7 @@ impl Peer {
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
         if self.doubt.woke(now, self.named_deadline) {
+            self.count("loops_late");
             self.neighbours.values_mut().for_each(|n| n.detector.forgive(now));
         }
         match input {

@@ -36,11 +36,13 @@ impl SelfDoubt {
         late
     }
 
-    /// Of `links`, `silent` miss an answer. Most of several at once is this peer's own doing.
-    pub fn saw_silence(&mut self, now: Instant, silent: usize, links: usize) {
-        if silent >= 2 && silent * 2 > links {
+    /// Of `links`, `silent` miss an answer. Returns whether that is this peer's own doing: most of several at once.
+    pub fn saw_silence(&mut self, now: Instant, silent: usize, links: usize) -> bool {
+        let own = silent >= 2 && silent * 2 > links;
+        if own {
             self.until = Some(now + LASTS);
         }
+        own
     }
 
     /// A round of pings was answered, the first or a repeated one.
@@ -81,10 +83,10 @@ mod tests {
     #[test]
     fn one_silent_neighbour_is_no_reason_to_doubt_oneself() {
         let mut doubt = SelfDoubt::default();
-        doubt.saw_silence(Instant::START, 1, 1);
-        doubt.saw_silence(Instant::START, 2, 4);
+        assert!(!doubt.saw_silence(Instant::START, 1, 1));
+        assert!(!doubt.saw_silence(Instant::START, 2, 4));
         assert!(!doubt.holds(Instant::START));
-        doubt.saw_silence(Instant::START, 3, 4);
+        assert!(doubt.saw_silence(Instant::START, 3, 4));
         assert!(doubt.holds(Instant::START));
     }
 

@@ -98,6 +98,11 @@ impl Suspicion {
         self.witnesses.insert(id.address, Witness { id, wire, until, vote: None, replaced: false });
     }
 
+    /// Whether somebody was asked in another's place.
+    pub fn has_replaced(&self) -> bool {
+        self.witnesses.len() > self.jury - 1
+    }
+
     /// Whether `address` was asked.
     pub fn has_asked(&self, address: Address) -> bool {
         self.witnesses.contains_key(&address)

@@ -131,6 +131,7 @@ impl Peer {
         for id in ids {
             let Some(rumor) = self.rumors.get(id).cloned() else { continue };
             if self.rumors.cross(id, link) {
+                self.count("gossip_repaired");
                 out.push(Effect::Send { to, message: Message::Link(LinkMessage::Gossip(rumor)) });
             }
         }

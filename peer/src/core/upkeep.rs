@@ -73,7 +73,9 @@ impl Peer {
 
     fn settle_detectors(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let silent = self.neighbours.values().filter(|n| n.detector.is_missing(now)).count();
-        self.doubt.saw_silence(now, silent, self.neighbours.len());
+        if self.doubt.saw_silence(now, silent, self.neighbours.len()) {
+            self.count("links_silent_together");
+        }
         let stretch = self.doubt.stretch(now);
         let mut suspects = Vec::new();
         // A JSON neighbour that is checking a suspect for us answers nothing meanwhile.

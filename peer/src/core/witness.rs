@@ -80,11 +80,13 @@ impl Peer {
             self.broke.contains_key(&id) || matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
         let neighbour = self.neighbours.get(&id.address).filter(|n| n.id == id);
         let round_trip = neighbour.and_then(|n| n.detector.round_trips().smoothed()).unwrap_or_default();
+        let (loss, doubts) = (self.doubt.loss(), self.doubt.holds(now));
         let order = ProbeOrder {
             address: id.address,
             life: member.life,
             wire: member.wire,
-            patience: self.config.patience.for_probe(broke, self.doubt.loss(), self.doubt.holds(now)),
+            patience: self.config.patience.for_probe(loss, doubts),
+            open_within: self.config.patience.for_opening(broke, loss, doubts),
             spacing: (round_trip * 2).max(PROBE_SPACING_MIN),
         };
         if let Some(neighbour) = neighbour {

@@ -32,8 +32,8 @@ impl Player {
             Effect::Probe { target, order } => {
                 let (wire, life) = (show_wire(order.wire), order.life);
                 format!(
-                    "probe {target} life={life} {wire} patience={:?} spacing={:?}",
-                    order.patience, order.spacing
+                    "probe {target} life={life} {wire} patience={:?} open_within={:?} spacing={:?}",
+                    order.patience, order.open_within, order.spacing
                 )
             }
             Effect::CancelProbe(target) => format!("cancel-probe {target}"),

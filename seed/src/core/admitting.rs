@@ -183,6 +183,7 @@ impl Seed {
     /// What the ballot was about has changed meanwhile: it is held again about what is now.
     fn hold_again(&mut self, now: Instant, id: BallotId, out: &mut Vec<Effect>) {
         if let Some(admission) = self.admissions.close(id) {
+            self.count("admissions_held_again");
             self.open_admission(now, admission.candidate, admission.owners, out);
         }
     }

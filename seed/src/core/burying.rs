@@ -161,8 +161,12 @@ impl Seed {
         if let Some(burial) = self.burials.open.get_mut(&dead) {
             if let Some(accusation) = accusation {
                 burial.join(accusation);
+                self.count("ballots_joined");
             }
             return;
+        }
+        if accusation.is_none() {
+            self.count("ballots_of_absence");
         }
         let stages = Stages { opened: self.wall(now), ..Stages::default() };
         let (id, ballot) = self.death_ballot(now);
@@ -194,6 +198,7 @@ impl Seed {
         let (id, ballot) = self.death_ballot(now);
         let Some(burial) = self.burials.open.get_mut(&dead) else { return };
         (burial.id, burial.ballot, burial.state) = (id, ballot, State::Voting);
+        self.count("ballots_held_again");
         self.ask_for_votes(now, dead, out);
     }
 
@@ -250,6 +255,7 @@ impl Seed {
 
     fn reject(&mut self, now: Instant, dead: MemberId, refusal: &Refusal, out: &mut Vec<Effect>) {
         let Some(burial) = self.burials.open.remove(&dead) else { return };
+        self.count("ballots_lost");
         if burial.reporter.is_none() {
             log(out, Line::new("DEAD_REJECTED").with("dead", dead.address).show("reason", refusal));
         }

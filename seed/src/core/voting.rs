@@ -69,7 +69,10 @@ impl Seed {
                 self.consider_admission(now, from, p, out);
             }
             MeshMessage::DeathProposal(p) if p.commit <= applied => self.consider_death(now, from, p, out),
-            _ if self.ahead.len() < BALLOTS_MAX => self.ahead.push((from, message)),
+            _ if self.ahead.len() < BALLOTS_MAX => {
+                self.count("proposals_waited");
+                self.ahead.push((from, message));
+            }
             _ => self.count("proposals_over_limit"),
         }
     }
@@ -260,10 +263,12 @@ impl Seed {
         waiting: Waiting,
         out: &mut Vec<Effect>,
     ) {
-        let patience = self.config.patience.for_probe(broke, 0.0, false);
+        let patience = self.config.patience.for_probe(0.0, false);
         if self.probes.wait(now, target, waiting, patience) {
             let (address, life) = target;
-            out.push(Effect::Probe(ProbeOrder { address, life, wire, patience, spacing: PROBE_SPACING_MIN }));
+            let open_within = self.config.patience.for_opening(broke, 0.0, false);
+            let spacing = PROBE_SPACING_MIN;
+            out.push(Effect::Probe(ProbeOrder { address, life, wire, patience, open_within, spacing }));
         }
     }
 

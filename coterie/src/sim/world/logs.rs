@@ -34,8 +34,7 @@ impl World<'_> {
             let entry = Box::new(entry);
             return self.after(Duration::from_millis(1), Happening::NotTaken { seed: index, start, entry });
         }
-        let by = seed.id;
-        self.observe(&Observed::Proposed { by, entry: &entry });
+        self.observe(&Observed::Proposed { entry: &entry });
         self.seeds[index].replica.append(payload(entry));
         self.write(index);
         self.replicate(index);
@@ -262,7 +261,10 @@ impl World<'_> {
             for to in (0..self.seeds.len()).filter(|to| *to != leader).collect::<Vec<_>>() {
                 let (follower, replica) = (&self.seeds[to], &self.seeds[leader].replica);
                 let behind = replica.lags(follower.id) || follower.replica.committed < replica.committed;
-                if behind || follower.replica.term < replica.term {
+                // Heartbeats that say nothing new are left out.
+                let knows_leader =
+                    follower.replica.leader == replica.leader && follower.replica.term == replica.term;
+                if behind || !knows_leader {
                     self.send_append(leader, to);
                 }
             }

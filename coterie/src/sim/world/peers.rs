@@ -69,7 +69,7 @@ impl World<'_> {
         let effects = core.step(local, input);
         let (view, new_life, deadline) = (core.view(), core.life(), core.next_deadline());
         if view.epoch != from {
-            let observed = Observed::Viewed { peer: process.address, start, life: new_life, from, view };
+            let observed = Observed::Viewed { peer: process.address, start, from, view };
             self.watch.observe(self.now, &observed);
         }
         for effect in effects {

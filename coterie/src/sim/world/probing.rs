@@ -12,17 +12,30 @@ use crate::sim::watch::Observed;
 
 impl World<'_> {
     pub(super) fn start_probe(&mut self, from: Start, target: Option<MemberId>, order: ProbeOrder) {
-        let until = self.now + order.patience;
         let gives_up = self.plan.sabotage == Some(Sabotage::ProbesGiveUp) && matches!(from.0, Host::Seed(_));
         let connections = if gives_up { 1 } else { PROBE_CONNECTIONS_MAX };
         let ends = (from.0.address(), order.address);
-        let time = self.network.probe(ends, (connections, order.spacing), &mut self.rng);
-        let until = if gives_up { self.now + order.patience / 100 } else { until };
-        let happening = match self.now + time < until {
+        let (opens, answers) = self.network.probe(ends, (connections, order.spacing), &mut self.rng);
+        let accepts = self.accepts(from.0, order);
+        let patience = match () {
+            () if gives_up => order.patience / 100,
+            () if accepts && opens < order.open_within => order.patience,
+            () => order.open_within,
+        };
+        let until = self.now + patience;
+        let happening = match answers < patience {
             true => Happening::ProbeArrives { from, target, order, until },
             false => Happening::ProbeEnds { from, target, order, finding: Finding::Silent },
         };
-        self.schedule((self.now + time).min(until), happening);
+        self.schedule((self.now + answers).min(until), happening);
+    }
+
+    /// Whether the kernel over there opens a connection now, whoever listens.
+    fn accepts(&self, from: Host, order: ProbeOrder) -> bool {
+        let host = Host::at(order.address).filter(|host| !self.is_dark(*host));
+        host.is_some_and(|host| {
+            self.process_runs(host) && self.network.connects(from.address(), order.address)
+        })
     }
 
     pub(super) fn probe_arrives(

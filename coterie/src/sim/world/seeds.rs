@@ -127,10 +127,10 @@ impl World<'_> {
 
     fn to_seed(&mut self, index: usize, to: SeedId, message: MeshMessage) {
         if let MeshMessage::DeathProposal(proposal) = &message {
-            let (by, ballot, dead) = (self.seeds[index].id, proposal.ballot, proposal.dead);
-            let first_other = self.seeds.iter().map(|seed| seed.id).find(|id| *id != by);
+            let own = self.seeds[index].id;
+            let first_other = self.seeds.iter().map(|seed| seed.id).find(|id| *id != own);
             if first_other == Some(to) {
-                self.observe(&Observed::Ballot { by, ballot, dead });
+                self.observe(&Observed::Ballot { dead: proposal.dead });
             }
         }
         if let MeshMessage::Relay { to: peer, message } = &message

@@ -145,11 +145,14 @@ impl World<'_> {
             return;
         }
         if !connection.is_open(side) || start != self.start_of(host) || !self.process_runs(host) {
-            // Nobody reads it: the other end is told.
+            // Nobody reads it: the other end is told, after all that was sent to it before.
             if matches!(packet, Packet::Message(_)) && connection.is_open(1 - side) {
                 let other = connection.ends[1 - side].host;
                 let delay = self.network.delay(host.address(), other.address(), &mut self.rng);
-                self.after(delay, Happening::Packet { connection: id, side: 1 - side, packet: Packet::End });
+                let at = self.now + delay;
+                let Some(connection) = self.connections.get_mut(id) else { return };
+                let at = connection.queue(1 - side, at);
+                self.schedule(at, Happening::Packet { connection: id, side: 1 - side, packet: Packet::End });
             }
             return;
         }
