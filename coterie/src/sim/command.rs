@@ -176,9 +176,9 @@ fn fail(args: &SimArgs, number: u64, violation: &Violation) -> Failure {
 fn summarise(args: &SimArgs, total: &Total, seconds: f64) -> Result<(), Failure> {
     let Report { simulated, events, steps, marks, .. } = &total.report;
     println!(
-        "{} runs kept every promise: {:.0} simulated minutes in {seconds:.1} s, {events} events ({:.0}/s), {steps} steps of cores",
+        "{} runs kept every promise: {:.0} simulated seconds in {seconds:.1} s, {events} events ({:.0}/s), {steps} steps of cores",
         total.runs,
-        simulated.as_secs_f64() / 60.0,
+        simulated.as_secs_f64(),
         *events as f64 / seconds,
     );
     if args.marks {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use coterie_common::Line;
 
 /// What a batch of a few hundred runs must have visited.
-pub const MARKS: [&str; 38] = [
+pub const MARKS: [&str; 37] = [
     // links and gossip
     "links_refused_full",
     "links_duplicate",
@@ -22,7 +22,6 @@ pub const MARKS: [&str; 38] = [
     "cause_connection_lost",
     "cause_pings_missed",
     "cause_connect_refused",
-    "cause_absent",
     "loops_late",
     "links_silent_together",
     "witnesses_replaced",
@@ -42,7 +41,7 @@ pub const MARKS: [&str; 38] = [
     "proposals_waited",
     "admissions_held_again",
     // views
-    "session_gaps",
+    "sessions_behind",
     "views_whole",
     "snapshots_installed",
     "rejoins",

@@ -35,7 +35,7 @@ pub enum Sabotage {
     EveryHelloMends,
     /// Nobody is told to mend the overlay.
     NobodyMends,
-    /// A peer that leaves does not say so to its neighbours.
+    /// A peer that is to leave ends at once.
     LeavesWithoutAWord,
     /// A peer takes microseconds for milliseconds.
     WrongUnitOfTime,

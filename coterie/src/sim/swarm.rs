@@ -129,6 +129,8 @@ pub struct Swarm {
     pub max_neighbours: usize,
     /// How far a seed may lag behind before it is sent a snapshot, in entries.
     pub snapshot_lag: usize,
+    /// One in so many proposals is not taken, as by a leader that is too new; 0 for none.
+    pub refuses_one_in: u32,
     /// The kinds of faults there are, and how likely each is beside the others.
     pub kinds: Vec<(Kind, u32)>,
     /// How many faults.
@@ -158,6 +160,7 @@ impl Swarm {
                 .unwrap_or(&OverlayKind::Pareto),
             max_neighbours: *[4, 16].choose(rng).unwrap_or(&16),
             snapshot_lag: *[5, 50, 5_000].choose(rng).unwrap_or(&5_000),
+            refuses_one_in: *[0, 3, 50].choose(rng).unwrap_or(&0),
             kinds: kinds.into_iter().map(|kind| (kind, rng.random_range(1..=8))).collect(),
             faults: rng.random_range(5..60),
         }
@@ -176,6 +179,7 @@ impl Swarm {
             overlay: OverlayKind::Pareto,
             max_neighbours: 16,
             snapshot_lag: 5_000,
+            refuses_one_in: 0,
             kinds: Vec::new(),
             faults: 0,
         }
@@ -189,7 +193,7 @@ impl fmt::Display for Swarm {
         write!(
             f,
             "seeds {} peers {} chaos {:?} start_within {:?} latency {:?} disk {:?} drift {} ppm overlay {:?} \
-             max_neighbours {} snapshot_lag {} faults {} of [{}]",
+             max_neighbours {} snapshot_lag {} refuses one in {} faults {} of [{}]",
             self.seeds,
             self.peers,
             self.chaos,
@@ -200,6 +204,7 @@ impl fmt::Display for Swarm {
             self.overlay,
             self.max_neighbours,
             self.snapshot_lag,
+            self.refuses_one_in,
             self.faults,
             kinds.join(", "),
         )

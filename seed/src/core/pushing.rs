@@ -137,6 +137,9 @@ impl Seed {
         if let Some(session) = self.sessions.get_mut(id) {
             session.told = Some(epoch);
         }
+        if epoch < self.registry.epoch() {
+            self.count("sessions_behind");
+        }
         self.push_to(&[id], out);
     }
 }

@@ -25,6 +25,9 @@ const EVERY: Duration = Duration::from_millis(100);
 /// How often unanswered errands are sent again.
 const RESEND_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the overlay's pieces are counted: with ten thousand members that takes some milliseconds.
+const PIECES_EVERY: Duration = Duration::from_millis(500);
+
 /// How long the overlay must have been in pieces before somebody is told to mend it: newcomers are dialling.
 const PIECES_FOR: Duration = Duration::from_secs(1);
 
@@ -176,6 +179,7 @@ impl Seed {
                 known.clone_from(to);
             }
         }
+        self.tending.mend_next = now + PIECES_EVERY;
         let pieces = components(&links);
         if pieces.len() < 2 {
             self.tending.pieces_since = None;

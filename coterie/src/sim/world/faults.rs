@@ -29,6 +29,11 @@ impl World<'_> {
             Fault::Start(Host::Peer(index)) => self.start_peer(*index),
             Fault::Start(Host::Seed(index)) => self.start_seed(*index),
             Fault::Pause(host, time) => self.pause(*host, *time),
+            Fault::Leave(index) if self.plan.sabotage == Some(Sabotage::LeavesWithoutAWord) => {
+                let member = self.peers[*index].core.as_ref().and_then(Peer::incarnation);
+                self.left(*index, member);
+                self.end_process(Host::Peer(*index));
+            }
             Fault::Leave(index) => {
                 let start = self.peers[*index].start;
                 self.step_peer(*index, start, PeerInput::Stop);

@@ -28,9 +28,11 @@ impl World<'_> {
 
     pub(super) fn propose(&mut self, index: usize, entry: Entry) {
         let Some(entry) = self.tampered_entry(entry) else { return };
+        let refuses_one_in = self.plan.swarm.refuses_one_in;
+        let is_refused = refuses_one_in > 0 && self.rng.random_ratio(1, refuses_one_in);
         let seed = &mut self.seeds[index];
         let start = seed.process.start;
-        if !seed.replica.leads(seed.id) {
+        if is_refused || !seed.replica.leads(seed.id) {
             let entry = Box::new(entry);
             return self.after(Duration::from_millis(1), Happening::NotTaken { seed: index, start, entry });
         }

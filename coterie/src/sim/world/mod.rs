@@ -33,7 +33,8 @@ use super::replica::{Replica, Slot};
 use super::run::{Report, Violation};
 use super::watch::{Observed, State, Watch};
 
-/// The whole state is looked at after so many happenings.
+/// The whole state is looked at after so many happenings, or as many as there are peers: a look at all of them costs as
+/// much as that.
 const LOOK_EVERY: u64 = 100;
 
 /// How often the world looks after the seeds' logs: elections, repeats, who may begin.
@@ -248,7 +249,7 @@ impl<'a> World<'a> {
             self.now = at;
             self.events += 1;
             self.happen(happening);
-            if self.events.is_multiple_of(LOOK_EVERY) {
+            if self.events.is_multiple_of(LOOK_EVERY.max(self.peers.len() as u64)) {
                 self.look();
             }
             if let Some(violation) = self.watch.violation.take() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coterie_common::message::{LinkMessage, SessionMessage};
-use coterie_common::{Address, Message, Tags, Timestamp};
+use coterie_common::{Address, Incarnation, Instant, MemberId, Message, Tags, Timestamp};
 use coterie_peer::core::{Config, Effect, Input, Peer};
 use rand::{Rng, RngExt};
 
@@ -23,7 +23,7 @@ impl World<'_> {
             overlay: self.plan.swarm.overlay,
             max_neighbours: self.plan.swarm.max_neighbours,
             tags: Tags::new(),
-            started: Timestamp::default().after(self.now.since(coterie_common::Instant::START)),
+            started: Timestamp::default().after(self.now.since(Instant::START)),
             ..Config::default()
         };
         let (chance, drift) = (self.entropy(), self.drift());
@@ -138,11 +138,10 @@ impl World<'_> {
         }
     }
 
-    fn left(&mut self, index: usize, member: Option<coterie_common::Incarnation>) {
-        let Some(incarnation) = member else { return };
-        let member = coterie_common::MemberId { address: self.peers[index].address, incarnation };
-        let committed = self.watch.truth.ended.contains_key(&member);
-        if committed {
+    /// A peer, if it was a member, has ended as it was asked to.
+    pub(super) fn left(&mut self, index: usize, member: Option<Incarnation>) {
+        if let Some(incarnation) = member {
+            let member = MemberId { address: self.peers[index].address, incarnation };
             self.observe(&Observed::LeftInOrder { member });
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coterie_common::message::{CloseReason, LinkMessage};
+use coterie_common::message::LinkMessage;
 use coterie_common::{Address, Instant, Message, Wire};
 use coterie_peer::core::{ConnectionId, DialFailure, Input as PeerInput, SeedSlot};
 use coterie_seed::core::{Input as SeedInput, SessionId};
@@ -23,7 +23,6 @@ impl World<'_> {
     pub(super) fn send_message(&mut self, id: u64, from: Host, message: Message) {
         self.observe(&Observed::Sent { by: from });
         let message = match (self.plan.sabotage, message) {
-            (Some(Sabotage::LeavesWithoutAWord), Message::Close(CloseReason::ShuttingDown)) => return,
             (
                 Some(Sabotage::EveryHelloMends),
                 Message::Link(LinkMessage::Hello { address, life, incarnation, .. }),
