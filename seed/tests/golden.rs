@@ -30,8 +30,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::message::{
-    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, Errand, MeshMessage, RegisterProposal,
-    SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
+    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, Errand, Links, MeshMessage,
+    RegisterProposal, SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Wire,
@@ -62,6 +62,7 @@ struct Player {
     proposed: Vec<Entry>,
     /// Native sessions whose other end is there.
     talking: BTreeSet<SessionId>,
+    tales: u64,
     said: Instant,
 }
 
@@ -113,6 +114,7 @@ impl Player {
             ballots: BTreeMap::new(),
             proposed: Vec::new(),
             talking: BTreeSet::new(),
+            tales: 1,
             said: Instant::START,
         }
     }
@@ -145,7 +147,7 @@ impl Player {
         let leader = SeedId(u64::from(!words.has("leader")));
         self.core.step(self.now, Input::Leader { leader: Some(leader), term: 1 });
         let ids: Vec<MemberId> = members.iter().map(|m| m.id).collect();
-        let ring = |i: usize| (ids[i].address, vec![ids[(i + 1) % ids.len()].address]);
+        let ring = |i: usize| (ids[i], Links { number: 1, to: vec![ids[(i + 1) % ids.len()].address] });
         let soft = SoftState {
             whole: true,
             held: if words.has("unheld") { Vec::new() } else { ids.clone() },
@@ -289,9 +291,10 @@ impl Player {
             "hint" => SessionMessage::Hint { suspect: words::id(rest.at(0)), cause: cause(rest.at(1)) },
             "report" => SessionMessage::Report(report(rest)),
             "leave" => SessionMessage::Leave(words::id(rest.at(0))),
-            "neighbours" => SessionMessage::Neighbours(
-                list(rest.0.first().copied().unwrap_or_default()).into_iter().map(address).collect(),
-            ),
+            "neighbours" => {
+                let to = list(rest.0.first().copied().unwrap_or_default()).into_iter().map(address).collect();
+                SessionMessage::Neighbours(Links { number: self.next_number(), to })
+            }
             "say" => SessionMessage::Say { via: rest.at(0).to_owned(), content: rest.from(1).text().into() },
             "status" => SessionMessage::StatusRequest,
             other => panic!("no session says {other:?}"),
@@ -319,7 +322,7 @@ impl Player {
                 whole: rest.has("whole"),
                 held: rest.list("held").into_iter().map(id).collect(),
                 lost: rest.list("lost").into_iter().map(id).collect(),
-                links: rest.list("links").into_iter().map(links).collect(),
+                links: rest.list("links").into_iter().map(|text| self.links(text)).collect(),
                 term: 0,
             }),
             "relay" => MeshMessage::Relay {
@@ -329,6 +332,20 @@ impl Player {
             other => panic!("no seed says {other:?}"),
         };
         Input::Mesh { from, message }
+    }
+
+    /// `6001:6002+6003`, of the member that is at 6001 now.
+    fn links(&mut self, text: &str) -> (MemberId, Links) {
+        let (from, to) = text.split_once(':').unwrap_or_else(|| panic!("{text:?} are no links"));
+        let member = self.core.registry().at(address(from)).unwrap_or_else(|| panic!("{from} is no member"));
+        let to = to.split('+').filter(|t| !t.is_empty()).map(address).collect();
+        (member.id, Links { number: self.next_number(), to })
+    }
+
+    /// Later tales of links have higher numbers.
+    fn next_number(&mut self) -> u64 {
+        self.tales += 1;
+        self.tales
     }
 
     /// `1.1 refused age=300`, `1.1 no alive`. Whoever votes no found somebody alive.
@@ -486,12 +503,6 @@ fn answer(words: Words<'_>) -> Answer {
         "refused" => Answer::Refused(refusal(words.from(1))),
         other => panic!("{other:?} is no answer"),
     }
-}
-
-/// `6001:6002+6003`
-fn links(text: &str) -> (Address, Vec<Address>) {
-    let (from, to) = text.split_once(':').unwrap_or_else(|| panic!("{text:?} are no links"));
-    (address(from), to.split('+').filter(|t| !t.is_empty()).map(address).collect())
 }
 
 impl script::Player for Player {

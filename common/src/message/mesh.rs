@@ -22,7 +22,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, DeathReport, SessionMessage};
+use super::{Candidate, DeathReport, Links, SessionMessage};
 use crate::line::hex;
 use crate::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
@@ -252,7 +252,7 @@ pub struct SoftState {
     /// Members whose session it no longer holds.
     pub lost: Vec<MemberId>,
     /// Links of members, where they changed.
-    pub links: Vec<(Address, Vec<Address>)>,
+    pub links: Vec<(MemberId, Links)>,
     /// The term in which the sender tells it.
     pub term: u64,
 }

@@ -26,7 +26,9 @@ pub use mesh::{
     Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, SeedHello,
     SeedId, SoftState, Subject, Vote, VoteReply,
 };
-pub use session::{Candidate, DeathReport, JurorVote, Registration, Roster, SeedStatus, SessionMessage};
+pub use session::{
+    Candidate, DeathReport, JurorVote, Links, Registration, Roster, SeedStatus, SessionMessage,
+};
 
 use crate::{Address, Epoch, Incarnation, Life};
 

@@ -86,7 +86,7 @@ pub enum SessionMessage {
     /// Peer: I am going.
     Leave(MemberId),
     /// Peer: these are my links now.
-    Neighbours(Vec<Address>),
+    Neighbours(Links),
     /// Seed: the overlay has come apart; dial this one.
     Dial(Address),
     /// Observer: have this said. Seed to peer: say this.
@@ -151,6 +151,15 @@ pub struct JurorVote {
     pub juror: MemberId,
     /// Its vote.
     pub dead: bool,
+}
+
+/// A member's links, as it told them. Several seeds hear them and pass them on, one sooner than another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// Counts what this incarnation has told: of two tales the one with the higher number is the newer.
+    pub number: u64,
+    /// With whom.
+    pub to: Vec<Address>,
 }
 
 /// A jury's result, as reported to a seed.

@@ -14,6 +14,7 @@ use super::marks::Marks;
 use super::plan::{Plan, Restriction};
 use super::run::{Report, Violation, run};
 use super::sabotage::Sabotage;
+use super::scenario::Scenario;
 use super::shrink::shrink;
 
 /// The options of `coterie sim`, as typed.
@@ -40,7 +41,10 @@ pub struct SimArgs {
     /// Print the marks that were reached, and fail when one of the listed ones was not
     #[arg(long)]
     marks: bool,
-    /// Worlds of so many peers, instead of 5 to 30
+    /// Put one of the faults to a cluster by which papers measure such systems, and count what comes of it
+    #[arg(long, value_enum)]
+    scenario: Option<Scenario>,
+    /// Worlds of so many peers, instead of 5 to 30; 1,000 in a scenario
     #[arg(long, value_name = "N")]
     large: Option<usize>,
     /// Only so many peers: what a shrunk run is repeated with, as the next two
@@ -89,6 +93,9 @@ impl Total {
 
 /// Runs them, and fails at the first that fails, after it was shrunk.
 pub fn execute(args: &SimArgs) -> Result<(), Failure> {
+    if let Some(scenario) = args.scenario {
+        return measure(scenario, args.from.unwrap_or(1), args.large.unwrap_or(1_000));
+    }
     let fresh = || u64::from_le_bytes(entropy()[..8].try_into().unwrap_or_default()) >> 24;
     let from = args.from.unwrap_or_else(fresh);
     println!("runs from {from}: coterie sim --from {from} --seeds {}", args.seeds);
@@ -125,6 +132,41 @@ pub fn execute(args: &SimArgs) -> Result<(), Failure> {
     drop(std::panic::take_hook());
     let total = total?;
     summarise(args, &total, (clock.now() - coterie_common::Instant::START).as_secs_f64())
+}
+
+/// A scenario's table, a row as soon as it is there.
+fn measure(scenario: Scenario, number: u64, peers: usize) -> Result<(), Failure> {
+    println!(
+        "{:>6} {:>7} {:>8} {:>9} {:>8} {:>6} {:>6} {:>10} {:>10} {:>8}",
+        "peers",
+        "faulty",
+        "removed",
+        "removals",
+        "healthy",
+        "views",
+        "sizes",
+        "confirmed",
+        "one again",
+        "reached"
+    );
+    let time = |time: Option<Duration>| {
+        time.map_or("-".to_owned(), |time| format!("{:.0} ms", time.as_secs_f64() * 1e3))
+    };
+    let result = scenario.run(number, peers, |peers, row| {
+        println!(
+            "{peers:>6} {:>7} {:>8} {:>9} {:>8} {:>6} {:>6} {:>10} {:>10} {:>8}",
+            row.faulty,
+            row.faulty_removed,
+            row.removals,
+            row.healthy_removed,
+            row.views,
+            row.sizes,
+            time(row.last_confirmation),
+            time(row.one_again),
+            row.reached.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0)),
+        );
+    });
+    result.map_err(|violation| Failure::running(format!("the scenario violates {violation}")))
 }
 
 fn plan(args: &SimArgs, number: u64) -> Plan {

@@ -16,6 +16,7 @@ use coterie_seed::core::{Commit, Payload, Registry};
 
 use super::host::Host;
 use super::invariant::{self, Invariant};
+use super::measure::Measure;
 use super::run::Violation;
 
 /// Something that happened, as the invariants see it.
@@ -177,6 +178,8 @@ pub(super) struct Watch {
     pub(super) truth: Truth,
     invariants: Vec<Box<dyn Invariant>>,
     pub(super) violation: Option<Violation>,
+    /// What is counted meanwhile, in a scenario.
+    pub(super) measure: Option<Measure>,
 }
 
 impl Watch {
@@ -184,10 +187,13 @@ impl Watch {
     pub(super) fn new(only: Option<&str>) -> Self {
         let mut invariants = invariant::all();
         invariants.retain(|invariant| only.is_none_or(|name| invariant.name() == name));
-        Watch { truth: Truth::default(), invariants, violation: None }
+        Watch { truth: Truth::default(), invariants, violation: None, measure: None }
     }
 
     pub(super) fn observe(&mut self, now: Instant, observed: &Observed<'_>) {
+        if let Some(measure) = &mut self.measure {
+            measure.observe(now, observed);
+        }
         for invariant in &mut self.invariants {
             if let Err(what) = invariant.observe(now, observed, &self.truth) {
                 self.violation.get_or_insert(Violation { invariant: invariant.name(), at: now, what });

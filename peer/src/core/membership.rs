@@ -227,8 +227,8 @@ impl Peer {
         for seed in self.enrolment.strangers() {
             let open = SessionMessage::Open { member, life: self.life, epoch: self.view.epoch };
             self.tell(now, seed, Message::Session(open), out);
-            let links = SessionMessage::Neighbours(self.neighbours.keys().copied().collect());
-            self.tell(now, seed, Message::Session(links), out);
+            let links = self.number_links(self.neighbours.keys().copied().collect());
+            self.tell(now, seed, Message::Session(SessionMessage::Neighbours(links)), out);
             self.enrolment.introduce(seed);
         }
     }

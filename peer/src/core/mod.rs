@@ -87,6 +87,7 @@ pub struct Peer {
 /// The links as the seeds were last told.
 #[derive(Debug, Default)]
 struct LinksTold {
+    number: u64,
     links: Vec<Address>,
     at: Option<Instant>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use coterie_common::limits::SOFT_STATE_EVERY;
-use coterie_common::message::{Cause, CloseReason, LinkMessage, SessionMessage};
+use coterie_common::message::{Cause, CloseReason, LinkMessage, Links, SessionMessage};
 use coterie_common::{Address, Incarnation, Instant, MemberId, Message, Wire};
 
 use super::Peer;
@@ -110,11 +110,17 @@ impl Peer {
         if !due || self.links_told.links.iter().eq(self.neighbours.keys()) {
             return;
         }
-        let links: Vec<Address> = self.neighbours.keys().copied().collect();
+        let links = self.number_links(self.neighbours.keys().copied().collect());
         for seed in self.enrolment.introduced().collect::<Vec<_>>() {
             self.tell(now, seed, Message::Session(SessionMessage::Neighbours(links.clone())), out);
         }
-        self.links_told = super::LinksTold { links, at: Some(now) };
+        (self.links_told.links, self.links_told.at) = (links.to, Some(now));
+    }
+
+    /// The next tale of this incarnation's links.
+    pub(super) fn number_links(&mut self, to: Vec<Address>) -> Links {
+        self.links_told.number += 1;
+        Links { number: self.links_told.number, to }
     }
 
     pub(super) fn links_deadline(&self) -> Instant {

@@ -118,7 +118,7 @@ impl Player {
             SessionMessage::Neighbours(links) => {
                 format!(
                     "neighbours [{}]",
-                    links.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                    links.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
                 )
             }
             other => panic!("a peer says {other:?}"),

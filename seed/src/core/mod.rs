@@ -223,7 +223,11 @@ impl Seed {
                     self.early_soft.push((from, state));
                 }
             }
-            MeshMessage::Soft(state) => self.soft.take(from, state),
+            MeshMessage::Soft(mut state) => {
+                // What is told late of a life that has ended is of no use to anybody.
+                state.links.retain(|(member, _)| self.may_be_member(*member));
+                self.soft.take(from, state);
+            }
             MeshMessage::Relay { to, message } => self.on_relay(to, *message, out),
             MeshMessage::Hello(_) | MeshMessage::Raft { .. } | MeshMessage::RaftReply { .. } => {
                 self.count("mesh_frames_out_of_place");

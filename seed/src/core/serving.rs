@@ -89,14 +89,14 @@ impl Seed {
             }
             SessionMessage::Report(report) => self.on_report(now, id, report, out),
             SessionMessage::Leave(member) => self.on_leave(now, id, member, out),
-            SessionMessage::Neighbours(links) if links.len() > LINKS_MAX => {
+            SessionMessage::Neighbours(links) if links.to.len() > LINKS_MAX => {
                 self.count("neighbours_over_limit");
             }
             SessionMessage::Neighbours(links) => {
                 let member = self.sessions.get(id).and_then(|s| s.member);
                 let room = self.soft.len() < self.registry.members().len() + EARLY_LINKS_MAX;
                 match member.filter(|m| room || self.registry.member(*m).is_some()) {
-                    Some(member) => self.soft.set_links(member.address, links),
+                    Some(member) => self.soft.set_links(member, links),
                     None => self.count("neighbours_over_limit"),
                 }
             }
@@ -135,7 +135,7 @@ impl Seed {
     }
 
     /// A member, or one whose admission this registry has not seen yet: a seed that has just started knows of nobody.
-    fn may_be_member(&self, id: MemberId) -> bool {
+    pub(super) fn may_be_member(&self, id: MemberId) -> bool {
         self.registry.member(id).is_some() || id.incarnation.0 > self.registry.applied()
     }
 

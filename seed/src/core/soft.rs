@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::message::{SeedId, SoftState};
+use coterie_common::message::{Links, SeedId, SoftState};
 use coterie_common::{Address, Backoff, Instant, MemberId};
 
 /// A lost ballot about an absent member is held again after this, doubling.
@@ -16,7 +16,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// What this seed knows, and what it told.
 #[derive(Clone, Debug, Default)]
 pub struct Soft {
-    links: BTreeMap<Address, Vec<Address>>,
+    links: BTreeMap<Address, (MemberId, Links)>,
     /// How many tell of a link with each: JSON programs tell of none themselves.
     named: BTreeMap<Address, u32>,
     changed_links: BTreeSet<Address>,
@@ -47,21 +47,29 @@ impl Soft {
     }
 
     /// A member, or a seed, told of links.
-    pub fn set_links(&mut self, member: Address, links: Vec<Address>) {
-        let known = self.links.get(&member).map_or(&[][..], Vec::as_slice);
-        if known != links {
-            self.put_links(member, links);
-            self.changed_links.insert(member);
+    pub fn set_links(&mut self, member: MemberId, links: Links) {
+        let same = self.links.get(&member.address).is_some_and(|(_, known)| known.to == links.to);
+        if self.put_links(member, links) && !same {
+            self.changed_links.insert(member.address);
         }
     }
 
-    fn put_links(&mut self, member: Address, links: Vec<Address>) {
-        links.iter().for_each(|to| *self.named.entry(*to).or_insert(0) += 1);
-        let before = match links.is_empty() {
-            true => self.links.remove(&member),
-            false => self.links.insert(member, links),
-        };
-        for to in before.unwrap_or_default() {
+    /// Takes what is newer than what is known; returns whether it was. Seeds hear of the same links from each other, and
+    /// one that was cut off for a while tells what was true before.
+    fn put_links(&mut self, member: MemberId, links: Links) -> bool {
+        let order = |member: &MemberId, links: &Links| (member.incarnation, links.number);
+        let known = self.links.get(&member.address);
+        if known.is_some_and(|(id, known)| order(id, known) >= order(&member, &links)) {
+            return false;
+        }
+        links.to.iter().for_each(|to| *self.named.entry(*to).or_insert(0) += 1);
+        let before = self.links.insert(member.address, (member, links));
+        self.unname(before);
+        true
+    }
+
+    fn unname(&mut self, before: Option<(MemberId, Links)>) {
+        for to in before.map(|(_, links)| links.to).unwrap_or_default() {
             if let Some(count) = self.named.get_mut(&to) {
                 *count -= 1;
                 if *count == 0 {
@@ -73,19 +81,22 @@ impl Soft {
 
     /// A member is gone.
     pub fn forget(&mut self, member: MemberId) {
-        self.put_links(member.address, Vec::new());
-        self.changed_links.remove(&member.address);
+        if self.links.get(&member.address).is_some_and(|(known, _)| *known == member) {
+            let before = self.links.remove(&member.address);
+            self.unname(before);
+            self.changed_links.remove(&member.address);
+        }
         self.absent.remove(&member);
     }
 
     /// The links that were told of.
-    pub fn links(&self) -> &BTreeMap<Address, Vec<Address>> {
-        &self.links
+    pub fn links(&self) -> impl Iterator<Item = (&Address, &Vec<Address>)> {
+        self.links.iter().map(|(member, (_, links))| (member, &links.to))
     }
 
     /// How many links a member has, as far as is known here.
     pub fn degree(&self, member: Address) -> u32 {
-        let own = self.links.get(&member).map_or(0, |links| links.len() as u32);
+        let own = self.links.get(&member).map_or(0, |(_, links)| links.to.len() as u32);
         own.max(self.named.get(&member).copied().unwrap_or(0))
     }
 
@@ -107,12 +118,12 @@ impl Soft {
             ),
         };
         let changed = std::mem::take(&mut self.changed_links);
-        let links: Vec<(Address, Vec<Address>)> = match whole {
+        let links: Vec<(MemberId, Links)> = match whole {
             true => {
-                let own: BTreeSet<Address> = held.iter().map(|member| member.address).collect();
-                self.links.iter().filter(|(a, _)| own.contains(a)).map(|(a, l)| (*a, l.clone())).collect()
+                let own = |member: &MemberId| held.contains(member);
+                self.links.values().filter(|(member, _)| own(member)).cloned().collect()
             }
-            false => changed.iter().map(|a| (*a, self.links.get(a).cloned().unwrap_or_default())).collect(),
+            false => changed.iter().filter_map(|address| self.links.get(address).cloned()).collect(),
         };
         self.told_held = held;
         let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty();
@@ -182,6 +193,10 @@ mod tests {
         MemberId { address: Address::new([127, 0, 0, 1].into(), port), incarnation: Incarnation(1) }
     }
 
+    fn links(number: u64, to: &[u16]) -> Links {
+        Links { number, to: to.iter().map(|port| id(*port).address).collect() }
+    }
+
     fn at(ms: u64) -> Instant {
         Instant::START + Duration::from_millis(ms)
     }
@@ -189,7 +204,7 @@ mod tests {
     #[test]
     fn only_changes_are_told_and_everything_to_a_new_leader() {
         let mut soft = Soft::default();
-        soft.set_links(id(1).address, vec![id(2).address]);
+        soft.set_links(id(1), links(1, &[2]));
         let news = soft.news([id(1), id(2)].into(), 1).unwrap();
         assert_eq!((news.held.len(), news.links.len(), news.whole), (2, 1, false));
         assert_eq!(soft.news([id(1), id(2)].into(), 1), None);
@@ -200,11 +215,27 @@ mod tests {
         assert_eq!((news.whole, news.held, news.links.len()), (true, vec![id(1)], 1));
     }
 
+    /// Found by simulation: a seed that had been cut off told the leader what had been true before, the leader believed it
+    /// over what it had heard since, and an overlay in two pieces looked whole to it for ever.
+    #[test]
+    fn what_a_seed_tells_late_does_not_undo_what_is_newer() {
+        let mut soft = Soft::default();
+        soft.set_links(id(1), links(2, &[2]));
+        let late = SoftState { links: vec![(id(1), links(1, &[3]))], ..SoftState::default() };
+        soft.take(SeedId(1), late);
+        assert_eq!([2, 3].map(|port| soft.degree(id(port).address)), [1, 0]);
+        let next_life = MemberId { incarnation: Incarnation(9), ..id(1) };
+        soft.set_links(next_life, links(1, &[3]));
+        assert_eq!([2, 3].map(|port| soft.degree(id(port).address)), [0, 1]);
+        soft.forget(id(1));
+        assert_eq!(soft.degree(id(3).address), 1, "what ends with a life are its own links");
+    }
+
     #[test]
     fn a_program_that_tells_of_no_links_has_those_that_others_tell_of() {
         let mut soft = Soft::default();
-        soft.set_links(id(1).address, vec![id(9).address]);
-        soft.set_links(id(2).address, vec![id(9).address, id(1).address]);
+        soft.set_links(id(1), links(1, &[9]));
+        soft.set_links(id(2), links(1, &[9, 1]));
         assert_eq!([1, 2, 9].map(|port| soft.degree(id(port).address)), [1, 2, 2]);
         soft.forget(id(2));
         assert_eq!([1, 2, 9].map(|port| soft.degree(id(port).address)), [1, 0, 1]);

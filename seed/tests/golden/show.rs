@@ -99,7 +99,7 @@ pub(super) fn show_mesh(message: &MeshMessage) -> String {
             let ids = |ids: &[MemberId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             let all = |to: &[Address]| to.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
             let links: Vec<String> =
-                soft.links.iter().map(|(from, to)| format!("{from}:[{}]", all(to))).collect();
+                soft.links.iter().map(|(from, to)| format!("{}:[{}]", from.address, all(&to.to))).collect();
             let whole = if soft.whole { "whole " } else { "" };
             format!("soft {whole}held={} lost={} links={}", ids(&soft.held), ids(&soft.lost), links.join(","))
         }

@@ -25,6 +25,8 @@ mod seats;
 
 use coterie_common::Instant;
 
+pub(super) use overlay::overlay_pieces;
+
 use super::watch::{Observed, State, Truth};
 
 /// Something that must hold.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use coterie_common::Address;
+use coterie_peer::core::Peer;
 use coterie_seed::core::components::components;
 
 use super::Invariant;
@@ -10,17 +11,23 @@ use crate::sim::watch::State;
 
 pub(super) struct Overlay;
 
+/// The pieces of the overlay of those that live, the largest first.
+pub(in crate::sim) fn overlay_pieces<'a>(
+    peers: impl Iterator<Item = (Address, Option<&'a Peer>)>,
+) -> Vec<Vec<Address>> {
+    let links = |core: &Peer| core.neighbours().map(|id| id.address).collect();
+    let links: BTreeMap<Address, Vec<Address>> =
+        peers.filter_map(|(address, core)| Some((address, links(core?)))).collect();
+    components(&links)
+}
+
 impl Invariant for Overlay {
     fn name(&self) -> &'static str {
         "overlay"
     }
 
     fn unsettled(&self, state: &State<'_>) -> Option<String> {
-        let alive = state.peers.iter().filter_map(|(address, core)| Some((*address, (*core)?)));
-        let links: BTreeMap<Address, Vec<Address>> = alive
-            .map(|(address, core)| (address, core.neighbours().map(|id| id.address).collect()))
-            .collect();
-        let pieces = components(&links).len();
-        (pieces > 1).then(|| format!("the overlay is in {pieces} pieces"))
+        let pieces = overlay_pieces(state.peers.iter().copied());
+        pieces.get(1).map(|piece| format!("the overlay is in {} pieces, one of them {piece:?}", pieces.len()))
     }
 }

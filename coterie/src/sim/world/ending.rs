@@ -49,7 +49,7 @@ impl World<'_> {
         self.settle()
     }
 
-    fn settle(&mut self) -> Result<(), Violation> {
+    pub(super) fn settle(&mut self) -> Result<(), Violation> {
         let end = self.now + CONVERGES_WITHIN;
         loop {
             self.run_until(self.now + LOOK_EVERY)?;

@@ -3,6 +3,7 @@
 mod ending;
 mod faults;
 mod logs;
+mod measuring;
 mod peers;
 mod probing;
 mod seeds;
