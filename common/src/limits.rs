@@ -24,6 +24,10 @@ pub const TAG_BYTES_MAX: usize = 16 << 10;
 /// Tags of all members together, in bytes: every new member is sent them all in one frame.
 pub const ALL_TAGS_BYTES_MAX: usize = 512 << 10;
 
+/// Seeds of a cluster: every entry waits for a majority of them, and each of them makes every probe. A guess; three or
+/// five are usual.
+pub const SEEDS_MAX: usize = 64;
+
 /// Members of a cluster. About 40 bytes each in the frame that brings a new member the whole view, which must stay
 /// below [`FRAME_BYTES_MAX`] together with tags and ended lives.
 pub const MEMBERS_MAX: usize = 30_000;

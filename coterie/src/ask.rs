@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use coterie_common::clock::Clock;
-use coterie_common::message::{CloseReason, Evidence, SeedFinding, SessionMessage, Stages};
+use coterie_common::limits::REGISTRATION_TIME_MAX;
+use coterie_common::message::{CloseReason, Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
 use coterie_common::net::connection::dial;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::net::{Event, Outbox, connection, resolve};
@@ -273,6 +274,30 @@ pub async fn send(seed: SeedAddress, text: String) -> Result<(), Failure> {
     }
 }
 
+/// Changes the seeds of a running cluster, and says what is left to do.
+pub async fn change_seeds(seed: SeedAddress, change: SeedChange) -> Result<(), Failure> {
+    let mut session = Session::open(&seed).await?;
+    session.say(SessionMessage::ChangeSeeds(change.clone()));
+    // As long as a seed may take to find a leader.
+    match timeout(REGISTRATION_TIME_MAX + ANSWER_TIME_MAX, session.next()).await {
+        Ok(Ok(SessionMessage::SeedsChanged(Ok(())))) => {}
+        Ok(Ok(SessionMessage::SeedsChanged(Err(refusal)))) => {
+            return Err(session.failure(&refusal.to_string()));
+        }
+        Ok(Ok(_)) => return Err(session.failure("answered something else")),
+        Ok(Err(failure)) => return Err(failure),
+        Err(_) => return Err(session.failure("no answer")),
+    }
+    print(&match change {
+        SeedChange::Add(address) => format!("{address} is a seed: it gets a vote as soon as it runs"),
+        SeedChange::Remove(address) => format!("{address} is a seed no longer, and stops"),
+        SeedChange::Replace(address) => {
+            format!("{address} may begin anew: it gets a vote as soon as it runs with an empty directory")
+        }
+    })
+    .map(|_| ())
+}
+
 /// Shows how a seed is.
 pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
     let mut session = Session::open(&seed).await?;
@@ -285,6 +310,10 @@ pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
         "seed {}: leader {leader}, term {}, applied {}",
         status.seed, status.term, status.applied
     ))?;
+    let vote = |votes: bool| if votes { "" } else { " (without a vote)" };
+    let seeds: Vec<String> =
+        status.seeds.iter().map(|(seed, votes)| format!("{seed}{}", vote(*votes))).collect();
+    print(&format!("seeds {}", seeds.join(", ")))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
     for (name, count) in status.counters {
         print(&format!("{name} {count}"))?;

@@ -9,6 +9,7 @@ use coterie::ask::{self, SeedAddress};
 use coterie::bench::{BenchArgs, run as run_bench};
 use coterie::sim::command::{SimArgs, execute as run_sim};
 use coterie::up::{UpArgs, run as run_up};
+use coterie_common::message::SeedChange;
 use coterie_common::net::options::parse;
 use coterie_common::net::process::{self, Failure, exit};
 use coterie_peer::shell::PeerArgs;
@@ -59,6 +60,28 @@ enum Command {
         #[command(flatten)]
         seed: SeedAddress,
     },
+    /// Have a running cluster take one more seed [example: coterie seed-add 127.0.0.1:5014 --seed 127.0.0.1:5011]
+    SeedAdd {
+        /// The new seed; start it with a list that has all seeds and itself
+        address: String,
+        #[command(flatten)]
+        seed: SeedAddress,
+    },
+    /// Have a running cluster do without a seed [example: coterie seed-remove 127.0.0.1:5013 --seed 127.0.0.1:5011]
+    SeedRemove {
+        /// The seed that goes; it stops when it hears of it
+        address: String,
+        #[command(flatten)]
+        seed: SeedAddress,
+    },
+    /// Give the place of a seed that lost its data directory to a new one at the same address [example: coterie
+    /// seed-replace 127.0.0.1:5013 --seed 127.0.0.1:5011]
+    SeedReplace {
+        /// The seed that lost its directory; start it again afterwards, with an empty one
+        address: String,
+        #[command(flatten)]
+        seed: SeedAddress,
+    },
     /// Let everybody write into a directory, such as that of the logs of containers [example: coterie share logs]
     Share {
         /// The directory; made if it is not there
@@ -89,6 +112,15 @@ fn main() -> ExitCode {
         Command::Watch { seed, limit } => exit("coterie", process::block_on(ask::watch(seed, limit))),
         Command::Send { seed, words } => exit("coterie", process::block_on(ask::send(seed, words.join(" ")))),
         Command::Status { seed } => exit("coterie", process::block_on(ask::status(seed))),
+        Command::SeedAdd { address, seed } => {
+            exit("coterie", process::block_on(ask::change_seeds(seed, SeedChange::Add(address))))
+        }
+        Command::SeedRemove { address, seed } => {
+            exit("coterie", process::block_on(ask::change_seeds(seed, SeedChange::Remove(address))))
+        }
+        Command::SeedReplace { address, seed } => {
+            exit("coterie", process::block_on(ask::change_seeds(seed, SeedChange::Replace(address))))
+        }
         Command::Share { directory } => exit("coterie", coterie::share::run(&directory)),
         Command::Sim(args) => exit("coterie", run_sim(&args)),
         Command::Bench(args) => exit("coterie", run_bench(args)),

@@ -104,7 +104,7 @@ impl Player {
             let effects = std::mem::take(&mut todo);
             for effect in effects {
                 let input = match effect {
-                    Effect::OpenSession(seed) => Input::SessionUp { seed },
+                    Effect::OpenSession { seed, .. } => Input::SessionUp { seed },
                     Effect::Tell { seed, message: Message::Session(SessionMessage::Register(candidate)) } => {
                         let own = members.last_mut().unwrap_or_else(|| panic!("no members"));
                         own.life = candidate.life;

@@ -14,6 +14,7 @@
 //! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
 //! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
 //! probed 6001/7 alive | fail p1 | leader s1 term=2 | leader none term=2 | read 1 ready 12 | restore ... | stop
+//! 1 seed-add 5003 | 1 seed-remove 5002 | 1 seed-replace 5002 | voters-unchanged        the seeds themselves
 //! ```
 //! Native sessions say something every second, unseen, until `hush 1`.
 
@@ -31,7 +32,7 @@ use std::time::Duration;
 
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, Errand, Links, MeshMessage,
-    RegisterProposal, SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
+    RegisterProposal, SeedChange, SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Wire,
@@ -297,6 +298,11 @@ impl Player {
             }
             "say" => SessionMessage::Say { via: rest.at(0).to_owned(), content: rest.from(1).text().into() },
             "status" => SessionMessage::StatusRequest,
+            "seed-add" => SessionMessage::ChangeSeeds(SeedChange::Add(address(rest.at(0)).to_string())),
+            "seed-remove" => SessionMessage::ChangeSeeds(SeedChange::Remove(address(rest.at(0)).to_string())),
+            "seed-replace" => {
+                SessionMessage::ChangeSeeds(SeedChange::Replace(address(rest.at(0)).to_string()))
+            }
             other => panic!("no session says {other:?}"),
         };
         if wire == Wire::Native {
@@ -382,7 +388,7 @@ impl Player {
         }
     }
 
-    /// `10 p1`, `11 join 6001 life=7 replaces=3`, `12 deaths 6001#11`, `13 leave 6001#3`, `14 seeds 3`, `15 found`, `16 blank`.
+    /// `10 p1`, `11 join 6001 life=7 replaces=3`, `12 deaths 6001#11`, `13 leave 6001#3`, `14 seeds 3`, `15 voters s0+s1|s0+s1007`, `16 found`, `17 blank`.
     fn commit(&self, words: Words<'_>) -> Commit {
         let rest = words.from(2);
         let entry = match words.at(1) {
@@ -390,6 +396,11 @@ impl Player {
             "seeds" => {
                 let set = (0..number(rest.at(0))).map(SeedId).collect();
                 return Commit { index: number(words.at(0)), payload: Payload::Seeds(vec![set]) };
+            }
+            "voters" => {
+                let set = |text: &str| text.split('+').map(seed).collect();
+                let sets = rest.at(0).split('|').map(set).collect();
+                return Commit { index: number(words.at(0)), payload: Payload::Seeds(sets) };
             }
             "found" => {
                 let record = |n: u64| {
@@ -447,6 +458,11 @@ impl Player {
                     order.patience, order.open_within, order.spacing
                 )
             }
+            Effect::Seeds { seeds, gone } => {
+                let seeds: Vec<String> = seeds.iter().map(|(id, name)| format!("s{id}={name}")).collect();
+                format!("seeds {} gone={}", seeds.join(","), show_ids(gone))
+            }
+            Effect::ChangeVoters(voters) => format!("change-voters {}", show_ids(voters)),
             Effect::ReadIndex(read) => format!("read-index {read}"),
             Effect::Reply { request, answer } => format!("reply {request} {}", show_answer(answer)),
             Effect::Log(line) => format!("log {}", line.body()),
@@ -505,6 +521,10 @@ fn answer(words: Words<'_>) -> Answer {
     }
 }
 
+fn show_ids(ids: &BTreeSet<SeedId>) -> String {
+    ids.iter().map(|id| format!("s{id}")).collect::<Vec<_>>().join(",")
+}
+
 impl script::Player for Player {
     fn play(&mut self, command: &str) -> Vec<String> {
         let words: Vec<&str> = command.split_whitespace().collect();
@@ -545,6 +565,7 @@ impl script::Player for Player {
                 Input::Restored(Box::new(registry))
             }
             "fail" => Input::ProposalFailed(self.proposed(words.at(1)).clone()),
+            "voters-unchanged" => Input::VotersUnchanged,
             "probed" => Input::Probed {
                 target: target(words.at(1)),
                 finding: finding(words.at(2)),

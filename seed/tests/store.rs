@@ -157,7 +157,7 @@ async fn after_a_failed_write_everything_that_follows_fails_and_what_was_written
 #[tokio::test]
 async fn a_received_snapshot_is_history() {
     use coterie_common::codec::to_bytes;
-    use coterie_common::message::ClusterId;
+    use coterie_common::message::{ClusterId, Seat};
     use coterie_seed::core::Entry;
     use coterie_seed::core::entry::{Body, SeedRecord};
     use openraft::storage::RaftStateMachine;
@@ -172,8 +172,8 @@ async fn a_received_snapshot_is_history() {
     let meta = openraft::alias::SnapshotMetaOf::<Types>::default();
     machine.install_snapshot(&meta, to_bytes(&registry)).await.unwrap();
     let history = store.history().unwrap();
-    assert_eq!((history.cluster, history.births), (ClusterId([3; 16]), [(SeedId(0), 77)].into()));
-    assert_eq!(store.logged_seeds(), Some([(SeedId(0), "10.0.0.1:5011".to_owned())].into()));
+    let seat = Seat { address: "10.0.0.1:5011".to_owned(), birth: Some(77) };
+    assert_eq!((history.cluster, history.seats), (ClusterId([3; 16]), [(SeedId(0), seat)].into()));
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ use super::{Candidate, DeathReport, Links, SessionMessage};
 use crate::line::hex;
 use crate::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
-/// A seed's number in the log: its rank in the sorted list at formation. Never used twice.
+/// A seed's number in the log: its rank in the sorted list at formation; of one that was added later, 1000 and the index
+/// of the entry that added it. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeedId(pub u64);
 
@@ -69,8 +70,44 @@ pub struct SeedHello {
 pub struct History {
     /// The cluster.
     pub cluster: ClusterId,
-    /// The births of its seeds.
-    pub births: BTreeMap<SeedId, u64>,
+    /// Its seeds.
+    pub seats: BTreeMap<SeedId, Seat>,
+    /// Seeds that were removed, with their births. Their ids are never used again.
+    pub removed: BTreeMap<SeedId, Option<u64>>,
+}
+
+/// A seed's place in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Its address, as the log names it.
+    pub address: String,
+    /// The number of the data directory that takes it, once it is known.
+    pub birth: Option<u64>,
+}
+
+impl History {
+    /// The seat of the seed at that address.
+    pub fn seat_at(&self, address: &str) -> Option<(SeedId, &Seat)> {
+        self.seats.iter().find(|(_, seat)| seat.address == address).map(|(id, seat)| (*id, seat))
+    }
+
+    /// Whether that data directory has that seat, or had it: one that was removed has a vote until the log's own entry
+    /// says otherwise.
+    pub fn is_seated(&self, id: SeedId, birth: u64) -> bool {
+        let known = self.seats.get(&id).map(|seat| seat.birth).or_else(|| self.removed.get(&id).copied());
+        known == Some(Some(birth))
+    }
+}
+
+/// What an operator wants changed about the seeds, while they run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeedChange {
+    /// One more, at this address.
+    Add(String),
+    /// The one at this address no longer.
+    Remove(String),
+    /// The one at this address has lost its data directory: another takes its place.
+    Replace(String),
 }
 
 /// One message between seeds.
@@ -137,6 +174,8 @@ pub enum Errand {
         /// Who holds the session it came on.
         reporter: MemberId,
     },
+    /// Change the seeds.
+    Seeds(SeedChange),
 }
 
 /// What came of an errand.
@@ -149,7 +188,7 @@ pub enum Answer {
         /// The entry.
         index: u64,
     },
-    /// The leave, or the death, is in the log at this entry.
+    /// The leave, the death, or the change of the seeds, is in the log at this entry.
     Recorded {
         /// The entry.
         index: u64,

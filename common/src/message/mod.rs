@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use evidence::{Evidence, SeedFinding, Stages};
 pub use link::{Cause, LinkMessage, Rumor, RumorId};
 pub use mesh::{
-    Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, SeedHello,
-    SeedId, SoftState, Subject, Vote, VoteReply,
+    Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, Seat,
+    SeedChange, SeedHello, SeedId, SoftState, Subject, Vote, VoteReply,
 };
 pub use session::{
     Candidate, DeathReport, JurorVote, Links, Registration, Roster, SeedStatus, SessionMessage,
@@ -84,6 +84,8 @@ pub enum CloseReason {
     Protocol(String),
     /// The two seeds cannot be of one cluster; the text says why.
     Refused(String),
+    /// The seed was removed from its cluster.
+    Removed,
 }
 
 impl std::fmt::Display for CloseReason {
@@ -98,6 +100,7 @@ impl std::fmt::Display for CloseReason {
             CloseReason::Silent => f.write_str("silent"),
             CloseReason::Protocol(text) => write!(f, "protocol: {text}"),
             CloseReason::Refused(text) => write!(f, "refused: {text}"),
+            CloseReason::Removed => f.write_str("removed from the cluster"),
         }
     }
 }

@@ -9,14 +9,14 @@
 //!   | ChangesSince(epoch) ----------------> |   only when `previous` is above the peer's epoch
 //!   | <------------- Changes or Whole       |
 //!   | Hint, Report, Leave, Neighbours ----> |
-//!   | <------------- Rejected, Dial, Say    |
+//!   | <------ Rejected, Dial, Say, Seeds    |
 //!   | Ping, Pong                            |   the peer pings when it was quiet; 3 s of silence end it
 //! ```
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Evidence};
+use super::{Cause, Evidence, SeedChange};
 use crate::{
     Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Tags, Timestamp, Wire,
 };
@@ -102,6 +102,12 @@ pub enum SessionMessage {
     EvidenceRequest(MemberId),
     /// Seed: so; or it is too long ago.
     Evidence(Option<Box<Evidence>>),
+    /// Seed: these are the seeds now, in place of those you were told of before.
+    Seeds(Vec<String>),
+    /// Observer: change the seeds.
+    ChangeSeeds(SeedChange),
+    /// Seed: the answer to ChangeSeeds: it is in the log, or why it is not.
+    SeedsChanged(Result<(), Refusal>),
     /// Observer: how are you?
     StatusRequest,
     /// Seed: so.
@@ -197,6 +203,8 @@ impl DeathReport {
 pub struct SeedStatus {
     /// Its address as the list names it.
     pub seed: String,
+    /// All seeds of the cluster, and whether each has a vote.
+    pub seeds: Vec<(String, bool)>,
     /// The leader it knows of.
     pub leader: Option<String>,
     /// The term of its log.

@@ -25,8 +25,8 @@ pub(super) enum Use {
     Session(SeedSlot),
     /// One question to a witness.
     Question(Address),
-    /// From one seed to another.
-    Mesh(SeedId),
+    /// From one seed to another: its host, and the id that it is known by to the one that dials.
+    Mesh(usize, SeedId),
 }
 
 /// What goes over a connection.
@@ -126,7 +126,20 @@ impl Connections {
         }
     }
 
-    pub(super) fn forget(&mut self, id: u64) {
+    /// One end has given it up: what it had to send is gone too.
+    pub(super) fn abandon(&mut self, id: u64, side: usize) {
+        if let Some(connection) = self.all.get_mut(&id) {
+            connection.stalled[side].clear();
+        }
+        self.close(id, side);
+    }
+
+    /// All of them, with the hosts at their ends.
+    pub(super) fn ends(&self) -> Vec<(u64, [Host; 2])> {
+        self.all.iter().map(|(id, connection)| (*id, connection.ends.map(|end| end.host))).collect()
+    }
+
+    fn forget(&mut self, id: u64) {
         let Some(connection) = self.all.remove(&id) else { return };
         for end in connection.ends {
             if let Some(own) = self.of.get_mut(&end.host) {

@@ -9,6 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use super::host::Host;
 use super::swarm::{Kind, Swarm};
 
+/// Hosts on which seeds can be added later.
+pub(super) const SPARE_SEEDS: usize = 3;
+
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
@@ -44,6 +47,12 @@ pub enum Fault {
     KillAllSeeds,
     /// A seed is killed and started again without its directory.
     Wipe(usize),
+    /// An operator adds a seed on a host that has had none, and starts it.
+    AddSeed(usize),
+    /// An operator removes a seed.
+    RemoveSeed(usize),
+    /// An operator replaces a seed that lost its directory, and starts it again.
+    ReplaceSeed(usize),
     /// Another seed leads.
     Depose,
     /// A peer says something.
@@ -66,7 +75,9 @@ impl Fault {
             Fault::Leave(peer) | Fault::Say(peer) => vec![Host::Peer(*peer)],
             Fault::Cut(from, to) => vec![*from, *to],
             Fault::Partition(some, others) => [&some[..], &others[..]].concat(),
-            Fault::Wipe(seed) => vec![Host::Seed(*seed)],
+            Fault::Wipe(seed) | Fault::AddSeed(seed) | Fault::RemoveSeed(seed) | Fault::ReplaceSeed(seed) => {
+                vec![Host::Seed(*seed)]
+            }
             Fault::Lose(_) | Fault::Heal | Fault::KillAllSeeds | Fault::Depose => Vec::new(),
         }
     }
@@ -121,6 +132,9 @@ impl Fault {
             Kind::PauseSeed => Fault::Pause(there, millis(rng, 20..5_000)),
             Kind::KillAllSeeds => Fault::KillAllSeeds,
             Kind::WipeSeed => Fault::Wipe(seed),
+            Kind::AddSeed => Fault::AddSeed(swarm.seeds + rng.random_range(0..SPARE_SEEDS)),
+            Kind::RemoveSeed => Fault::RemoveSeed(rng.random_range(0..swarm.seeds + SPARE_SEEDS)),
+            Kind::ReplaceSeed => Fault::ReplaceSeed(rng.random_range(0..swarm.seeds + SPARE_SEEDS)),
             Kind::Depose => Fault::Depose,
             Kind::Say => Fault::Say(peer),
         }

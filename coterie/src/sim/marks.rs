@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use coterie_common::Line;
 
 /// What a batch of a few hundred runs must have visited.
-pub const MARKS: [&str; 37] = [
+pub const MARKS: [&str; 41] = [
     // links and gossip
     "links_refused_full",
     "links_duplicate",
@@ -51,6 +51,10 @@ pub const MARKS: [&str; 37] = [
     "leaders_changed",
     "entries_truncated",
     "seeds_without_directory",
+    "seats_taken",
+    "seeds_removed",
+    "voter_changes",
+    "seeds_changed",
     "hosts_dark",
 ];
 

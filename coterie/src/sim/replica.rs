@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use coterie_common::majority;
 use coterie_common::message::{History, SeedId};
-use coterie_seed::core::entry::{Body, Entry};
+use coterie_seed::core::entry::Entry;
+use coterie_seed::core::formation::note_entry;
 use coterie_seed::core::{Commit, Payload, Registry};
 
 /// An entry in a log, and the term in which it was appended.
@@ -66,16 +67,8 @@ impl Replica {
     }
 
     fn note(&mut self, payload: &Payload) {
-        let Payload::Entry(entry) = payload else { return };
-        match (&entry.body, &mut self.history) {
-            (Body::Found { cluster, seeds }, None) => {
-                let births = seeds.iter().filter_map(|(id, seed)| Some((*id, seed.birth?))).collect();
-                self.history = Some(History { cluster: *cluster, births });
-            }
-            (Body::SeedBirth { seed, birth }, Some(history)) => {
-                history.births.entry(*seed).or_insert(*birth);
-            }
-            _ => {}
+        if let Payload::Entry(entry) = payload {
+            note_entry(&mut self.history, self.entries.len() as u64, entry);
         }
     }
 
@@ -89,8 +82,10 @@ impl Replica {
         self.entries.truncate(len);
         self.written = self.written.min(len);
         self.history = None;
-        for slot in self.entries.clone() {
-            self.note(&slot.payload);
+        for (index, slot) in self.entries.iter().enumerate() {
+            if let Payload::Entry(entry) = &slot.payload {
+                note_entry(&mut self.history, index as u64, entry);
+            }
         }
     }
 
@@ -101,6 +96,12 @@ impl Replica {
             Payload::Entry(_) | Payload::Blank => None,
         };
         self.entries.iter().rev().find_map(sets).unwrap_or_default()
+    }
+
+    /// Whether the last entry that names them is committed.
+    pub(super) fn voters_committed(&self) -> bool {
+        let names = |slot: &Rc<Slot>| matches!(slot.payload, Payload::Seeds(_));
+        self.entries.iter().rposition(names).is_some_and(|place| place < self.committed)
     }
 
     // ---- leading ----

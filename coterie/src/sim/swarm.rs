@@ -74,12 +74,15 @@ pub enum Kind {
     PauseSeed,
     KillAllSeeds,
     WipeSeed,
+    AddSeed,
+    RemoveSeed,
+    ReplaceSeed,
     Depose,
     Say,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 23] = [
+    pub(super) const ALL: [Kind; 26] = [
         Kind::KillPeer,
         Kind::DarkenPeer,
         Kind::StartPeer,
@@ -101,6 +104,9 @@ impl Kind {
         Kind::PauseSeed,
         Kind::KillAllSeeds,
         Kind::WipeSeed,
+        Kind::AddSeed,
+        Kind::RemoveSeed,
+        Kind::ReplaceSeed,
         Kind::Depose,
         Kind::Say,
     ];

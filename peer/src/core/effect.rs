@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// A seed, by its place in the list.
+/// A seed, by its place in the list; those that were added later have the places behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeedSlot(pub usize);
 
@@ -125,7 +125,12 @@ pub enum Effect {
         wire: Wire,
     },
     /// Open a session.
-    OpenSession(SeedSlot),
+    OpenSession {
+        /// Which seed.
+        seed: SeedSlot,
+        /// Where it is: a name or an IP, and a port.
+        address: String,
+    },
     /// Say this to a seed.
     Tell {
         /// Which.

@@ -40,6 +40,15 @@ struct Slot {
     session: Session,
     not_before: Instant,
     backoff: Backoff,
+    /// Whether it is one of the seeds: one that was removed is not opened any more.
+    is_in_use: bool,
+}
+
+impl Slot {
+    fn new() -> Self {
+        let backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        Slot { session: Session::Down, not_before: Instant::START, backoff, is_in_use: true }
+    }
 }
 
 /// What is due with the seeds.
@@ -68,16 +77,11 @@ pub struct Enrolment {
 impl Enrolment {
     /// No session yet, with any of so many `seeds`.
     pub fn new(seeds: usize, ping_interval: Duration, patience: Patience, rng: &mut impl Rng) -> Self {
-        let slot = Slot {
-            session: Session::Down,
-            not_before: Instant::START,
-            backoff: Backoff::new(REDIAL.0, REDIAL.1),
-        };
         let mut order: Vec<SeedSlot> = (0..seeds).map(SeedSlot).collect();
         order.shuffle(rng);
         let silence = patience.scale(SESSION_SILENCE_MAX);
         Enrolment {
-            slots: vec![slot; seeds],
+            slots: vec![Slot::new(); seeds],
             order,
             silence,
             ping_interval: ping_interval.min(silence / 3),
@@ -89,7 +93,21 @@ impl Enrolment {
 
     /// How many sessions are wanted.
     pub fn quorum(&self) -> usize {
-        majority(self.slots.len())
+        majority(self.slots.iter().filter(|slot| slot.is_in_use).count())
+    }
+
+    /// There is another seed, at the next place.
+    pub fn add(&mut self, rng: &mut impl Rng) {
+        let slot = SeedSlot(self.slots.len());
+        self.slots.push(Slot::new());
+        self.order.insert(rng.random_range(0..=self.order.len()), slot);
+    }
+
+    /// Whether that one is a seed now; returns whether its session is to be closed.
+    pub fn set_in_use(&mut self, seed: SeedSlot, is_in_use: bool) -> bool {
+        let slot = &mut self.slots[seed.0];
+        slot.is_in_use = is_in_use;
+        !is_in_use && slot.session != Session::Down
     }
 
     /// A session was opened.
@@ -164,8 +182,7 @@ impl Enrolment {
     pub fn registration_due(&mut self, now: Instant) -> Option<SeedSlot> {
         if let Some((seed, _)) = self.registering.filter(|(_, until)| now >= *until) {
             self.registering = None;
-            self.order.retain(|other| *other != seed);
-            self.order.push(seed);
+            self.prefer_others(seed);
         }
         if self.registering.is_some() || now < self.ask_not_before {
             return None;
@@ -173,6 +190,12 @@ impl Enrolment {
         let seed = self.open().next()?;
         self.registering = Some((seed, now + REGISTRATION_TIME_MAX + ANSWER_TRAVELS));
         Some(seed)
+    }
+
+    /// That seed could not have anything decided: another is asked first from now on.
+    pub fn prefer_others(&mut self, seed: SeedSlot) {
+        self.order.retain(|other| *other != seed);
+        self.order.push(seed);
     }
 
     /// The registration was answered; returns whether one was under way there.
@@ -222,7 +245,7 @@ impl Enrolment {
         for seed in self.order.clone() {
             let busy = self.slots.iter().filter(|s| s.session != Session::Down).count();
             let slot = &mut self.slots[seed.0];
-            if busy < wanted && slot.session == Session::Down && now >= slot.not_before {
+            if busy < wanted && slot.is_in_use && slot.session == Session::Down && now >= slot.not_before {
                 slot.session = Session::Opening;
                 due.push(Due::Open(seed));
             }
@@ -235,7 +258,7 @@ impl Enrolment {
         let far = Instant::from_nanos(u64::MAX);
         let busy = self.slots.iter().filter(|s| s.session != Session::Down).count();
         let of_slot = |slot: &Slot| match slot.session {
-            Session::Down if busy < self.quorum() => slot.not_before,
+            Session::Down if busy < self.quorum() && slot.is_in_use => slot.not_before,
             Session::Down | Session::Opening => far,
             Session::Up { heard, said, .. } => (heard + self.silence).min(said + self.ping_interval),
         };
@@ -289,6 +312,23 @@ mod tests {
         let second = enrolment.registration_due(at(3)).unwrap();
         assert_ne!(first, second);
         assert!(enrolment.registration_answered(second) && !enrolment.registration_answered(second));
+    }
+
+    #[test]
+    fn a_seed_that_was_removed_gives_its_session_to_one_that_was_added() {
+        let (mut enrolment, mut rng) = five_seeds();
+        let opened = enrolment.due(at(0));
+        for due in &opened {
+            let Due::Open(seed) = due else { panic!("{due:?}") };
+            enrolment.up(at(0), *seed);
+        }
+        let Due::Open(first) = opened[0] else { panic!() };
+        enrolment.add(&mut rng);
+        assert_eq!((enrolment.quorum(), enrolment.due(at(1)).len()), (4, 1));
+        assert!(enrolment.set_in_use(first, false), "its session is to be closed");
+        enrolment.down(at(1), first, &mut rng);
+        assert_eq!(enrolment.quorum(), 3);
+        assert!(!enrolment.due(at(10_000)).contains(&Due::Open(first)));
     }
 
     #[test]

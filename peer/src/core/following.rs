@@ -62,6 +62,9 @@ impl Peer {
             if let Some(id) = ended_by(&change.event) {
                 self.purge(now, id, change, known.contains(&id), out);
             }
+            if let Event::Joined(new) | Event::Replaced { new, .. } = &change.event {
+                self.overlay.forgive(new.id.address);
+            }
         }
         let tally = Tally::of(news);
         log(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coterie_common::limits::LEAVE_TIME_MAX;
+use coterie_common::limits::{LEAVE_TIME_MAX, SEEDS_MAX};
 use coterie_common::message::{Candidate, CloseReason, Registration, Roster, SessionMessage};
 use coterie_common::{Address, Incarnation, Instant, Line, MemberId, Message, Refusal, Why, Wire};
 
@@ -80,6 +80,7 @@ impl Peer {
             SessionMessage::Rejected { dead, refusal } => self.on_report_rejected(now, dead, &refusal, out),
             SessionMessage::Dial(address) => self.mend(now, address, out),
             SessionMessage::Say { content, via } => self.say(now, content, Some(via), out),
+            SessionMessage::Seeds(seeds) => self.follow_seeds(now, seeds, out),
             SessionMessage::Register(_)
             | SessionMessage::Open { .. }
             | SessionMessage::Observe { .. }
@@ -91,11 +92,35 @@ impl Peer {
             | SessionMessage::Leave(_)
             | SessionMessage::Neighbours(_)
             | SessionMessage::Said(_)
+            | SessionMessage::ChangeSeeds(_)
+            | SessionMessage::SeedsChanged(_)
             | SessionMessage::EvidenceRequest(_)
             | SessionMessage::Evidence(_)
             | SessionMessage::StatusRequest
             | SessionMessage::Status(_) => self.count("session_frames_out_of_place"),
         }
+    }
+
+    /// The seeds are others than this peer's list says: sessions are kept with those that vote now.
+    fn follow_seeds(&mut self, now: Instant, seeds: Vec<String>, out: &mut Vec<Effect>) {
+        if seeds.is_empty() || seeds.len() > SEEDS_MAX {
+            return self.count("session_frames_out_of_place");
+        }
+        for name in &seeds {
+            if !self.config.seeds.contains(name) {
+                self.config.seeds.push(name.clone());
+                self.enrolment.add(&mut self.rng);
+            }
+        }
+        for slot in (0..self.config.seeds.len()).map(SeedSlot) {
+            let is_seed = seeds.contains(&self.config.seeds[slot.0]);
+            if self.enrolment.set_in_use(slot, is_seed) {
+                self.tell(now, slot, Message::Close(CloseReason::ShuttingDown), out);
+                out.push(Effect::CloseSession(slot));
+                self.enrolment.down(now, slot, &mut self.rng);
+            }
+        }
+        self.count("seeds_changed");
     }
 
     fn on_registered(&mut self, now: Instant, seed: SeedSlot, answer: Registration, out: &mut Vec<Effect>) {
@@ -106,11 +131,11 @@ impl Peer {
             Registration::Admitted { incarnation, roster } => {
                 self.admitted(now, seed, incarnation, roster, out);
             }
-            Registration::Refused(refusal) => self.refused(now, &refusal, out),
+            Registration::Refused(refusal) => self.refused(now, seed, &refusal, out),
         }
     }
 
-    fn refused(&mut self, now: Instant, refusal: &Refusal, out: &mut Vec<Effect>) {
+    fn refused(&mut self, now: Instant, seed: SeedSlot, refusal: &Refusal, out: &mut Vec<Effect>) {
         if !refusal.why.may_retry() {
             self.standing.state = State::Over;
             out.push(Effect::Exit(Err(format!("registration of {} rejected: {refusal}", self.me))));
@@ -118,6 +143,9 @@ impl Peer {
         }
         if refusal.why == Why::Ended {
             self.life = draw_life(&mut self.rng);
+        }
+        if refusal.why == Why::NoQuorum {
+            self.enrolment.prefer_others(seed);
         }
         out.push(Effect::Warn(format!("not registered yet: {refusal}; trying again")));
         self.enrolment.ask_later(now, &mut self.rng);
@@ -178,7 +206,10 @@ impl Peer {
         }
         for due in self.enrolment.due(now) {
             match due {
-                Due::Open(seed) => out.push(Effect::OpenSession(seed)),
+                Due::Open(seed) => {
+                    let address = self.config.seeds[seed.0].clone();
+                    out.push(Effect::OpenSession { seed, address });
+                }
                 Due::Ping(seed) => out.push(Effect::Tell { seed, message: Message::Ping { nonce: 1 } }),
                 Due::Silent(seed) => {
                     out.push(Effect::CloseSession(seed));

@@ -132,6 +132,11 @@ impl Overlay {
         self.refused.insert(address, now + REFUSAL_LASTS);
     }
 
+    /// Somebody new is at `address`: what the last one there did counts no longer.
+    pub fn forgive(&mut self, address: Address) {
+        self.refused.remove(&address);
+    }
+
     /// Whether `address` may be dialled.
     pub fn may_dial(&self, address: Address) -> bool {
         !self.dialling.contains_key(&address) && !self.refused.contains_key(&address)

@@ -26,7 +26,12 @@ impl Player {
             }
             Effect::Close(connection) => format!("close c{}", connection.0),
             Effect::Dial { address, wire } => format!("dial {address} {}", show_wire(*wire)),
-            Effect::OpenSession(SeedSlot(seed)) => format!("open s{seed}"),
+            Effect::OpenSession { seed: SeedSlot(seed), address }
+                if address.ends_with(&format!(":{}", 5000 + seed)) =>
+            {
+                format!("open s{seed}")
+            }
+            Effect::OpenSession { seed: SeedSlot(seed), address } => format!("open s{seed} {address}"),
             Effect::Tell { seed, message } => format!("tell s{} {}", seed.0, self.show_message(message)),
             Effect::CloseSession(SeedSlot(seed)) => format!("close s{seed}"),
             Effect::Probe { target, order } => {

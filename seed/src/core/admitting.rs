@@ -68,6 +68,7 @@ impl Seed {
             Errand::Register(candidate) => self.open_admission(now, candidate, vec![owner], out),
             Errand::Leave(member) => self.open_leave(member, owner, out),
             Errand::Report { report, reporter } => self.judge_report(now, owner, report, reporter, out),
+            Errand::Seeds(change) => self.open_seed_change(change, owner, out),
         }
     }
 
@@ -214,7 +215,12 @@ impl Seed {
                 return self.hold_again(now, ballot, out);
             }
             Applied::Refused(refusal) => Answer::Refused(refusal.clone()),
-            Applied::Founded | Applied::SeedBorn | Applied::Left | Applied::Died { .. } => return,
+            Applied::Founded
+            | Applied::SeedBorn
+            | Applied::SeedAdded(_)
+            | Applied::SeedRemoved
+            | Applied::Left
+            | Applied::Died { .. } => return,
         };
         let owners = self.admissions.close(ballot).map(|a| a.owners).unwrap_or_default();
         owners.into_iter().for_each(|owner| self.done(owner, answer.clone(), out));

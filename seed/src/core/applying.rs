@@ -18,7 +18,7 @@ impl Seed {
         for Commit { index, payload } in commits {
             match payload {
                 Payload::Entry(entry) => self.apply(now, index, &entry, out),
-                Payload::Seeds(sets) => self.registry.set_seeds(index, sets),
+                Payload::Seeds(sets) => self.voters_applied(index, sets, out),
                 Payload::Blank => self.registry.skip(index),
             }
         }
@@ -54,6 +54,9 @@ impl Seed {
             Body::Leave(id) => self.leave_applied(*id, index, out),
             Body::Found { .. } => self.resend_errands(now, out),
             Body::SeedBirth { .. } => {}
+            body @ (Body::SeedAdd { .. } | Body::SeedRemove(_)) => {
+                self.seats_applied(index, body, &outcome.applied, out);
+            }
         }
     }
 
@@ -98,6 +101,7 @@ impl Seed {
             self.forget_ended(now, change, out);
         }
         self.tell_json_difference(&changes, out);
+        self.tell_shell_of_seeds(out);
         self.catch_up(now, out);
         self.close_ended_json(&changes, out);
     }
@@ -128,6 +132,7 @@ impl Seed {
                 self.soft.take(from, state);
             }
         }
+        self.seats.new_leader();
         self.tending.new_leader(now);
         let Some(leader) = leader else { return };
         log(out, Line::new("LEADER").with("leader", self.name(leader)).with("term", term));
@@ -225,6 +230,7 @@ impl Seed {
             }
             Body::Found { .. } => self.tending.founding_failed(),
             Body::SeedBirth { .. } => {}
+            body @ (Body::SeedAdd { .. } | Body::SeedRemove(_)) => self.seats_failed(body, out),
         }
     }
 }

@@ -13,7 +13,7 @@ impl Seed {
     pub(super) fn run_errand(&mut self, now: Instant, errand: Errand, asker: Asker, out: &mut Vec<Effect>) {
         if self.errands.len() >= ERRANDS_MAX {
             return match errand {
-                Errand::Register(_) => {
+                Errand::Register(_) | Errand::Seeds(_) => {
                     let refusal = Refusal::new(Why::Limit, format!("{ERRANDS_MAX} requests are under way"));
                     self.answer(Pending { errand, asker }, Answer::Refused(refusal), out);
                 }

@@ -1,6 +1,6 @@
 //! What goes into a seed's core, and what it wants done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::message::{Answer, Candidate, CloseReason, MeshMessage, SeedId};
 use coterie_common::{Finding, HostEvidence, Line, Message, ProbeOrder, Wire};
@@ -82,6 +82,15 @@ pub enum Input {
     Restored(Box<Registry>),
     /// An entry was not taken: this seed leads no longer, or not yet.
     ProposalFailed(Entry),
+    /// The voters were not changed as [`Effect::ChangeVoters`] asked.
+    VotersUnchanged,
+    /// This seed, whose log is empty, takes the seat that a cluster keeps for it, among these.
+    SeatTaken {
+        /// Its id from now on.
+        id: SeedId,
+        /// The seeds of the cluster.
+        seeds: BTreeMap<SeedId, String>,
+    },
     /// A probe has ended.
     Probed {
         /// Of whom.
@@ -153,6 +162,15 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
+    /// Be connected with these seeds, and with no others.
+    Seeds {
+        /// Those that there are.
+        seeds: BTreeMap<SeedId, String>,
+        /// Those that were removed, and have no vote any more.
+        gone: BTreeSet<SeedId>,
+    },
+    /// Change the log's voters to these.
+    ChangeVoters(BTreeSet<SeedId>),
     /// Write a line to the log.
     Log(Line),
 }

@@ -37,6 +37,15 @@ pub enum Body {
         /// The number drawn when its directory was made.
         birth: u64,
     },
+    /// Another seed. Its id is 1000 and the index of this entry; it votes once its birth is known.
+    SeedAdd {
+        /// Where it listens, as it is to be named.
+        address: String,
+        /// The seed whose place it takes, which is removed.
+        replaces: Option<SeedId>,
+    },
+    /// A seed no longer.
+    SeedRemove(SeedId),
     /// A life is admitted.
     Join {
         /// The ballot that carried it.
@@ -57,7 +66,7 @@ pub enum Body {
 /// A seed as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeedRecord {
-    /// Its address, as the list named it at the founding.
+    /// Its address, as the list named it at the founding, or as it was added.
     pub address: String,
     /// The number of its data directory, once it is known.
     pub birth: Option<u64>,
@@ -98,6 +107,10 @@ pub enum Applied {
     Founded,
     /// A seed's birth is recorded.
     SeedBorn,
+    /// There is another seed, by this id.
+    SeedAdded(SeedId),
+    /// A seed is none any more.
+    SeedRemoved,
     /// A life was admitted as this incarnation.
     Joined(Incarnation),
     /// That life was a member already, as this incarnation.
@@ -127,6 +140,9 @@ impl fmt::Display for Entry {
         match &self.body {
             Body::Found { cluster, seeds } => write!(f, "Found {cluster} with {} seeds", seeds.len()),
             Body::SeedBirth { seed, birth } => write!(f, "SeedBirth {seed} {birth:x}"),
+            Body::SeedAdd { address, replaces: Some(old) } => write!(f, "SeedAdd {address} for {old}"),
+            Body::SeedAdd { address, replaces: None } => write!(f, "SeedAdd {address}"),
+            Body::SeedRemove(seed) => write!(f, "SeedRemove {seed}"),
             Body::Join { candidate, replaces, .. } => write!(f, "Join {} for #{replaces}", candidate.address),
             Body::Leave(id) => write!(f, "Leave {id}"),
             Body::Deaths(verdicts) => write!(f, "Deaths of {}", verdicts.len()),

@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use coterie_common::majority;
-use coterie_common::message::{ClusterId, SeedHello, SeedId};
+use coterie_common::message::{ClusterId, History, Seat, SeedHello, SeedId};
+
+use super::entry::{Body, Entry};
+use super::registry::{Registry, added_seed};
 
 /// What a seed without a history should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,39 +19,109 @@ pub enum Decision {
     GoOn,
     /// Enough seeds are as empty as this one: begin a cluster.
     Form,
+    /// A cluster keeps this seat for this address: take it, and wait until the leader has recorded it.
+    Take(SeedId),
     /// A cluster has another directory of this seed in its log: this one is not it.
     Lost(ClusterId),
     /// Wait for these seeds to answer, or for a leader to record this seed's birth.
     Wait(Vec<SeedId>),
+    /// A cluster has a history without this seed.
+    Stranger(ClusterId),
 }
 
-/// Decides for seed `me`, whose directory has the number `birth`, among so many `seeds`, from what those others
-/// that are connected said last.
-pub fn decide(me: SeedId, birth: u64, seeds: &[SeedId], others: &BTreeMap<SeedId, SeedHello>) -> Decision {
+/// Decides for the seed `me` at `address`, whose directory has the number `birth`, among so many `seeds`, from what
+/// those others that are connected said last.
+pub fn decide(
+    (me, address, birth): (SeedId, &str, u64),
+    seeds: &[SeedId],
+    others: &BTreeMap<SeedId, SeedHello>,
+) -> Decision {
     let histories = || others.values().filter_map(|hello| hello.history.as_ref());
-    let births = || histories().filter_map(|history| Some((history.cluster, *history.births.get(&me)?)));
-    if births().any(|(_, known)| known == birth) {
+    let seats = || histories().filter_map(|history| Some((history.cluster, history.seat_at(address)?)));
+    if seats().any(|(_, (id, seat))| id == me && seat.birth == Some(birth)) {
         return Decision::GoOn;
     }
-    if let Some((cluster, _)) = births().next() {
+    // Whoever tells of a seat that is free knows more than one who tells of its last holder.
+    if let Some((_, (id, _))) = seats().find(|(_, (_, seat))| seat.birth.is_none_or(|known| known == birth)) {
+        return if id == me { Decision::Wait(Vec::new()) } else { Decision::Take(id) };
+    }
+    if let Some((cluster, _)) = seats().next() {
         return Decision::Lost(cluster);
     }
+    if let Some(history) = histories().next() {
+        return Decision::Stranger(history.cluster);
+    }
     let empty = 1 + others.values().filter(|hello| hello.history.is_none()).count();
-    if histories().next().is_none() && empty >= majority(seeds.len()) {
+    if empty >= majority(seeds.len()) {
         return Decision::Form;
     }
     Decision::Wait(seeds.iter().copied().filter(|seed| *seed != me && !others.contains_key(seed)).collect())
 }
 
+/// What an entry, applied or not, tells of the cluster and its seeds.
+pub fn note_entry(history: &mut Option<History>, index: u64, entry: &Entry) {
+    match (&entry.body, history) {
+        (Body::Found { cluster, seeds }, history @ None) => {
+            let seat = |record: &super::entry::SeedRecord| Seat {
+                address: record.address.clone(),
+                birth: record.birth,
+            };
+            let seats = seeds.iter().map(|(id, record)| (*id, seat(record))).collect();
+            *history = Some(History { cluster: *cluster, seats, removed: BTreeMap::new() });
+        }
+        (Body::SeedBirth { seed, birth }, Some(history)) => {
+            if let Some(seat) = history.seats.get_mut(seed) {
+                seat.birth.get_or_insert(*birth);
+            }
+        }
+        (Body::SeedAdd { address, replaces }, Some(history)) => {
+            if let Some(old) = replaces {
+                unseat(history, *old);
+            }
+            history.seats.insert(added_seed(index), Seat { address: address.clone(), birth: None });
+        }
+        (Body::SeedRemove(seed), Some(history)) => {
+            unseat(history, *seed);
+        }
+        (Body::Found { .. }, Some(_))
+        | (Body::SeedBirth { .. } | Body::SeedAdd { .. } | Body::SeedRemove(_), None)
+        | (Body::Join { .. } | Body::Leave(_) | Body::Deaths(_), _) => {}
+    }
+}
+
+fn unseat(history: &mut History, seed: SeedId) {
+    if let Some(seat) = history.seats.remove(&seed) {
+        history.removed.insert(seed, seat.birth);
+    }
+}
+
+/// What a registry tells of the cluster and its seeds.
+pub fn history_of(registry: &Registry) -> Option<History> {
+    let seat = |seed: &super::entry::SeedRecord| Seat { address: seed.address.clone(), birth: seed.birth };
+    Some(History {
+        cluster: registry.cluster()?,
+        seats: registry.seeds().iter().map(|(id, seed)| (*id, seat(seed))).collect(),
+        removed: registry.removed_seeds().clone(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coterie_common::message::History;
 
-    fn hello(id: u64, births: Option<&[(u64, u64)]>) -> (SeedId, SeedHello) {
-        let history = births.map(|births| History {
+    fn name(id: u64) -> String {
+        format!("s{id}:1")
+    }
+
+    /// A seed whose log, if it has one, tells of these seats: id, address, birth.
+    fn hello(id: u64, seats: Option<&[(u64, u64, Option<u64>)]>) -> (SeedId, SeedHello) {
+        let seat = |(id, at, birth): &(u64, u64, Option<u64>)| {
+            (SeedId(*id), Seat { address: name(*at), birth: *birth })
+        };
+        let history = seats.map(|seats| History {
             cluster: ClusterId([1; 16]),
-            births: births.iter().map(|(id, birth)| (SeedId(*id), *birth)).collect(),
+            seats: seats.iter().map(seat).collect(),
+            removed: BTreeMap::new(),
         });
         let hello = SeedHello {
             version: 1,
@@ -62,27 +135,42 @@ mod tests {
     }
 
     fn decision(others: impl IntoIterator<Item = (SeedId, SeedHello)>) -> Decision {
-        decide(SeedId(0), 70, &[SeedId(0), SeedId(1), SeedId(2)], &others.into_iter().collect())
+        let all = [SeedId(0), SeedId(1), SeedId(2)];
+        decide((SeedId(0), &name(0), 70), &all, &others.into_iter().collect())
     }
 
     #[test]
     fn a_cluster_begins_when_a_majority_is_empty() {
         assert_eq!(decision([]), Decision::Wait(vec![SeedId(1), SeedId(2)]));
         assert_eq!(decision([hello(1, None)]), Decision::Form);
-        assert_eq!(decide(SeedId(0), 70, &[SeedId(0)], &BTreeMap::new()), Decision::Form);
+        assert_eq!(decide((SeedId(0), &name(0), 70), &[SeedId(0)], &BTreeMap::new()), Decision::Form);
     }
 
     #[test]
     fn a_late_seed_waits_until_its_birth_is_in_the_log() {
-        let history: &[(u64, u64)] = &[(1, 1), (2, 2)];
-        assert_eq!(decision([hello(1, Some(history)), hello(2, None)]), Decision::Wait(vec![]));
-        let recorded: &[(u64, u64)] = &[(0, 70), (1, 1), (2, 2)];
-        assert_eq!(decision([hello(1, Some(history)), hello(2, Some(recorded))]), Decision::GoOn);
+        let late = [(0, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
+        assert_eq!(decision([hello(1, Some(&late)), hello(2, None)]), Decision::Wait(vec![]));
+        let recorded = [(0, 0, Some(70)), (1, 1, Some(1)), (2, 2, Some(2))];
+        assert_eq!(decision([hello(1, Some(&late)), hello(2, Some(&recorded))]), Decision::GoOn);
     }
 
     #[test]
     fn a_seed_that_lost_its_disk_is_not_the_seed_it_was() {
-        let history: &[(u64, u64)] = &[(0, 69), (1, 1), (2, 2)];
-        assert_eq!(decision([hello(1, None), hello(2, Some(history))]), Decision::Lost(ClusterId([1; 16])));
+        let held = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
+        assert_eq!(decision([hello(1, None), hello(2, Some(&held))]), Decision::Lost(ClusterId([1; 16])));
+    }
+
+    #[test]
+    fn a_seed_that_was_replaced_takes_the_seat_that_is_kept_for_its_address() {
+        let before = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
+        let after = [(1_007, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
+        let decided = decision([hello(1, Some(&before)), hello(2, Some(&after))]);
+        assert_eq!(decided, Decision::Take(SeedId(1_007)));
+    }
+
+    #[test]
+    fn a_seed_of_which_no_history_tells_is_a_stranger_until_it_is_added() {
+        let without = [(1, 1, Some(1)), (2, 2, Some(2))];
+        assert_eq!(decision([hello(1, Some(&without))]), Decision::Stranger(ClusterId([1; 16])));
     }
 }

@@ -7,7 +7,7 @@
 //! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of
 //! its result to the sessions. The steps stand by what they are about: `serving`, `observing` and `pushing`
 //! (sessions), `asking` (what is passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting`
-//! (every seed's votes), `applying` (what the log has decided), `tending` (what falls due: silence, absence, the
+//! (every seed's votes), `seats` (who the seeds are), `applying` (what the log has decided), `tending` (what falls due: silence, absence, the
 //! overlay's components).
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
@@ -30,6 +30,7 @@ pub mod probes;
 mod pushing;
 pub mod rate;
 pub mod registry;
+pub mod seats;
 mod serving;
 pub mod sessions;
 pub mod soft;
@@ -53,6 +54,7 @@ use burying::Burials;
 use errands::Errands;
 use history::History;
 use probes::Probes;
+use seats::Seats;
 use sessions::Sessions;
 use soft::Soft;
 use tending::Tending;
@@ -81,6 +83,7 @@ pub struct Seed {
     admissions: Admissions,
     burials: Burials,
     soft: Soft,
+    seats: Seats,
     tending: Tending,
     /// Proposals that wait until this registry has reached the leader's.
     ahead: Vec<(SeedId, MeshMessage)>,
@@ -111,6 +114,7 @@ impl Seed {
             admissions: Admissions::default(),
             burials: Burials::default(),
             soft: Soft::default(),
+            seats: Seats::default(),
             tending: Tending::default(),
             ahead: Vec::new(),
             early: Vec::new(),
@@ -140,6 +144,8 @@ impl Seed {
             Input::Committed(commits) => self.on_committed(now, commits, &mut out),
             Input::Restored(registry) => self.on_restored(now, *registry, &mut out),
             Input::ProposalFailed(entry) => self.on_proposal_failed(now, entry, &mut out),
+            Input::VotersUnchanged => self.on_voters_unchanged(now),
+            Input::SeatTaken { id, seeds } => (self.config.id, self.config.seeds) = (id, seeds),
             Input::Probed { target, finding, host } => self.on_probed(now, target, finding, host, &mut out),
             Input::ReadReady { read, index } => self.on_read_ready(read, index, &mut out),
             Input::Register { request, candidate } => self.register_local(now, request, candidate, &mut out),
@@ -192,8 +198,8 @@ impl Seed {
     }
 
     fn name(&self, seed: SeedId) -> String {
-        let recorded = || self.registry.seeds().get(&seed).map(|r| r.address.clone());
-        self.config.seeds.get(&seed).cloned().or_else(recorded).unwrap_or_else(|| format!("seed {seed}"))
+        let recorded = self.registry.seeds().get(&seed).map(|r| r.address.clone());
+        recorded.or_else(|| self.config.seeds.get(&seed).cloned()).unwrap_or_else(|| format!("seed {seed}"))
     }
 
     fn next_ballot(&mut self) -> BallotId {

@@ -94,9 +94,15 @@ impl Seed {
         Some(Evidence { dead, epoch: death.epoch, cause, reporter, jurors, ballot, seeds, stages })
     }
 
+    fn seeds_and_votes(&self) -> Vec<(String, bool)> {
+        let voters = self.voters();
+        self.registry.seeds().iter().map(|(id, seed)| (seed.address.clone(), voters.contains(id))).collect()
+    }
+
     pub(super) fn status(&self) -> SeedStatus {
         SeedStatus {
             seed: self.name(self.config.id),
+            seeds: self.seeds_and_votes(),
             // One that cannot be reached leads nobody here.
             leader: self.leader.filter(|_| self.takes_part()).map(|l| self.name(l)),
             term: self.term,

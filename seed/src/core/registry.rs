@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Applied, Body, Entry, Outcome, SeedRecord, Verdict};
 
+/// The ids of seeds that were added begin here; those of the first seeds are their ranks in the list.
+const ADDED_SEEDS_FROM: u64 = 1_000;
+
 /// The state that the log makes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Registry {
@@ -25,7 +28,10 @@ pub struct Registry {
     epoch: Epoch,
     /// The sets of seeds whose votes count; two while the set is being changed, and then a majority of each.
     seed_sets: Vec<BTreeSet<SeedId>>,
+    /// The index at which they last changed after the founding; 0 if they never did.
+    voters_changed_at: u64,
     seeds: BTreeMap<SeedId, SeedRecord>,
+    removed_seeds: BTreeMap<SeedId, Option<u64>>,
     members: BTreeMap<Address, Member>,
     ended: VecDeque<Ended>,
     /// The lives of `ended`, which can never be admitted again.
@@ -52,6 +58,8 @@ impl Registry {
             Body::Found { cluster, seeds } => self.found(*cluster, seeds),
             _ if self.cluster.is_none() => refused(Why::BadRequest, "the cluster is not founded"),
             Body::SeedBirth { seed, birth } => self.seed_birth(*seed, *birth),
+            Body::SeedAdd { address, replaces } => self.add_seed(index, address, *replaces),
+            Body::SeedRemove(seed) => self.remove_seed(*seed),
             Body::Join { ballot, candidate, replaces, votes } => {
                 self.join(index, (*ballot, candidate, *replaces, votes), &mut changes)
             }
@@ -68,6 +76,9 @@ impl Registry {
     pub fn set_seeds(&mut self, index: u64, sets: Vec<BTreeSet<SeedId>>) {
         self.applied = index;
         self.seed_sets = sets;
+        if self.cluster.is_some() {
+            self.voters_changed_at = index;
+        }
     }
 
     /// An entry without meaning for the registry.
@@ -93,6 +104,39 @@ impl Registry {
             Some(record) if record.birth == Some(birth) => Applied::SeedBorn,
             Some(_) => refused(Why::Superseded, "that seed has another birth"),
             None => refused(Why::Stranger, "no such seed"),
+        }
+    }
+
+    fn add_seed(&mut self, index: u64, address: &str, replaces: Option<SeedId>) -> Applied {
+        let present = self.seeds.iter().find(|(_, record)| record.address == address).map(|(id, _)| *id);
+        if present != replaces {
+            return match present {
+                Some(id) => refused(Why::Superseded, &format!("{address} is seed {id}")),
+                None => refused(Why::Superseded, "the seed to be replaced is none any more"),
+            };
+        }
+        if let Some(old) = replaces {
+            self.unseat(old);
+        }
+        let id = added_seed(index);
+        self.seeds.insert(id, SeedRecord { address: address.to_owned(), birth: None });
+        Applied::SeedAdded(id)
+    }
+
+    fn remove_seed(&mut self, seed: SeedId) -> Applied {
+        if !self.seeds.contains_key(&seed) {
+            return refused(Why::Stranger, "no such seed");
+        }
+        if self.seeds.len() == 1 {
+            return refused(Why::BadRequest, "the last seed cannot be removed");
+        }
+        self.unseat(seed);
+        Applied::SeedRemoved
+    }
+
+    fn unseat(&mut self, seed: SeedId) {
+        if let Some(record) = self.seeds.remove(&seed) {
+            self.removed_seeds.insert(seed, record.birth);
         }
     }
 
@@ -215,6 +259,28 @@ impl Registry {
         &self.seeds
     }
 
+    /// The index at which the voters last changed after the founding; 0 if they never did.
+    pub fn voters_changed_at(&self) -> u64 {
+        self.voters_changed_at
+    }
+
+    /// The seeds that were removed, with their births.
+    pub fn removed_seeds(&self) -> &BTreeMap<SeedId, Option<u64>> {
+        &self.removed_seeds
+    }
+
+    /// Whether a seed was removed, and has no vote any more: until the log's own entry says so, it has.
+    pub fn is_gone(&self, seed: SeedId) -> bool {
+        let votes = self.seed_sets.iter().any(|set| set.contains(&seed));
+        self.removed_seeds.contains_key(&seed) && !votes
+    }
+
+    /// The seeds that are to have a vote: of those that there are, who has one, and who was added and has come.
+    pub fn voters_wanted(&self) -> BTreeSet<SeedId> {
+        let votes = |id: &SeedId| self.seed_sets.iter().any(|set| set.contains(id));
+        self.seeds.iter().filter(|(id, seed)| seed.birth.is_some() || votes(id)).map(|(id, _)| *id).collect()
+    }
+
     /// The sets of seeds whose votes count.
     pub fn seed_sets(&self) -> &[BTreeSet<SeedId>] {
         &self.seed_sets
@@ -254,6 +320,11 @@ impl Registry {
     pub fn deaths(&self) -> impl DoubleEndedIterator<Item = &Death> {
         self.deaths.iter()
     }
+}
+
+/// The id of the seed that the entry at `index` adds.
+pub(super) fn added_seed(index: u64) -> SeedId {
+    SeedId(ADDED_SEEDS_FROM + index)
 }
 
 fn refused(why: Why, detail: &str) -> Applied {

@@ -110,6 +110,10 @@ impl Seed {
                 let said = self.hand_on(SessionMessage::Say { content, via }, out);
                 self.send(id, SessionMessage::Said(said), out);
             }
+            SessionMessage::ChangeSeeds(change) => match self.check_seed_change(&change) {
+                Ok(()) => self.run_errand(now, Errand::Seeds(change), Asker::Session(id), out),
+                Err(refusal) => self.send(id, SessionMessage::SeedsChanged(Err(refusal)), out),
+            },
             SessionMessage::EvidenceRequest(dead) => {
                 let evidence = self.evidence(dead).map(Box::new);
                 self.send(id, SessionMessage::Evidence(evidence), out);
@@ -126,6 +130,8 @@ impl Seed {
             | SessionMessage::Dial(_)
             | SessionMessage::Said(_)
             | SessionMessage::Evidence(_)
+            | SessionMessage::Seeds(_)
+            | SessionMessage::SeedsChanged(_)
             | SessionMessage::Status(_) => self.count("frames_out_of_place"),
         }
     }
@@ -190,6 +196,7 @@ impl Seed {
         }
         self.sessions.bind(id, member);
         self.begin_pushing(id, epoch, out);
+        self.tell_seeds(id, out);
     }
 
     fn on_session_hint(
@@ -275,6 +282,12 @@ impl Seed {
                 );
                 self.send(session, SessionMessage::Rejected { dead: report.dead, refusal }, out);
             }
+            (Errand::Seeds(_), Answer::Refused(refusal)) => {
+                self.send(session, SessionMessage::SeedsChanged(Err(refusal)), out);
+            }
+            (Errand::Seeds(_), Answer::Recorded { .. } | Answer::Admitted { .. }) => {
+                self.send(session, SessionMessage::SeedsChanged(Ok(())), out);
+            }
             // What is in the log is pushed to every session; nothing more is to be said.
             (Errand::Report { .. } | Errand::Leave(_), Answer::Recorded { .. } | Answer::Admitted { .. })
             | (Errand::Register(_), Answer::Recorded { .. })
@@ -300,5 +313,6 @@ impl Seed {
         }
         let admitted = Registration::Admitted { incarnation: member.incarnation, roster };
         self.send(id, SessionMessage::Registered(admitted), out);
+        self.tell_seeds(id, out);
     }
 }

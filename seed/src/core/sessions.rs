@@ -18,6 +18,8 @@ pub struct Session {
     pub observes: bool,
     /// The epoch up to which it was told; none while nothing is pushed to it.
     pub told: Option<Epoch>,
+    /// The index at which the voters changed that it was last told of.
+    pub seeds_told_at: u64,
     /// Whether a push is being written: what happens meanwhile goes into the next.
     pub in_flight: bool,
     /// When the last frame came.
@@ -49,6 +51,7 @@ impl Sessions {
             member: None,
             observes: false,
             told: None,
+            seeds_told_at: 0,
             in_flight: false,
             heard: now,
             probed: now,

@@ -48,8 +48,8 @@ impl Soft {
 
     /// A member, or a seed, told of links.
     pub fn set_links(&mut self, member: MemberId, links: Links) {
-        let same = self.links.get(&member.address).is_some_and(|(_, known)| known.to == links.to);
-        if self.put_links(member, links) && !same {
+        // Also when it is what this seed knew: others may have heard something else in between.
+        if self.put_links(member, links) {
             self.changed_links.insert(member.address);
         }
     }

@@ -42,6 +42,7 @@ pub(super) struct Tending {
     /// No absence is acted on before: sessions are being opened again.
     absence_from: Instant,
     pieces_since: Option<Instant>,
+    pieces_next: Instant,
     mend_next: Instant,
     founded_in: Option<u64>,
     resend_next: Instant,
@@ -95,6 +96,7 @@ impl Seed {
         self.found_if_first(out);
         if self.leads() && self.registry.cluster().is_some() {
             self.record_births(out);
+            self.settle_seats(now, out);
             self.find_absent(now, out);
             self.mend_overlay(now, out);
         }
@@ -169,9 +171,10 @@ impl Seed {
 
     /// Tells a member of each smaller piece of the overlay to dial into the largest.
     fn mend_overlay(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if now < self.tending.mend_next {
+        if now < self.tending.pieces_next {
             return;
         }
+        self.tending.pieces_next = now + PIECES_EVERY;
         let mut links: BTreeMap<Address, Vec<Address>> =
             self.registry.members().map(|m| (m.id.address, Vec::new())).collect();
         for (member, to) in self.soft.links() {
@@ -179,14 +182,13 @@ impl Seed {
                 known.clone_from(to);
             }
         }
-        self.tending.mend_next = now + PIECES_EVERY;
         let pieces = components(&links);
         if pieces.len() < 2 {
             self.tending.pieces_since = None;
             return;
         }
         let since = *self.tending.pieces_since.get_or_insert(now);
-        if now < since + PIECES_FOR {
+        if now < since + PIECES_FOR || now < self.tending.mend_next {
             return;
         }
         self.tending.mend_next = now + MEND_AGAIN;

@@ -11,6 +11,7 @@ use coterie_common::{
 };
 
 use super::effect::Effect;
+use super::entry::SeedRecord;
 use super::probes::{Found, Target, Waiting};
 use super::{Seed, log};
 
@@ -108,8 +109,8 @@ impl Seed {
         if !candidate.address.is_reachable_in_principle() {
             return Err(Refusal::new(Why::BadRequest, format!("{} is nobody's address", candidate.address)));
         }
-        let is_seed = |name: &String| name.parse() == Ok(candidate.address);
-        if candidate.address == self.config.address || self.config.seeds.values().any(is_seed) {
+        let is_seed = |seed: &SeedRecord| seed.address.parse() == Ok(candidate.address);
+        if candidate.address == self.config.address || self.registry.seeds().values().any(is_seed) {
             return Err(Refusal::new(Why::BadRequest, format!("{} is a seed", candidate.address)));
         }
         check_tags(candidate)?;

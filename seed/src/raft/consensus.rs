@@ -1,6 +1,6 @@
 //! What the shell sees of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,9 @@ const NEW_LEADER_TRIES: u32 = 60;
 
 /// How long a linearizable read may take to find its index.
 const READ_INDEX_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long a new seed may take to catch up before it is given a vote.
+const LEARN_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// How long the hand-over of leadership may take at an orderly stop: a failover takes half a second.
 const HAND_OVER_TIME_MAX: Duration = Duration::from_millis(500);
@@ -127,6 +130,26 @@ impl Consensus {
                 Some(linearizer.read_log_id().index())
             }
         }
+    }
+
+    /// Changes the voters to these, by joint consensus: those that are new catch up first, without a vote. Asked again,
+    /// it goes on from wherever the last attempt came to, a joint configuration included.
+    pub async fn change_voters(&self, voters: BTreeSet<SeedId>) -> Result<(), String> {
+        let known = {
+            let metrics = self.raft.metrics();
+            let metrics: RaftMetrics<Types> = metrics.borrow_watched().clone();
+            metrics.membership_config.membership().clone()
+        };
+        for new in voters.iter().filter(|id| known.get_node(&id.0).is_none()) {
+            let learns = self.raft.add_learner(new.0, (), true);
+            match timeout(LEARN_TIME_MAX, learns).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err(format!("seed {new} did not catch up")),
+            }
+        }
+        let ids: BTreeSet<u64> = voters.iter().map(|id| id.0).collect();
+        self.raft.change_membership(ids, false).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Takes a snapshot now.

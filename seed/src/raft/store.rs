@@ -27,7 +27,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::{LogEntry, LogId, SnapshotMeta, Vote};
-use crate::core::entry::{Body, SeedRecord};
+use crate::core::entry::Body;
+use crate::core::formation::{history_of, note_entry};
 use crate::core::registry::Registry;
 use writer::{Done, Request, write_loop};
 
@@ -68,8 +69,6 @@ struct Memory {
     /// All before this index is on disk.
     written_to: u64,
     history: Option<History>,
-    /// The seeds' addresses, as the log has them.
-    seeds: Option<BTreeMap<SeedId, String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -118,18 +117,27 @@ impl Store {
         Ok(store)
     }
 
+    /// The directory takes another seat. Only one whose log is empty may.
+    pub fn take_seat(&self, identity: Identity) -> io::Result<()> {
+        self.write_identity(&identity)
+    }
+
     /// The identity of the directory; `fresh` is given to one that has none.
     pub fn identity(&self, fresh: Identity) -> io::Result<Identity> {
         if let Some(bytes) = self.meta("identity")? {
             return read(&bytes);
         }
+        self.write_identity(&fresh)?;
+        Ok(fresh)
+    }
+
+    fn write_identity(&self, identity: &Identity) -> io::Result<()> {
         let write = self.shared.database.begin_write().map_err(disk)?;
         {
             let mut meta = write.open_table(META).map_err(disk)?;
-            meta.insert("identity", to_bytes(&fresh).as_slice()).map_err(disk)?;
+            meta.insert("identity", to_bytes(identity).as_slice()).map_err(disk)?;
         }
-        write.commit().map_err(disk)?;
-        Ok(fresh)
+        write.commit().map_err(disk)
     }
 
     /// What the log tells of its cluster, applied or not.
@@ -137,18 +145,11 @@ impl Store {
         lock(&self.shared.memory).history.clone()
     }
 
-    /// The seeds of the cluster by the log, which rules over any list.
-    pub fn logged_seeds(&self) -> Option<BTreeMap<SeedId, String>> {
-        lock(&self.shared.memory).seeds.clone()
-    }
-
     /// A snapshot has come: what it tells of the cluster's seeds is history too.
     pub(super) fn note_snapshot(&self, registry: &Registry) {
-        let Some(cluster) = registry.cluster() else { return };
-        let mut memory = lock(&self.shared.memory);
-        memory.seeds = Some(addresses(registry.seeds()));
-        let history = memory.history.get_or_insert_with(|| History { cluster, births: BTreeMap::new() });
-        history.births.extend(registry.seeds().iter().filter_map(|(id, seed)| Some((*id, seed.birth?))));
+        if let Some(history) = history_of(registry) {
+            lock(&self.shared.memory).history = Some(history);
+        }
     }
 
     /// The index of the last entry, on disk or on its way there.
@@ -198,7 +199,7 @@ impl Store {
             self.note_snapshot(&registry);
         }
         let mut memory = lock(&self.shared.memory);
-        entries.iter().for_each(|entry| note_history(&mut memory, entry));
+        entries.iter().for_each(|entry| note_history(&mut memory.history, entry));
         Ok(())
     }
 
@@ -273,28 +274,19 @@ fn size(entry: &LogEntry) -> usize {
             Body::Join { candidate, .. } => {
                 256 + candidate.tags.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
             }
-            Body::Found { .. } | Body::SeedBirth { .. } | Body::Leave(_) => 256,
+            Body::Found { .. }
+            | Body::SeedBirth { .. }
+            | Body::SeedAdd { .. }
+            | Body::SeedRemove(_)
+            | Body::Leave(_) => 256,
         },
         EntryPayload::Blank | EntryPayload::Membership(_) => 256,
     }
 }
 
-fn addresses(seeds: &BTreeMap<SeedId, SeedRecord>) -> BTreeMap<SeedId, String> {
-    seeds.iter().map(|(id, seed)| (*id, seed.address.clone())).collect()
-}
-
-fn note_history(memory: &mut Memory, entry: &LogEntry) {
-    let EntryPayload::Normal(entry) = &entry.payload else { return };
-    match (&entry.body, memory.history.as_mut()) {
-        (Body::Found { cluster, seeds }, None) => {
-            let births = seeds.iter().filter_map(|(id, seed)| Some((*id, seed.birth?))).collect();
-            memory.history = Some(History { cluster: *cluster, births });
-            memory.seeds = Some(addresses(seeds));
-        }
-        (Body::SeedBirth { seed, birth }, Some(history)) => {
-            history.births.entry(*seed).or_insert(*birth);
-        }
-        _ => {}
+fn note_history(history: &mut Option<History>, entry: &LogEntry) {
+    if let EntryPayload::Normal(normal) = &entry.payload {
+        note_entry(history, entry.log_id.index, normal);
     }
 }
 
@@ -313,14 +305,5 @@ fn load(database: &Database) -> io::Result<Memory> {
         None => purged,
     };
     let written_to = last.map_or(0, |last| last.index + 1);
-    Ok(Memory {
-        vote,
-        committed,
-        purged,
-        last,
-        tail: BTreeMap::new(),
-        written_to,
-        history: None,
-        seeds: None,
-    })
+    Ok(Memory { vote, committed, purged, last, tail: BTreeMap::new(), written_to, history: None })
 }

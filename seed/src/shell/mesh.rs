@@ -141,7 +141,8 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
         }
         _ => {}
     }
-    if other.id == own.id {
+    // Before it has a seat, a seed goes by its rank in its own list, which may be anybody's id.
+    if other.id == own.id && own.history.is_some() == other.history.is_some() {
         return Err(format!("{} says that it is this seed, {}", other.address, own.address));
     }
     match own.list.contains(&other.address) || own.history.is_some() {

@@ -3,6 +3,7 @@
 mod effects;
 mod handle;
 mod log;
+mod seats;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use log::seeds_in_force;
+use seats::{REMOVED, seeds_in_force};
 
 use super::mesh::Mesh;
 use crate::core::{Config, Entry, Input, Registry, Seed};
@@ -83,6 +84,7 @@ enum Arrival {
     Dialled(SeedId, Result<TcpStream, String>),
     Probed(ProbeOrder, Finding, HostEvidence),
     ReadReady(u64, Option<u64>),
+    VotersUnchanged(String),
     Started(Box<std::io::Result<ConsensusBox>>),
     Register(Candidate, oneshot::Sender<Answer>),
     Look(oneshot::Sender<Look>),
@@ -156,6 +158,8 @@ struct Node {
     starting: bool,
     stopping: bool,
     stopped: bool,
+    /// Whether it was removed from its cluster: then it stops for good.
+    removed: bool,
     /// What the other seeds said last, while they are connected.
     hellos: BTreeMap<SeedId, SeedHello>,
     told_history: Option<coterie_common::message::History>,
@@ -189,7 +193,7 @@ impl Node {
         let birth = u64::from_le_bytes(chance[..8].try_into().unwrap_or_default()) | 1;
         let identity =
             store.identity(Identity { id: rank, birth }).map_err(|e| problem("data directory", e))?;
-        let ids = seeds_in_force(ids, store.logged_seeds());
+        let ids = seeds_in_force(ids, store.history().as_ref());
         let registry = store.snapshot().map_err(|e| problem("data directory", e))?;
         let clock = Clock::start();
         let config = Config {
@@ -230,6 +234,7 @@ impl Node {
             starting: false,
             stopping: false,
             stopped: false,
+            removed: false,
             hellos: BTreeMap::new(),
             told_history: None,
             redials: BTreeMap::new(),
@@ -283,7 +288,7 @@ impl Node {
             self.take_what_waits()?;
             self.propose();
             if self.stopped {
-                return Ok(());
+                return if self.removed { Err(Failure::running(REMOVED)) } else { Ok(()) };
             }
         }
     }

@@ -1,6 +1,8 @@
 //! How a seed's effects are written in a script: one readable line each.
 
-use coterie_common::message::{Answer, Candidate, Errand, MeshMessage, Registration, SessionMessage, Vote};
+use coterie_common::message::{
+    Answer, Candidate, Errand, MeshMessage, Registration, SeedChange, SessionMessage, Vote,
+};
 use coterie_common::{Address, MemberId, Message, Refusal, Wire};
 use coterie_seed::core::Entry;
 use coterie_seed::core::entry::{Body, SeedRecord, Verdict};
@@ -46,6 +48,9 @@ fn show_session(message: &SessionMessage) -> String {
                 status.members, status.sessions
             )
         }
+        SessionMessage::Seeds(seeds) => format!("seeds {}", seeds.join(",")),
+        SessionMessage::SeedsChanged(Ok(())) => "seeds-changed".to_owned(),
+        SessionMessage::SeedsChanged(Err(refusal)) => format!("seeds-not-changed {}", show_refusal(refusal)),
         other => panic!("a seed says {other:?}"),
     }
 }
@@ -65,6 +70,9 @@ fn show_errand(errand: &Errand) -> String {
         Errand::Register(candidate) => format!("register {}", show_candidate(candidate)),
         Errand::Leave(id) => format!("leave {id}"),
         Errand::Report { report, reporter } => format!("{} by={reporter}", show_report(report)),
+        Errand::Seeds(SeedChange::Add(address)) => format!("seed-add {address}"),
+        Errand::Seeds(SeedChange::Remove(address)) => format!("seed-remove {address}"),
+        Errand::Seeds(SeedChange::Replace(address)) => format!("seed-replace {address}"),
     }
 }
 
@@ -121,6 +129,10 @@ pub(super) fn show_entry(entry: &Entry) -> String {
             format!("found births={}", seeds.join(","))
         }
         Body::SeedBirth { seed, birth } => format!("birth s{seed} {birth}"),
+        Body::SeedAdd { address, replaces } => {
+            format!("seed-add {address}{}", replaces.map_or(String::new(), |old| format!(" for s{old}")))
+        }
+        Body::SeedRemove(seed) => format!("seed-remove s{seed}"),
         Body::Join { ballot, candidate, replaces, votes } => {
             format!(
                 "join {} replaces={replaces} ballot={ballot} votes={}",

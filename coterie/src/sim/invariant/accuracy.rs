@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coterie_common::{Instant, MemberId, majority};
+use coterie_common::{Event, Instant, MemberId, majority};
 use coterie_seed::core::Payload;
-use coterie_seed::core::entry::Body;
+use coterie_seed::core::entry::{Body, Verdict};
 
 use super::Invariant;
 use crate::sim::watch::{Observed, Truth};
@@ -20,7 +20,9 @@ const WELL_FOR: Duration = Duration::from_millis(4_000);
 #[derive(Default)]
 pub(super) struct Accuracy {
     /// Deaths that were proposed while the one they are about was well, and how well.
-    wrong: BTreeMap<String, (MemberId, usize)>,
+    wrong: BTreeMap<String, usize>,
+    /// Those of the entry that is being committed.
+    committing: BTreeMap<MemberId, usize>,
 }
 
 impl Invariant for Accuracy {
@@ -40,22 +42,28 @@ impl Invariant for Accuracy {
                     };
                     if truth.registry.seed_sets().iter().all(enough) {
                         let name = format!("{} {}", verdict.dead, verdict.ballot);
-                        self.wrong.insert(name, (verdict.dead, reached.len()));
+                        self.wrong.insert(name, reached.len());
                     }
                 }
                 Ok(())
             }
             Observed::Committing { payload: Payload::Entry(entry), .. } => {
                 let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
-                for verdict in verdicts.iter().filter(|v| truth.registry.member(v.dead).is_some()) {
-                    if let Some((dead, seeds)) =
-                        self.wrong.get(&format!("{} {}", verdict.dead, verdict.ballot))
-                    {
+                let wrong =
+                    |v: &Verdict| Some((v.dead, *self.wrong.get(&format!("{} {}", v.dead, v.ballot))?));
+                self.committing = verdicts.iter().filter_map(wrong).collect();
+                Ok(())
+            }
+            Observed::Committed { outcome: Some(outcome), .. } => {
+                for change in &outcome.changes {
+                    let Event::Died(dead) = &change.event else { continue };
+                    if let Some(seeds) = self.committing.remove(dead) {
                         return Err(format!(
                             "{dead} was buried while {seeds} seeds had reached it for {WELL_FOR:?}"
                         ));
                     }
                 }
+                self.committing.clear();
                 Ok(())
             }
             _ => Ok(()),

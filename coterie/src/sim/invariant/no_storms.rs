@@ -20,8 +20,8 @@ const REGISTRATIONS_OF_ONE: u64 = 8;
 const BALLOTS_OF_ONE: u64 = 8;
 
 /// Probes that one node begins in a second, for each peer there is: a hint, a jury, a ballot, and each again; and a seed
-/// that was cut off gets all proposals of some seconds at once.
-const PROBES_FOR_EACH: u64 = 20;
+/// that was cut off, or stood still, gets all proposals of some seconds at once.
+const PROBES_FOR_EACH: u64 = 60;
 
 /// Frames that one node sends in a second, for each peer there is: votes and proposals go to every seed, gossip to every link.
 const FRAMES_FOR_EACH: u64 = 400;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::message::SeedId;
-use coterie_common::{Instant, majority};
+use coterie_common::{Event, Instant, MemberId, majority};
 use coterie_seed::core::Payload;
 use coterie_seed::core::entry::Body;
 use coterie_seed::core::probes::Target;
@@ -24,6 +24,8 @@ pub(super) struct NoUnilateralDeath {
     found_dead: BTreeMap<(SeedId, Target), Instant>,
     /// The seeds that had found the dead of a proposal dead when it was made, by what it says.
     proposed: BTreeMap<String, BTreeSet<SeedId>>,
+    /// Of the entry that is being committed: verdicts that must not be taken, and who had found them dead.
+    unfounded: BTreeMap<MemberId, BTreeSet<SeedId>>,
 }
 
 impl Invariant for NoUnilateralDeath {
@@ -52,19 +54,23 @@ impl Invariant for NoUnilateralDeath {
                 }
             }
             Observed::Committing { payload: Payload::Entry(entry), .. } => {
+                self.unfounded.clear();
                 let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
                 for verdict in verdicts.iter().filter(|v| truth.registry.member(v.dead).is_some()) {
                     let found = self.proposed.get(&format!("{} {}", verdict.dead, verdict.ballot));
                     let found = found.cloned().unwrap_or_default();
-                    for set in truth.registry.seed_sets() {
-                        let of_set = found.intersection(set).count();
-                        if of_set < majority(set.len()) {
-                            return Err(format!(
-                                "{} was buried with the votes of {:?}, and only {found:?} had found it dead",
-                                verdict.dead,
-                                verdict.votes.iter().map(|v| v.seed).collect::<Vec<_>>(),
-                            ));
-                        }
+                    let enough =
+                        |set: &BTreeSet<SeedId>| found.intersection(set).count() >= majority(set.len());
+                    if !truth.registry.seed_sets().iter().all(enough) {
+                        self.unfounded.insert(verdict.dead, found);
+                    }
+                }
+            }
+            Observed::Committed { outcome: Some(outcome), .. } => {
+                for change in &outcome.changes {
+                    let Event::Died(dead) = &change.event else { continue };
+                    if let Some(found) = self.unfounded.get(dead) {
+                        return Err(format!("{dead} was buried, and only seeds {found:?} had found it dead"));
                     }
                 }
             }

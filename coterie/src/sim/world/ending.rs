@@ -18,7 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 impl World<'_> {
     pub(super) fn start_everybody(&mut self) {
-        for index in 0..self.seeds.len() {
+        for index in 0..self.plan.swarm.seeds {
+            self.seeds[index].is_listed = true;
             let at = Instant::START + Duration::from_millis(self.rng.random_range(0..300));
             self.schedule(at, Happening::Fault(Fault::Start(Host::Seed(index))));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coterie_common::majority;
 use coterie_common::message::SeedId;
 use coterie_peer::core::{Input as PeerInput, Peer};
 use coterie_seed::core::Input as SeedInput;
@@ -60,12 +61,18 @@ impl World<'_> {
                 (0..self.seeds.len()).for_each(|index| self.end_process(Host::Seed(index)))
             }
             Fault::Wipe(index) => self.wipe(*index),
+            Fault::AddSeed(index) => self.add_seed(*index),
+            Fault::RemoveSeed(index) => self.remove_seed(*index),
+            Fault::ReplaceSeed(index) => self.replace_seed(*index),
             Fault::Depose => {
                 let leading =
                     self.seeds.iter().position(|seed| seed.process.runs() && seed.replica.leads(seed.id));
                 self.elect(leading);
             }
             Fault::Say(index) => drop(self.say(*index)),
+        }
+        if !matches!(fault, Fault::Start(_) | Fault::Say(_) | Fault::Depose | Fault::Lose(_)) {
+            self.arm_keepalive();
         }
         (0..self.peers.len()).for_each(|index| self.update_reached(index));
         self.update_calm();
@@ -160,10 +167,30 @@ impl World<'_> {
 
     /// A seed's directory is gone, and the seed is started again.
     fn wipe(&mut self, index: usize) {
-        let others_lost =
-            self.seeds.iter().filter(|seed| seed.is_lost || seed.replica.history().is_none()).count();
-        if others_lost > 0 {
-            // With a second one lost for good, nobody might be able to decide anything any more.
+        // Any majority that the log of any seed counts on must do without this one.
+        let wiped = self.seeds[index].id;
+        let has_log = |id: &SeedId| {
+            let holds = |seed: &super::SeedHost| {
+                seed.id == *id && seed.takes_part && !seed.is_lost && seed.replica.history().is_some()
+            };
+            *id != wiped && self.seeds.iter().any(holds)
+        };
+        let enough =
+            |set: &BTreeSet<SeedId>| set.iter().filter(|id| has_log(id)).count() >= majority(set.len());
+        let registry = &self.watch.truth.registry;
+        // Peers that were away know no others than those of their lists.
+        let known = self
+            .seeds
+            .iter()
+            .take(self.plan.swarm.seeds)
+            .filter(|seed| registry.seeds().contains_key(&seed.id));
+        if !known.map(|seed| seed.id).any(|id| has_log(&id)) {
+            return;
+        }
+        let all_sets = self.seeds.iter().flat_map(|seed| seed.replica.voters());
+        if !registry.seeds().contains_key(&wiped)
+            || !all_sets.chain([registry.voters_wanted()]).all(|set| enough(&set))
+        {
             return;
         }
         self.end_process(Host::Seed(index));

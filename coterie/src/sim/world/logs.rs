@@ -43,7 +43,7 @@ impl World<'_> {
     }
 
     /// The disk is given what is not on it yet.
-    fn write(&mut self, index: usize) {
+    pub(super) fn write(&mut self, index: usize) {
         let Some((term, len)) = self.seeds[index].replica.to_write() else { return };
         let start = self.seeds[index].process.start;
         let time = self.plan.swarm.disk.draw(&mut self.rng);
@@ -66,7 +66,7 @@ impl World<'_> {
     }
 
     /// The leader sends each other seed what that one lacks.
-    fn replicate(&mut self, index: usize) {
+    pub(super) fn replicate(&mut self, index: usize) {
         for to in (0..self.seeds.len()).filter(|to| *to != index).collect::<Vec<_>>() {
             self.send_append(index, to);
         }
@@ -76,10 +76,8 @@ impl World<'_> {
         let (leader, follower) = (&self.seeds[from], &self.seeds[to]);
         let (here, there) = (Host::Seed(from).address(), Host::Seed(to).address());
         // A seed is sent the log only while nobody has a history, or when its birth is in it.
-        let takes_log = leader
-            .replica
-            .history()
-            .is_none_or(|history| history.births.get(&follower.id) == Some(&follower.birth));
+        let takes_log =
+            leader.replica.history().is_none_or(|history| history.is_seated(follower.id, follower.birth));
         if !follower.takes_part || !takes_log || !self.network.connects(here, there) {
             return;
         }
@@ -174,6 +172,7 @@ impl World<'_> {
             self.watch.commit(self.now, &commit);
         }
         self.hand_over(index);
+        self.finish_joint(index);
         self.replicate(index);
     }
 
@@ -184,6 +183,8 @@ impl World<'_> {
             Body::Join { replaces, .. } if replaces.0 > 0 => self.marks.hit("replacements"),
             Body::Found { .. }
             | Body::SeedBirth { .. }
+            | Body::SeedAdd { .. }
+            | Body::SeedRemove(_)
             | Body::Join { .. }
             | Body::Leave(_)
             | Body::Deaths(_) => {}
@@ -385,8 +386,11 @@ impl World<'_> {
             .collect();
         let all: Vec<SeedId> = (0..self.plan.swarm.seeds as u64).map(SeedId).collect();
         let careless = self.plan.sabotage == Some(Sabotage::EmptySeedTakesPart) && self.committed > 0;
-        match decide(id, birth, &all, &others) {
-            Decision::Lost(_) | Decision::Wait(_) if careless => self.take_part(index),
+        let address = self.seeds[index].process.address.to_string();
+        match decide((id, &address, birth), &all, &others) {
+            Decision::Lost(_) | Decision::Wait(_) | Decision::Stranger(_) | Decision::Take(_) if careless => {
+                self.take_part(index)
+            }
             Decision::GoOn => self.take_part(index),
             Decision::Form => {
                 let set: BTreeSet<SeedId> = all.into_iter().collect();
@@ -399,7 +403,8 @@ impl World<'_> {
                 self.seeds[index].is_lost = true;
                 self.end_process(Host::Seed(index));
             }
-            Decision::Wait(_) => {}
+            Decision::Wait(_) | Decision::Stranger(_) => {}
+            Decision::Take(seat) => self.take_seat(index, seat),
         }
     }
 

@@ -6,6 +6,7 @@ mod logs;
 mod measuring;
 mod peers;
 mod probing;
+mod seats;
 mod seeds;
 mod wires;
 
@@ -24,7 +25,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::connection::{Connections, Packet};
-use super::fault::Fault;
+use super::fault::{Fault, SPARE_SEEDS};
 use super::host::Host;
 use super::marks::Marks;
 use super::network::Network;
@@ -69,6 +70,7 @@ enum Happening {
         from: usize,
         start: u64,
         slot: SeedSlot,
+        address: Address,
     },
     OpenMesh {
         from: usize,
@@ -155,7 +157,10 @@ struct SeedHost {
     replica: Replica,
     /// Whether its log has begun: it votes, and is sent entries.
     takes_part: bool,
-    /// Whether it found that its directory is not the one that its cluster knows: it never starts again by itself.
+    /// Whether it is a seed at all: added, or there from the beginning.
+    is_listed: bool,
+    /// Whether it found that its directory is not the one that its cluster knows, or that it was removed: it never starts
+    /// again by itself.
     is_lost: bool,
     told_leader: Option<(Option<SeedId>, u64)>,
 }
@@ -179,6 +184,8 @@ pub(super) struct World<'a> {
     committed: usize,
     leaderless_since: Option<Instant>,
     births: u64,
+    /// When a seed was last removed.
+    removed_at: Option<Instant>,
     said: u64,
     last_words: Vec<(Address, Bytes)>,
     watch: Watch,
@@ -200,14 +207,15 @@ impl<'a> World<'a> {
             events: 0,
             steps: 0,
             peers: (0..swarm.peers).map(|i| Process::new(Host::Peer(i).address())).collect(),
-            seeds: (0..swarm.seeds).map(SeedHost::new).collect(),
+            seeds: (0..swarm.seeds + SPARE_SEEDS).map(SeedHost::new).collect(),
             network: Network::new(swarm.latency),
             connections: Connections::default(),
             sessions: BTreeMap::new(),
             mesh: BTreeMap::new(),
             committed: 0,
             leaderless_since: None,
-            births: swarm.seeds as u64,
+            births: (swarm.seeds + SPARE_SEEDS) as u64,
+            removed_at: None,
             said: 0,
             last_words: Vec::new(),
             watch: Watch::new(only),
@@ -269,7 +277,9 @@ impl<'a> World<'a> {
             Happening::Packet { connection, side, packet } => self.arrive(connection, side, packet),
             Happening::GiveUp { connection, side, since } => self.give_up(connection, side, since),
             Happening::Dial { from, start, address } => self.dial(from, start, address),
-            Happening::OpenSession { from, start, slot } => self.open_session(from, start, slot),
+            Happening::OpenSession { from, start, slot, address } => {
+                self.open_session((from, start), slot, address);
+            }
             Happening::OpenMesh { from, start, to } => self.open_mesh(from, start, to),
             Happening::ProbeArrives { from, target, order, until } => {
                 self.probe_arrives(from, target, order, until);
@@ -399,6 +409,7 @@ impl SeedHost {
             birth: index as u64 + 1,
             replica: Replica::default(),
             takes_part: false,
+            is_listed: false,
             is_lost: false,
             told_leader: None,
         }

@@ -19,7 +19,7 @@ impl World<'_> {
             return;
         }
         let config = Config {
-            seeds: (0..self.seeds.len()).map(|seed| Host::Seed(seed).address().to_string()).collect(),
+            seeds: (0..self.plan.swarm.seeds).map(|seed| Host::Seed(seed).address().to_string()).collect(),
             overlay: self.plan.swarm.overlay,
             max_neighbours: self.plan.swarm.max_neighbours,
             tags: Tags::new(),
@@ -102,9 +102,10 @@ impl World<'_> {
                 let delay = self.handshake(host, address);
                 self.after(delay, Happening::Dial { from: index, start, address });
             }
-            Effect::OpenSession(slot) => {
-                let delay = self.handshake(host, Host::Seed(slot.0).address());
-                self.after(delay, Happening::OpenSession { from: index, start, slot });
+            Effect::OpenSession { seed: slot, address } => {
+                let Some(address) = address.parse().ok() else { return };
+                let delay = self.handshake(host, address);
+                self.after(delay, Happening::OpenSession { from: index, start, slot, address });
             }
             Effect::Tell { seed, message } => {
                 if let Message::Session(SessionMessage::Register(_)) = message {

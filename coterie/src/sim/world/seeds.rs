@@ -19,19 +19,21 @@ pub(super) const REDIAL: Duration = Duration::from_millis(250);
 
 impl World<'_> {
     pub(super) fn start_seed(&mut self, index: usize) {
-        if self.seeds[index].process.core.is_some() || self.seeds[index].is_lost {
+        let host = &self.seeds[index];
+        if host.process.core.is_some() || host.is_lost || !host.is_listed {
             return;
         }
         let registry = self.seeds[index].replica.crash();
         let (chance, drift) = (self.entropy(), self.drift());
         let errands_from = self.rng.random_range(0..u64::MAX / 2);
+        let name = |i: usize| (SeedId(i as u64), Host::Seed(i).address().to_string());
+        let seeds =
+            (0..self.plan.swarm.seeds).map(name).chain([(self.seeds[index].id, name(index).1)]).collect();
         let seed = &mut self.seeds[index];
         let config = Config {
             id: seed.id,
             address: seed.process.address,
-            seeds: (0..self.plan.swarm.seeds)
-                .map(|i| (SeedId(i as u64), Host::Seed(i).address().to_string()))
-                .collect(),
+            seeds,
             birth: seed.birth,
             errands_from,
             patience: Patience::default(),
@@ -52,10 +54,7 @@ impl World<'_> {
         }
         let start = self.seeds[index].process.start;
         self.step_seed(index, start, Input::Wake);
-        for other in (0..self.seeds.len()).filter(|other| *other != index).collect::<Vec<_>>() {
-            let delay = self.handshake(host, Host::Seed(other).address());
-            self.after(delay, Happening::OpenMesh { from: index, start, to: other });
-        }
+        self.dial_mesh(index);
     }
 
     pub(super) fn note_takes_part(&mut self, index: usize) {
@@ -111,6 +110,8 @@ impl World<'_> {
             }
             Effect::ToSeed { to, message } => self.to_seed(index, to, message),
             Effect::Propose(entry) => self.propose(index, entry),
+            Effect::Seeds { gone, .. } => self.follow_seeds(index, &gone),
+            Effect::ChangeVoters(voters) => self.change_voters(index, voters),
             Effect::Probe(order) => {
                 self.observe(&Observed::Probing { by: host });
                 self.start_probe((host, start), None, order);

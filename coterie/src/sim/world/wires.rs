@@ -72,10 +72,6 @@ impl World<'_> {
     ) {
         let (here, there) = (from.address(), to.address());
         let passes = self.network.passes(here, there) && !self.is_dark(to);
-        if !passes || !self.network.passes(there, here) {
-            let since = self.now;
-            self.after(UNACKNOWLEDGED_MAX, Happening::GiveUp { connection: id, side, since });
-        }
         let delay = self.network.delay(here, there, &mut self.rng);
         let now = self.now;
         let Some(connection) = self.connections.get_mut(id) else { return };
@@ -96,22 +92,36 @@ impl World<'_> {
         }
     }
 
-    /// Nothing of what an end sent since then was acknowledged, unless something was healed meanwhile.
+    /// An end has heard nothing of the other for as long as its kernel allows: neither an acknowledgement nor, where it
+    /// sends nothing itself, an answer to keepalive. What it wanted to send is gone; the other end is told nothing.
     pub(super) fn give_up(&mut self, id: u64, side: usize, since: Instant) {
-        let healed = self.network.healed_at() > since;
         let Some(connection) = self.connections.get(id) else { return };
-        let (here, there) = (connection.ends[side].host, connection.ends[1 - side].host);
-        let hears = self.network.connects(here.address(), there.address()) && !self.is_dark(there);
-        if healed || hears || !connection.is_open(side) {
+        let (here, there) = (connection.ends[side], connection.ends[1 - side]);
+        let reaches = self.network.connects(here.host.address(), there.host.address());
+        // A host that is on again is another one: it would have answered that it knows of no such connection.
+        let is_heard = reaches && !self.is_dark(there.host) && there.start == self.start_of(there.host);
+        if is_heard || self.network.healed_at() > since || !connection.is_open(side) {
             return;
         }
-        let End { host, start } = connection.ends[side];
-        let end = (host, start, connection.purpose);
-        let is_there = start == self.start_of(host) && self.process_runs(host);
+        let end = (here.host, here.start, connection.purpose);
+        let is_there = here.start == self.start_of(here.host) && self.process_runs(here.host);
         let dialler = connection.ends[0].host;
-        self.connections.close(id, side);
+        self.connections.abandon(id, side);
         if is_there {
             self.ended_at(id, side, end, dialler);
+        }
+    }
+
+    /// Whoever is cut off now gives up some time, unless that is healed before.
+    pub(super) fn arm_keepalive(&mut self) {
+        let since = self.now;
+        for (id, [a, b]) in self.connections.ends() {
+            let reach = self.network.connects(a.address(), b.address());
+            if !reach || self.is_dark(a) || self.is_dark(b) {
+                for side in 0..2 {
+                    self.after(UNACKNOWLEDGED_MAX, Happening::GiveUp { connection: id, side, since });
+                }
+            }
         }
     }
 
@@ -177,15 +187,14 @@ impl World<'_> {
             (Host::Peer(index), _) => {
                 self.step_peer(index, start, PeerInput::Ended { connection: ConnectionId(id) });
             }
-            (Host::Seed(index), Use::Mesh(other)) if side == 0 => {
-                let Some(slot) = self.seeds.iter().position(|seed| seed.id == other) else { return };
+            (Host::Seed(index), Use::Mesh(slot, other)) if side == 0 => {
                 if self.mesh.get(&(index, slot)) == Some(&id) {
                     self.mesh.remove(&(index, slot));
                     self.step_seed(index, start, SeedInput::SeedDown(other));
                     self.after(REDIAL, Happening::OpenMesh { from: index, start, to: slot });
                 }
             }
-            (Host::Seed(index), Use::Mesh(_)) => {
+            (Host::Seed(index), Use::Mesh(..)) => {
                 if let Host::Seed(dialler) = dialler {
                     let silent = self.seeds[dialler].id;
                     self.step_seed(index, start, SeedInput::SeedSilent(silent));
@@ -224,7 +233,7 @@ impl World<'_> {
                 let connection = ConnectionId(id);
                 self.step_peer(index, start, PeerInput::Frame { connection, wire: Wire::Native, message });
             }
-            (Host::Seed(index), Use::Mesh(_), Message::Mesh(message)) => {
+            (Host::Seed(index), Use::Mesh(..), Message::Mesh(message)) => {
                 if let Some(from) = self.mesh_dialler(id) {
                     self.step_seed(index, start, SeedInput::Mesh { from, message });
                 }
@@ -258,8 +267,9 @@ impl World<'_> {
         self.step_peer(from, start, input);
     }
 
-    pub(super) fn open_session(&mut self, from: usize, start: u64, slot: SeedSlot) {
-        let (host, seed) = (Host::Peer(from), Host::Seed(slot.0));
+    pub(super) fn open_session(&mut self, (from, start): (usize, u64), slot: SeedSlot, address: Address) {
+        let host = Host::Peer(from);
+        let Some(seed) = Host::at(address) else { return };
         if self.start_of(host) != start || !self.process_runs(host) {
             return;
         }
@@ -288,9 +298,18 @@ impl World<'_> {
         if !reachable || self.seeds[to].process.is_paused {
             return self.after(REDIAL, Happening::OpenMesh { from, start, to });
         }
-        let other = self.seeds[to].id;
+        if self.is_refused(from, to) {
+            self.seeds[from].is_lost = true;
+            return self.end_process(host);
+        }
+        if !self.is_welcome(from, to) {
+            return self.after(REDIAL, Happening::OpenMesh { from, start, to });
+        }
+        let Some(other) = self.known_as(from, to) else {
+            return self.after(REDIAL, Happening::OpenMesh { from, start, to });
+        };
         let ends = [self.end(host), self.end(target)];
-        let id = self.connections.open(ends, Use::Mesh(other));
+        let id = self.connections.open(ends, Use::Mesh(to, other));
         self.mesh.insert((from, to), id);
         let birth = self.seeds[to].birth;
         self.step_seed(from, start, SeedInput::SeedUp { seed: other, birth });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coterie_common::message::LinkMessage;
 use coterie_common::net::{connection, probe, resolve};
-use coterie_common::seed_list::SeedEntry;
+use coterie_common::seed_list::{parse_port, split_host_port};
 use coterie_common::{Address, MemberId, Message, ProbeOrder, Wire, codec};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ impl Node {
                 }
             }
             Effect::Dial { address, wire } => self.dial(address, wire),
-            Effect::OpenSession(seed) => self.open_session(seed),
+            Effect::OpenSession { seed, address } => self.open_session(seed, &address),
             Effect::Tell { seed, message } => self.tell(seed, &message),
             Effect::CloseSession(seed) => {
                 if let Some(outbox) = self.sessions.remove(&seed).and_then(|session| session.outbox) {
@@ -92,14 +92,15 @@ impl Node {
         });
     }
 
-    pub(super) fn open_session(&mut self, seed: SeedSlot) {
+    pub(super) fn open_session(&mut self, seed: SeedSlot, address: &str) {
         self.last_number += 1;
         let (number, arrivals) = (self.last_number, self.arrivals.0.clone());
-        let SeedEntry { host, port, .. } = self.options.seeds[seed.0].clone();
+        let address = address.to_owned();
         self.sessions.insert(seed, Session { dialling: number, outbox: None });
         tokio::spawn(async move {
             let dialled = async {
-                let address = resolve::resolve(&host, port).await?;
+                let (host, port) = split_host_port(&address)?;
+                let address = resolve::resolve(host, parse_port(port)?).await?;
                 connection::dial(address, DIAL_TIME_MAX).await.map_err(|e| e.to_string())
             };
             let _ = arrivals.send(Arrival::SessionDialled(seed, number, dialled.await)).await;

@@ -58,7 +58,7 @@ impl Node {
                 self.step(Input::SessionUp { seed });
             }
             Err(error) => {
-                tracing::debug!("seed {}: {error}", self.options.seeds[seed.0]);
+                tracing::debug!("seed {}: {error}", seed.0);
                 self.sessions.remove(&seed);
                 self.step(Input::SessionDown { seed });
             }

@@ -72,7 +72,7 @@ impl RaftLogStorage<Types> for Store {
             let mut memory = lock(&self.shared.memory);
             for entry in entries {
                 encoded.push((entry.log_id.index, to_bytes(&entry)));
-                note_history(&mut memory, &entry);
+                note_history(&mut memory.history, &entry);
                 memory.last = Some(entry.log_id);
                 memory.tail.insert(entry.log_id.index, entry);
             }

@@ -27,6 +27,8 @@ impl Node {
             }
             Effect::ToSeed { to, message } => self.mesh.say(to, message),
             Effect::Propose(entry) => self.proposals.push(entry),
+            Effect::Seeds { seeds, gone } => self.follow_seeds(&seeds, &gone),
+            Effect::ChangeVoters(voters) => self.change_voters(voters),
             Effect::Probe(order) => self.probe(order),
             Effect::ReadIndex(read) => self.read_index(read),
             Effect::Reply { request, answer } => {

@@ -1,6 +1,5 @@
 //! The log, seen from the node: when it may begin, what it tells, and what other seeds are told of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,32 +7,11 @@ use coterie_common::Instant;
 use coterie_common::codec::VERSION;
 use coterie_common::message::{MeshMessage, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
-use coterie_common::seed_list::{SeedEntry, split_host_port};
 
 use super::{Arrival, ConsensusBox, Node, SAID_EVERY};
 use crate::core::Input;
 use crate::core::formation::{Decision, decide};
 use crate::raft::{Consensus, Notice, StateRequest};
-
-/// The log's own seeds rule; a list that differs is worth a warning.
-pub(super) fn seeds_in_force(
-    listed: BTreeMap<SeedId, SeedEntry>,
-    logged: Option<BTreeMap<SeedId, String>>,
-) -> BTreeMap<SeedId, SeedEntry> {
-    let Some(logged) = logged else { return listed };
-    let parse = |(id, name): (SeedId, String)| {
-        let (host, port) = split_host_port(&name).ok()?;
-        Some((id, SeedEntry { host: host.to_owned(), port: port.parse().ok()?, key: None }))
-    };
-    let logged: BTreeMap<SeedId, SeedEntry> = logged.into_iter().filter_map(parse).collect();
-    let names = |seeds: &BTreeMap<SeedId, SeedEntry>| {
-        seeds.values().map(ToString::to_string).collect::<BTreeSet<_>>()
-    };
-    if names(&logged) != names(&listed) {
-        tracing::warn!("the seed list differs from the log, which rules: {:?}", names(&logged));
-    }
-    logged
-}
 
 impl Node {
     pub(super) fn on_state_request(&mut self, request: StateRequest) {
@@ -74,7 +52,10 @@ impl Node {
         let seeds: Vec<SeedId> = self.ids.keys().copied().collect();
         let decision = match self.store.history() {
             Some(_) => Decision::GoOn,
-            None => decide(self.id, self.identity.birth, &seeds, &self.hellos),
+            None => {
+                let own = self.options.own.to_string();
+                decide((self.id, &own, self.identity.birth), &seeds, &self.hellos)
+            }
         };
         let form = match decision {
             Decision::GoOn => None,
@@ -85,6 +66,13 @@ impl Node {
                     "data directory is empty, but cluster {cluster} has a history with this seed: \
                      run coterie seed-replace {own}"
                 )));
+            }
+            Decision::Take(seat) => return self.take_seat(seat),
+            Decision::Stranger(cluster) => {
+                let own = &self.options.own;
+                let text = format!("not a seed of cluster {cluster}: waiting for coterie seed-add {own}");
+                self.say_sometimes("waiting", &text);
+                return Ok(());
             }
             Decision::Wait(missing) => {
                 self.say_waiting(&missing);
@@ -154,8 +142,7 @@ impl Node {
     /// A seed is sent the log only while nobody has a history, or when its birth is in it.
     pub(super) fn update_gate(&self, seed: SeedId) {
         let Some(hello) = self.hellos.get(&seed) else { return };
-        let takes_log =
-            self.store.history().is_none_or(|history| history.births.get(&seed) == Some(&hello.birth));
+        let takes_log = self.store.history().is_none_or(|history| history.is_seated(seed, hello.birth));
         self.mesh.set_takes_log(seed, takes_log);
     }
 }

@@ -58,6 +58,10 @@ impl Node {
             Arrival::Probed(order, finding, host) => {
                 self.step(Input::Probed { target: (order.address, order.life), finding, host });
             }
+            Arrival::VotersUnchanged(problem) => {
+                self.say_sometimes("voters", &format!("the voters are not changed yet: {problem}"));
+                self.step(Input::VotersUnchanged);
+            }
             Arrival::ReadReady(read, index) => self.step(Input::ReadReady { read, index }),
             Arrival::Started(started) => {
                 self.consensus = Some(started.map_err(Failure::running)?.0);
@@ -87,7 +91,7 @@ impl Node {
     }
 
     /// Closes the sessions, hands leadership over, and ends when that is done. The mesh is served meanwhile.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.stopping = true;
         self.step(Input::Stop);
         let (consensus, arrivals) = (self.consensus.clone(), self.arrivals.0.clone());
@@ -121,6 +125,10 @@ impl Node {
         match (kind, message) {
             (Kind::New, Message::Mesh(MeshMessage::Hello(hello))) => self.on_dialled_by(id, hello),
             (Kind::MeshOut(seed), Message::Mesh(message)) => self.on_mesh_reply(id, seed, message),
+            (Kind::MeshOut(_) | Kind::MeshIn(_), Message::Close(CloseReason::Removed)) => {
+                self.end_as_removed();
+                Ok(())
+            }
             (Kind::MeshOut(seed), Message::Close(reason)) => {
                 let name = self.ids.get(&seed).map(ToString::to_string).unwrap_or_default();
                 self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
@@ -163,20 +171,32 @@ impl Node {
 
     /// Another seed has dialled this one and says who it is.
     fn on_dialled_by(&mut self, id: u64, hello: SeedHello) -> Result<(), Failure> {
-        let own = self.hello();
-        if let Err(reason) = mesh::check_hello(&own, &hello) {
-            self.say_sometimes(&hello.address, &format!("seed {} refused: {reason}", hello.address));
-            self.say(id, &Message::Close(CloseReason::Refused(reason)));
-            if let Some(connection) = self.connections.remove(&id) {
-                connection.outbox.close();
+        let (own, address) = (self.hello(), hello.address.clone());
+        let checked = self.seated(hello).and_then(|hello| {
+            mesh::check_hello(&own, &hello).map_err(CloseReason::Refused)?;
+            Ok(hello)
+        });
+        let hello = match checked {
+            Ok(hello) => hello,
+            Err(reason) => {
+                self.say_sometimes(&address, &format!("seed {address} refused: {reason}"));
+                self.refuse(id, reason);
+                return Ok(());
             }
-            return Ok(());
-        }
+        };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.kind = Kind::MeshIn(hello.id);
         }
         self.say(id, &Message::Mesh(MeshMessage::Hello(own)));
         self.note_hello(hello)
+    }
+
+    /// Closes a connection with a reason, and forgets it.
+    pub(super) fn refuse(&mut self, id: u64, reason: CloseReason) {
+        self.say(id, &Message::Close(reason));
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.outbox.close();
+        }
     }
 
     fn note_hello(&mut self, hello: SeedHello) -> Result<(), Failure> {
@@ -189,25 +209,40 @@ impl Node {
     /// A seed that this one has dialled answers.
     fn on_mesh_reply(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
-            MeshMessage::Hello(hello) if hello.id != seed => {
-                self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
-                if let Some(connection) = self.connections.get(&id) {
-                    connection.outbox.close();
-                }
+            MeshMessage::Hello(hello) if hello.history.is_some() && self.store.history().is_none() => {
+                // By the list alone this seed does not know the ids of a cluster that has changed since.
+                self.on_greeted(id, seed, hello)?;
             }
-            MeshMessage::Hello(hello) => {
-                let birth = hello.birth;
-                if let Some(connection) = self.connections.get(&id) {
-                    self.mesh.connect(seed, connection.outbox.clone());
-                }
-                if let Some(backoff) = self.redials.get_mut(&seed) {
-                    backoff.reset();
-                }
-                self.note_hello(hello)?;
-                self.step(Input::SeedUp { seed, birth });
-            }
+            MeshMessage::Hello(hello) => match self.seated(hello) {
+                Ok(hello) => self.on_greeted(id, seed, hello)?,
+                Err(reason) => self.say(id, &Message::Close(reason)),
+            },
             MeshMessage::RaftReply { number, reply } => self.mesh.replied(seed, number, reply),
             other => self.step(Input::Mesh { from: seed, message: other }),
+        }
+        Ok(())
+    }
+
+    /// The seed that was dialled says who it is.
+    fn on_greeted(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
+        if hello.id != seed && self.store.history().is_some() {
+            self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
+            if let Some(connection) = self.connections.get(&id) {
+                connection.outbox.close();
+            }
+            return Ok(());
+        }
+        let (met, birth) = (hello.id, hello.birth);
+        if let Some(connection) = self.connections.get(&id) {
+            self.mesh.connect(seed, connection.outbox.clone());
+        }
+        if let Some(backoff) = self.redials.get_mut(&seed) {
+            backoff.reset();
+        }
+        self.note_hello(hello)?;
+        // What it said may have led to this connection being closed.
+        if met == seed && self.connections.contains_key(&id) {
+            self.step(Input::SeedUp { seed, birth });
         }
         Ok(())
     }
@@ -215,7 +250,13 @@ impl Node {
     /// A seed that has dialled this one asks or tells.
     fn on_mesh(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
-            MeshMessage::Hello(hello) => self.note_hello(hello),
+            MeshMessage::Hello(hello) => match self.seated(hello) {
+                Ok(hello) => self.note_hello(hello),
+                Err(reason) => {
+                    self.refuse(id, reason);
+                    Ok(())
+                }
+            },
             MeshMessage::Raft { number, request } => {
                 let outbox = self.connections.get(&id).map(|c| c.outbox.clone());
                 if let (Some(consensus), Some(outbox)) = (self.consensus.clone(), outbox) {

@@ -1,0 +1,151 @@
+//! Who the seeds are: by the log, once there is one, over any list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use coterie_common::Backoff;
+use coterie_common::message::{CloseReason, History, SeedHello, SeedId};
+use coterie_common::net::process::Failure;
+use coterie_common::seed_list::{SeedEntry, split_host_port};
+
+use super::{Arrival, Kind, Node, REDIAL};
+use crate::core::Input;
+
+/// Why a seed stops that an operator has removed.
+pub(super) const REMOVED: &str = "this seed was removed from its cluster";
+
+/// The log's own seeds rule; a list that differs is worth a warning.
+pub(super) fn seeds_in_force(
+    listed: BTreeMap<SeedId, SeedEntry>,
+    history: Option<&History>,
+) -> BTreeMap<SeedId, SeedEntry> {
+    let Some(history) = history else { return listed };
+    let logged = entries(history.seats.iter().map(|(id, seat)| (*id, seat.address.as_str())));
+    let names = |seeds: &BTreeMap<SeedId, SeedEntry>| {
+        seeds.values().map(ToString::to_string).collect::<BTreeSet<_>>()
+    };
+    if names(&logged) != names(&listed) {
+        tracing::warn!("the seed list differs from the log, which rules: {:?}", names(&logged));
+    }
+    logged
+}
+
+fn entries<'a>(seeds: impl Iterator<Item = (SeedId, &'a str)>) -> BTreeMap<SeedId, SeedEntry> {
+    let parse = |(id, name): (SeedId, &str)| {
+        let (host, port) = split_host_port(name).ok()?;
+        Some((id, SeedEntry { host: host.to_owned(), port: port.parse().ok()?, key: None }))
+    };
+    seeds.filter_map(parse).collect()
+}
+
+impl Node {
+    /// Connects with seeds that are new, and leaves those alone that are none any more.
+    pub(super) fn follow_seeds(&mut self, seeds: &BTreeMap<SeedId, String>, gone: &BTreeSet<SeedId>) {
+        let gone: Vec<SeedId> = self.ids.keys().copied().filter(|id| gone.contains(id)).collect();
+        let new = entries(seeds.iter().map(|(id, name)| (*id, name.as_str())));
+        let new: Vec<(SeedId, SeedEntry)> =
+            new.into_iter().filter(|(id, _)| !self.ids.contains_key(id)).collect();
+        for seed in gone {
+            self.ids.remove(&seed);
+            if seed == self.id {
+                self.end_as_removed();
+            } else {
+                self.part_with(seed);
+            }
+        }
+        for (seed, entry) in new {
+            self.ids.insert(seed, entry);
+            if seed != self.id {
+                self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+                self.dial(seed, Duration::ZERO);
+            }
+        }
+        self.tell_history();
+    }
+
+    /// A seed is none any more: it is told so, and not listened to.
+    fn part_with(&mut self, seed: SeedId) {
+        self.redials.remove(&seed);
+        let of_seed = |kind: Kind| kind == Kind::MeshIn(seed) || kind == Kind::MeshOut(seed);
+        let connections: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| of_seed(c.kind)).map(|(id, _)| *id).collect();
+        for id in connections {
+            self.refuse(id, CloseReason::Removed);
+        }
+        self.mesh.disconnect(seed);
+        self.hellos.remove(&seed);
+        self.step(Input::SeedDown(seed));
+        self.step(Input::SeedSilent(seed));
+    }
+
+    /// This seed was removed. It ends when leadership is handed over, if it has it.
+    pub(super) fn end_as_removed(&mut self) {
+        if !self.stopping {
+            self.removed = true;
+            self.stop();
+        }
+    }
+
+    /// The hello of another seed, by the seat that this seed's log has for it: one whose own log is empty does not know
+    /// its id yet. Or why it is none of this cluster.
+    pub(super) fn seated(&self, mut hello: SeedHello) -> Result<SeedHello, CloseReason> {
+        let Some(history) = self.store.history() else { return Ok(hello) };
+        if hello.history.is_none() {
+            match history.seat_at(&hello.address) {
+                Some((id, _)) => hello.id = id,
+                None => {
+                    let (cluster, address) = (history.cluster, &hello.address);
+                    let reason =
+                        format!("{address} is no seed of cluster {cluster}: run coterie seed-add {address}");
+                    return Err(CloseReason::Refused(reason));
+                }
+            }
+        } else if self.core.registry().is_gone(hello.id) {
+            // By what is committed: an entry that is merely in the log may never be.
+            return Err(CloseReason::Removed);
+        }
+        Ok(hello)
+    }
+
+    /// A cluster keeps a seat for this seed's address: it is that seed from now on, and greets the others again as such.
+    pub(super) fn take_seat(&mut self, seat: SeedId) -> Result<(), Failure> {
+        let told =
+            |hello: &SeedHello| hello.history.clone().filter(|history| history.seats.contains_key(&seat));
+        let Some(history) = self.hellos.values().find_map(told) else { return Ok(()) };
+        self.identity.id = seat;
+        let data = self.options.data.display().to_string();
+        let taken = self.store.take_seat(self.identity);
+        taken.map_err(|e| Failure::running(format!("data directory {data}: {e}")))?;
+        self.ids.keys().for_each(|seed| self.mesh.disconnect(*seed));
+        self.id = seat;
+        self.ids = entries(history.seats.iter().map(|(id, seat)| (*id, seat.address.as_str())));
+        let seeds = history.seats.into_iter().map(|(id, seat)| (id, seat.address)).collect();
+        self.step(Input::SeatTaken { id: seat, seeds });
+        let mesh = |kind: Kind| matches!(kind, Kind::MeshIn(_) | Kind::MeshOut(_));
+        let connections: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| mesh(c.kind)).map(|(id, _)| *id).collect();
+        for id in connections {
+            self.refuse(id, CloseReason::ShuttingDown);
+        }
+        self.hellos.clear();
+        self.redials.clear();
+        for seed in self.ids.keys().copied().filter(|id| *id != self.id).collect::<Vec<_>>() {
+            self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+            self.dial(seed, Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    pub(super) fn change_voters(&self, voters: BTreeSet<SeedId>) {
+        let (consensus, arrivals) = (self.consensus.clone(), self.arrivals.0.clone());
+        tokio::spawn(async move {
+            let changed = match consensus {
+                Some(consensus) => consensus.change_voters(voters).await,
+                None => Err("the log has not begun".to_owned()),
+            };
+            if let Err(problem) = changed {
+                let _ = arrivals.send(Arrival::VotersUnchanged(problem)).await;
+            }
+        });
+    }
+}
