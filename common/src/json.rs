@@ -263,7 +263,7 @@ pub(crate) fn encode(message: &Message, me: Address) -> Vec<Vec<u8>> {
             CloseReason::Ended(_) | CloseReason::Unknown | CloseReason::Full | CloseReason::Duplicate,
         )
         | Message::Close(CloseReason::ShuttingDown | CloseReason::Rejoining | CloseReason::Silent)
-        | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_) | CloseReason::Removed)
+        | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_) | CloseReason::Removed(_))
         | Message::Mesh(_) => Vec::new(),
     };
     said.iter().filter_map(|json| serde_json::to_vec(json).ok()).collect()
@@ -350,7 +350,7 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
         | SessionMessage::Rejected { .. }
         | SessionMessage::Leave(_)
         | SessionMessage::Neighbours(_)
-        | SessionMessage::Seeds(_)
+        | SessionMessage::Seeds { .. }
         | SessionMessage::ChangeSeeds(_)
         | SessionMessage::SeedsChanged(_)
         | SessionMessage::Dial(_)

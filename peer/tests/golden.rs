@@ -364,6 +364,10 @@ impl Player {
             }
             "rejected" => SessionMessage::Rejected { dead: id(words.at(1)), refusal: refusal(words.from(2)) },
             "dial" => SessionMessage::Dial(address(words.at(1))),
+            "seeds" => SessionMessage::Seeds {
+                since: number(words.at(1)),
+                seeds: list(words.at(2)).into_iter().map(|port| format!("{HOST}{port}")).collect(),
+            },
             "say" => {
                 SessionMessage::Say { via: words.at(1).to_owned(), content: words.from(2).text().into() }
             }

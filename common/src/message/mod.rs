@@ -84,8 +84,9 @@ pub enum CloseReason {
     Protocol(String),
     /// The two seeds cannot be of one cluster; the text says why.
     Refused(String),
-    /// The seed was removed from its cluster.
-    Removed,
+    /// The seed of this id was removed from its cluster. Another at the same address may have taken its place, and is not
+    /// meant.
+    Removed(SeedId),
 }
 
 impl std::fmt::Display for CloseReason {
@@ -100,7 +101,7 @@ impl std::fmt::Display for CloseReason {
             CloseReason::Silent => f.write_str("silent"),
             CloseReason::Protocol(text) => write!(f, "protocol: {text}"),
             CloseReason::Refused(text) => write!(f, "refused: {text}"),
-            CloseReason::Removed => f.write_str("removed from the cluster"),
+            CloseReason::Removed(seed) => write!(f, "seed {seed} was removed from the cluster"),
         }
     }
 }

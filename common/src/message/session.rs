@@ -102,8 +102,13 @@ pub enum SessionMessage {
     EvidenceRequest(MemberId),
     /// Seed: so; or it is too long ago.
     Evidence(Option<Box<Evidence>>),
-    /// Seed: these are the seeds now, in place of those you were told of before.
-    Seeds(Vec<String>),
+    /// Seed: these are the seeds, in place of those you were told of before.
+    Seeds {
+        /// The entry since which they are: of two tales the one of the later entry is the newer.
+        since: u64,
+        /// Their addresses.
+        seeds: Vec<String>,
+    },
     /// Observer: change the seeds.
     ChangeSeeds(SeedChange),
     /// Seed: the answer to ChangeSeeds: it is in the log, or why it is not.

@@ -106,6 +106,18 @@ impl Cluster {
         self.directory.write(records)
     }
 
+    /// Adds a node at a free port, not started yet; returns its place. The cluster's seed list has it from now on.
+    pub fn add(&mut self, role: Role) -> io::Result<usize> {
+        let address = free(self.plan.ip, 1)?.remove(0);
+        let record = self.directory.record(role, address);
+        let letter = if role == Role::Seed { 's' } else { 'p' };
+        let name = format!("{letter}{}", self.of(role).len() + 1);
+        let tail = Tail::from_end(&record.log);
+        self.nodes.push(Node { name, record, process: None, tail });
+        self.write_records()?;
+        Ok(self.nodes.len() - 1)
+    }
+
     /// Whether a node's process lives.
     pub fn is_alive(&mut self, index: usize) -> bool {
         self.nodes[index].process.as_mut().is_some_and(Process::is_alive)

@@ -65,6 +65,8 @@ pub struct Peer {
     view: View,
     degrees: BTreeMap<Address, u32>,
     enrolment: Enrolment,
+    /// The entry of the log since which the seeds are those that this peer knows; 0 while they are those of its list.
+    seeds_since: u64,
     overlay: Overlay,
     neighbours: BTreeMap<Address, Neighbour>,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -106,6 +108,7 @@ impl Peer {
             view: View::default(),
             degrees: BTreeMap::new(),
             enrolment,
+            seeds_since: 0,
             overlay: Overlay::default(),
             neighbours: BTreeMap::new(),
             connections: BTreeMap::new(),

@@ -187,7 +187,7 @@ impl Seed {
             .filter_map(|id| self.registry.seeds().get(id))
             .map(|seed| seed.address.clone())
             .collect();
-        self.send(id, SessionMessage::Seeds(seeds), out);
+        self.send(id, SessionMessage::Seeds { since: changed_at, seeds }, out);
     }
 
     // ---- the leader ----

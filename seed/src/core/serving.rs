@@ -130,7 +130,7 @@ impl Seed {
             | SessionMessage::Dial(_)
             | SessionMessage::Said(_)
             | SessionMessage::Evidence(_)
-            | SessionMessage::Seeds(_)
+            | SessionMessage::Seeds { .. }
             | SessionMessage::SeedsChanged(_)
             | SessionMessage::Status(_) => self.count("frames_out_of_place"),
         }

@@ -48,7 +48,7 @@ fn show_session(message: &SessionMessage) -> String {
                 status.members, status.sessions
             )
         }
-        SessionMessage::Seeds(seeds) => format!("seeds {}", seeds.join(",")),
+        SessionMessage::Seeds { since, seeds } => format!("seeds {} since={since}", seeds.join(",")),
         SessionMessage::SeedsChanged(Ok(())) => "seeds-changed".to_owned(),
         SessionMessage::SeedsChanged(Err(refusal)) => format!("seeds-not-changed {}", show_refusal(refusal)),
         other => panic!("a seed says {other:?}"),

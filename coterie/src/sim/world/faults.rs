@@ -178,6 +178,9 @@ impl World<'_> {
         let enough =
             |set: &BTreeSet<SeedId>| set.iter().filter(|id| has_log(id)).count() >= majority(set.len());
         let registry = &self.watch.truth.registry;
+        if self.is_removing() {
+            return;
+        }
         // Peers that were away know no others than those of their lists.
         let known = self
             .seeds

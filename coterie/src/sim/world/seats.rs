@@ -57,12 +57,21 @@ impl World<'_> {
         let is_whole = |seed: &&super::SeedHost| !seed.is_lost && seed.replica.history().is_some();
         let whole = self.seeds.iter().filter(is_seed).filter(is_whole).count();
         let listed = self.seeds.iter().take(self.plan.swarm.seeds).filter(is_seed).count();
-        let is_settled = registry.seed_sets() == [registry.voters_wanted()];
-        let asked_lately = self.removed_at.is_some_and(|at| self.now.since(at) < REMOVED_EVERY);
-        if whole > SEEDS_LEFT && listed > LISTED_LEFT && is_settled && !asked_lately {
+        if whole > SEEDS_LEFT && listed > LISTED_LEFT && !self.is_removing() {
             self.removed_at = Some(self.now);
             self.ask_for(SeedChange::Remove(Host::Seed(index).address().to_string()));
         }
+    }
+
+    /// Whether a removal is under way: asked for lately, or in some seed's log and not committed.
+    pub(super) fn is_removing(&self) -> bool {
+        let registry = &self.watch.truth.registry;
+        let is_open = |seed: &super::SeedHost| {
+            let history = seed.replica.history();
+            history.is_some_and(|h| h.removed.keys().any(|id| !registry.removed_seeds().contains_key(id)))
+        };
+        let asked_lately = self.removed_at.is_some_and(|at| self.now.since(at) < REMOVED_EVERY);
+        asked_lately || self.seeds.iter().any(is_open) || registry.seed_sets() != [registry.voters_wanted()]
     }
 
     /// A seed that lost its directory gets another one, and a seat of its own.

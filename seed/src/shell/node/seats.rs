@@ -70,7 +70,7 @@ impl Node {
         let connections: Vec<u64> =
             self.connections.iter().filter(|(_, c)| of_seed(c.kind)).map(|(id, _)| *id).collect();
         for id in connections {
-            self.refuse(id, CloseReason::Removed);
+            self.refuse(id, CloseReason::Removed(seed));
         }
         self.mesh.disconnect(seed);
         self.hellos.remove(&seed);
@@ -102,7 +102,7 @@ impl Node {
             }
         } else if self.core.registry().is_gone(hello.id) {
             // By what is committed: an entry that is merely in the log may never be.
-            return Err(CloseReason::Removed);
+            return Err(CloseReason::Removed(hello.id));
         }
         Ok(hello)
     }

@@ -125,8 +125,10 @@ impl Node {
         match (kind, message) {
             (Kind::New, Message::Mesh(MeshMessage::Hello(hello))) => self.on_dialled_by(id, hello),
             (Kind::MeshOut(seed), Message::Mesh(message)) => self.on_mesh_reply(id, seed, message),
-            (Kind::MeshOut(_) | Kind::MeshIn(_), Message::Close(CloseReason::Removed)) => {
-                self.end_as_removed();
+            (Kind::MeshOut(_) | Kind::MeshIn(_), Message::Close(CloseReason::Removed(seed))) => {
+                if seed == self.id && self.store.history().is_some() {
+                    self.end_as_removed();
+                }
                 Ok(())
             }
             (Kind::MeshOut(seed), Message::Close(reason)) => {
@@ -209,12 +211,9 @@ impl Node {
     /// A seed that this one has dialled answers.
     fn on_mesh_reply(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
-            MeshMessage::Hello(hello) if hello.history.is_some() && self.store.history().is_none() => {
-                // By the list alone this seed does not know the ids of a cluster that has changed since.
-                self.on_greeted(id, seed, hello)?;
-            }
             MeshMessage::Hello(hello) => match self.seated(hello) {
-                Ok(hello) => self.on_greeted(id, seed, hello)?,
+                Ok(hello) if hello.id == seed => self.on_greeted(id, seed, hello)?,
+                Ok(hello) => self.on_met_another(id, seed, hello)?,
                 Err(reason) => self.say(id, &Message::Close(reason)),
             },
             MeshMessage::RaftReply { number, reply } => self.mesh.replied(seed, number, reply),
@@ -225,14 +224,7 @@ impl Node {
 
     /// The seed that was dialled says who it is.
     fn on_greeted(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
-        if hello.id != seed && self.store.history().is_some() {
-            self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
-            if let Some(connection) = self.connections.get(&id) {
-                connection.outbox.close();
-            }
-            return Ok(());
-        }
-        let (met, birth) = (hello.id, hello.birth);
+        let birth = hello.birth;
         if let Some(connection) = self.connections.get(&id) {
             self.mesh.connect(seed, connection.outbox.clone());
         }
@@ -241,8 +233,22 @@ impl Node {
         }
         self.note_hello(hello)?;
         // What it said may have led to this connection being closed.
-        if met == seed && self.connections.contains_key(&id) {
+        if self.connections.contains_key(&id) {
             self.step(Input::SeedUp { seed, birth });
+        }
+        Ok(())
+    }
+
+    /// Somebody else answers. By its list alone a new seed does not know the ids of a cluster that has changed since: then
+    /// what it is told counts, but not the connection, on which it would take one seed for another.
+    fn on_met_another(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
+        if self.store.history().is_none() && hello.history.is_some() {
+            self.note_hello(hello)?;
+        } else {
+            self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
+        }
+        if let Some(connection) = self.connections.get(&id) {
+            connection.outbox.close();
         }
         Ok(())
     }

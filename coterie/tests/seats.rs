@@ -1,0 +1,158 @@
+//! Seeds that are added, removed and replaced while the cluster runs: real processes, real logs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
+
+mod common;
+
+use common::{TestCluster, Watched, run, status, wait_until};
+use coterie_common::Role;
+
+/// An operator's command about `seed`, asked of `through`; it must succeed, and what it says is returned.
+fn change(cluster: &TestCluster, command: &str, seed: usize, through: usize) -> String {
+    let (seed, through) = (cluster.address(seed).to_string(), cluster.address(through).to_string());
+    let output = run(&[command, &seed, "--seed", &through]);
+    assert!(output.status.success(), "{command} {seed}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Waits until `through` says that exactly these seeds vote.
+fn wait_for_votes(cluster: &TestCluster, through: usize, seeds: &[usize]) {
+    let mut names: Vec<String> = seeds.iter().map(|seed| cluster.address(*seed).to_string()).collect();
+    names.sort();
+    let socket = cluster.socket(through);
+    wait_until(&format!("the votes of {names:?}"), || {
+        // A seed that was just started may not listen yet.
+        let output = run(&["status", "--seed", &socket.to_string()]);
+        let status = String::from_utf8(output.stdout).expect("text");
+        let told = status.lines().find_map(|line| line.strip_prefix("seeds ")).unwrap_or_default().to_owned();
+        let mut told: Vec<&str> = told.split(", ").collect();
+        told.sort_unstable();
+        told == names
+    });
+}
+
+/// Kills a peer, and waits until everybody of these has heard that it is dead.
+fn kill_and_confirm(cluster: &mut TestCluster, victim: usize, witnesses: &[usize]) {
+    let mark = cluster.mark();
+    let dead = cluster.address(victim);
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, dead, witnesses);
+}
+
+#[test]
+fn a_seed_is_added_while_the_cluster_runs_and_takes_part_in_what_is_decided() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let new = cluster.cluster.add(Role::Seed).unwrap();
+    // Started too early it waits, and says for what.
+    cluster.start(new);
+    wait_until("the new seed to say what it waits for", || cluster.stderr().contains("seed-add"));
+    let said = change(&cluster, "seed-add", new, 0);
+    assert!(said.contains("gets a vote as soon as it runs"), "{said}");
+    wait_for_votes(&cluster, 0, &[0, 1, 2, new]);
+    wait_for_votes(&cluster, new, &[0, 1, 2, new]);
+    // Four seeds need three: without the new one's vote nothing could be decided now.
+    let follower = (0..3).find(|seed| *seed != cluster.leader()).unwrap();
+    cluster.kill(follower);
+    let peers = cluster.peers();
+    let witnesses: Vec<usize> = (0..3).filter(|s| *s != follower).chain([new, peers[1], peers[2]]).collect();
+    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+}
+
+/// What Jepsen found of others: a node that was removed and runs on with its old data must not disturb anybody.
+#[test]
+fn a_removed_seed_stops_and_disturbs_nobody_when_it_comes_back_with_its_old_data() {
+    let mut cluster = TestCluster::form(4, 3, &["--messages", "0"]);
+    let leader = cluster.leader();
+    let gone = (0..4).find(|seed| *seed != leader).unwrap();
+    let left: Vec<usize> = (0..4).filter(|seed| *seed != gone).collect();
+    change(&cluster, "seed-remove", gone, leader);
+    wait_for_votes(&cluster, leader, &left);
+    wait_until("the removed seed to stop", || !cluster.cluster.is_alive(gone));
+    assert!(cluster.stderr().contains("this seed was removed from its cluster"), "{}", cluster.stderr());
+    let term = |cluster: &TestCluster| status(cluster.socket(leader)).lines().next().unwrap().to_owned();
+    let before = term(&cluster);
+    let mark = cluster.mark();
+    cluster.start(gone);
+    wait_until("the removed seed to stop again", || !cluster.cluster.is_alive(gone));
+    let words = |line: &str| line.split(", applied").next().unwrap().to_owned();
+    assert_eq!(words(&term(&cluster)), words(&before), "the same leader in the same term");
+    cluster.look();
+    assert!(!cluster.seen[mark..].iter().any(|(_, e)| e.event == "LEADER"), "nobody stood for election");
+    let peers = cluster.peers();
+    let witnesses: Vec<usize> = left.iter().copied().chain([peers[1], peers[2]]).collect();
+    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+}
+
+#[test]
+fn a_leader_that_is_removed_hands_over_and_stops() {
+    let mut cluster = TestCluster::form(4, 3, &["--messages", "0"]);
+    let leader = cluster.leader();
+    let left: Vec<usize> = (0..4).filter(|seed| *seed != leader).collect();
+    change(&cluster, "seed-remove", leader, left[0]);
+    wait_until("the removed leader to stop", || !cluster.cluster.is_alive(leader));
+    wait_for_votes(&cluster, left[0], &left);
+    let peers = cluster.peers();
+    let witnesses: Vec<usize> = left.iter().copied().chain([peers[1], peers[2]]).collect();
+    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+}
+
+#[test]
+fn a_seed_that_lost_its_disk_is_replaced_at_its_address() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let leader = cluster.leader();
+    let lost = (0..3).find(|seed| *seed != leader).unwrap();
+    cluster.kill(lost);
+    std::fs::remove_dir_all(cluster.cluster.nodes[lost].record.data.clone().unwrap()).unwrap();
+    cluster.start(lost);
+    wait_until("the seed without its directory to stop", || !cluster.cluster.is_alive(lost));
+    let said = change(&cluster, "seed-replace", lost, leader);
+    assert!(said.contains("may begin anew"), "{said}");
+    cluster.start(lost);
+    wait_for_votes(&cluster, leader, &[0, 1, 2]);
+    // Two of three: the new one's vote is needed.
+    let other = (0..3).find(|seed| *seed != leader && *seed != lost).unwrap();
+    cluster.kill(other);
+    let peers = cluster.peers();
+    kill_and_confirm(&mut cluster, peers[0], &[leader, lost, peers[1], peers[2]]);
+}
+
+/// One by one, all seeds are exchanged for others. The peers, which were started with the first list, follow.
+#[test]
+fn peers_follow_their_seeds_when_all_of_them_are_exchanged() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let mut seeds = vec![0, 1, 2];
+    for old in 0..3 {
+        let new = cluster.cluster.add(Role::Seed).unwrap();
+        change(&cluster, "seed-add", new, seeds[0]);
+        cluster.start(new);
+        seeds.push(new);
+        wait_for_votes(&cluster, new, &seeds);
+        seeds.retain(|seed| *seed != old);
+        change(&cluster, "seed-remove", old, new);
+        wait_for_votes(&cluster, new, &seeds);
+        wait_until("the old seed to stop", || !cluster.cluster.is_alive(old));
+    }
+    let peers: Vec<usize> = (0..cluster.cluster.nodes.len())
+        .filter(|i| cluster.cluster.nodes[*i].record.role() == Role::Peer)
+        .collect();
+    let witnesses: Vec<usize> = seeds.iter().copied().chain([peers[1], peers[2]]).collect();
+    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+    cluster.look();
+    assert!(!cluster.seen.iter().any(|(_, e)| e.event == "DECLARED_DEAD"), "nobody was taken for dead");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_reason() {
+    let mut cluster = TestCluster::form(1, 1, &["--messages", "0"]);
+    let own = cluster.address(0).to_string();
+    let refused = |command: &str, seed: &str| {
+        let output = run(&[command, seed, "--seed", &own]);
+        assert_eq!(output.status.code(), Some(1), "{command} {seed}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused("seed-remove", &own).contains("the last seed cannot be removed"));
+    assert!(refused("seed-add", &own).contains("is a seed already"));
+    assert!(refused("seed-remove", "127.0.0.1:1").contains("127.0.0.1:1 is no seed of this cluster"));
+    assert!(refused("seed-add", "nonsense").contains("nonsense"));
+    assert!(cluster.cluster.is_alive(0));
+}
