@@ -18,13 +18,17 @@ use tokio::time::sleep;
 
 use super::icmp::Pinger;
 use super::listener::is_own_shortage;
+use crate::clock::Clock;
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
 use crate::limits::PROBE_CONNECTIONS_MAX;
-use crate::{Address, Finding, HostEvidence, Life, Message, ProbeOrder};
+use crate::{Address, Finding, HostEvidence, Instant, Life, Message, ProbeOrder};
 
 /// A refusal is itself the host's answer, so ICMP is only asked when the first connection has not settled by then.
 const ICMP_AFTER: Duration = Duration::from_millis(5);
+
+/// A timer that fires so much later than it should belongs to a process that stood still, or was starved.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Repeated by the PONG. It need not be secret: the connection is the probe's own.
 const NONCE: u64 = 7;
@@ -63,16 +67,23 @@ impl Prober {
         let hopeful = AtomicU32::new(0);
         let opened = Arc::new(AtomicBool::new(false));
         let silence = async {
-            sleep(order.open_within).await;
-            if opened.load(Ordering::Relaxed) {
-                sleep(order.patience.saturating_sub(order.open_within)).await;
+            // Who was late himself has not seen yet what may have come meanwhile.
+            if punctually(order.open_within).await && !opened.load(Ordering::Relaxed) {
+                return Finding::Silent;
+            }
+            match punctually(order.patience.saturating_sub(order.open_within)).await {
+                true => Finding::Silent,
+                false => Finding::CannotProbe,
             }
         };
         let probe = async {
             tokio::select! {
                 biased;
-                finding = self.attempts(order, &hopeful, &opened) => Some(finding),
-                () = silence => None,
+                finding = self.attempts(order, &hopeful, &opened) => finding,
+                silence = silence => match hopeful.load(Ordering::Relaxed) {
+                    0 => Finding::CannotProbe,
+                    _ => silence,
+                },
             }
         };
         tokio::pin!(icmp, probe);
@@ -81,11 +92,7 @@ impl Prober {
         loop {
             tokio::select! {
                 biased;
-                finding = &mut probe => {
-                    let any = hopeful.load(Ordering::Relaxed) > 0;
-                    let silence = if any { Finding::Silent } else { Finding::CannotProbe };
-                    return (finding.unwrap_or(silence), host);
-                }
+                finding = &mut probe => return (finding, host),
                 evidence = &mut icmp, if asked => {
                     host = evidence;
                     asked = false;
@@ -132,6 +139,13 @@ impl Prober {
             }
         }
     }
+}
+
+/// Sleeps so long; returns whether it woke in time.
+async fn punctually(time: Duration) -> bool {
+    let clock = Clock::start();
+    sleep(time).await;
+    clock.now() < Instant::START + time + LATE
 }
 
 async fn attempt(order: ProbeOrder, me: Address, opened: Arc<AtomicBool>) -> Attempt {

@@ -86,15 +86,18 @@ impl Peer {
             .collect();
         candidates.sort_unstable();
         let broke = matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
-        let patience =
-            self.config.patience.for_opening(broke, 0.0, false) + self.config.patience.witness_grace();
+        // Another takes the place of one that has not found a gone host gone by then; whose host accepts connections may
+        // take longer, and its vote counts all the same.
+        let grace = self.config.patience.witness_grace();
+        let replaced_after = self.config.patience.for_opening(broke, 0.0, false) + grace;
+        let patience = self.config.patience.for_probe(0.0, false) + grace;
         for (stranger, _, witness, wire) in candidates {
             if wanted == 0 {
                 return;
             }
             wanted -= 1;
             if let Some(suspicion) = self.suspicions.get_mut(&id) {
-                suspicion.asked(witness, wire, now + patience);
+                suspicion.asked(witness, wire, now + replaced_after);
                 if suspicion.has_replaced() {
                     self.count("witnesses_replaced");
                 }

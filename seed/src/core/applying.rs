@@ -80,8 +80,13 @@ impl Seed {
 
     fn forget_ended(&mut self, now: Instant, change: &Change, out: &mut Vec<Effect>) {
         match &change.event {
-            Event::Joined(_) => {}
-            Event::Replaced { old: id, .. } | Event::Left(id) => {
+            Event::Joined(new) => self.soft.admit(new.id),
+            Event::Replaced { old, new } => {
+                self.soft.forget(*old);
+                self.soft.admit(new.id);
+                self.member_ended(now, *old, change.epoch.0, out);
+            }
+            Event::Left(id) => {
                 self.soft.forget(*id);
                 self.member_ended(now, *id, change.epoch.0, out);
             }
@@ -129,7 +134,7 @@ impl Seed {
         self.soft.new_leader();
         for (from, state) in std::mem::take(&mut self.early_soft) {
             if state.term == term {
-                self.soft.take(from, state);
+                self.take_soft_state(from, state);
             }
         }
         self.seats.new_leader();

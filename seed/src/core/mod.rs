@@ -229,16 +229,18 @@ impl Seed {
                     self.early_soft.push((from, state));
                 }
             }
-            MeshMessage::Soft(mut state) => {
-                // What is told late of a life that has ended is of no use to anybody.
-                state.links.retain(|(member, _)| self.may_be_member(*member));
-                self.soft.take(from, state);
-            }
+            MeshMessage::Soft(state) => self.take_soft_state(from, state),
             MeshMessage::Relay { to, message } => self.on_relay(to, *message, out),
             MeshMessage::Hello(_) | MeshMessage::Raft { .. } | MeshMessage::RaftReply { .. } => {
                 self.count("mesh_frames_out_of_place");
             }
         }
+    }
+
+    /// Another seed tells what it knows. What is told late of a life that has ended is of no use to anybody.
+    fn take_soft_state(&mut self, from: SeedId, mut state: SoftState) {
+        state.links.retain(|(member, _)| self.may_tell_of_links(*member));
+        self.soft.take(from, state);
     }
 
     /// The seeds that have a vote, each once.

@@ -95,7 +95,9 @@ impl Seed {
             SessionMessage::Neighbours(links) => {
                 let member = self.sessions.get(id).and_then(|s| s.member);
                 let room = self.soft.len() < self.registry.members().len() + EARLY_LINKS_MAX;
-                match member.filter(|m| room || self.registry.member(*m).is_some()) {
+                match member
+                    .filter(|m| self.may_tell_of_links(*m) && (room || self.registry.member(*m).is_some()))
+                {
                     Some(member) => self.soft.set_links(member, links),
                     None => self.count("neighbours_over_limit"),
                 }
@@ -141,8 +143,17 @@ impl Seed {
     }
 
     /// A member, or one whose admission this registry has not seen yet: a seed that has just started knows of nobody.
-    pub(super) fn may_be_member(&self, id: MemberId) -> bool {
+    fn may_be_member(&self, id: MemberId) -> bool {
         self.registry.member(id).is_some() || id.incarnation.0 > self.registry.applied()
+    }
+
+    /// Whose links are of interest: a member's; or those of one who is admitted somewhere and not yet here, unless its
+    /// address is another's as far as is known here.
+    pub(super) fn may_tell_of_links(&self, id: MemberId) -> bool {
+        match self.registry.at(id.address) {
+            Some(member) => member.id == id,
+            None => self.may_be_member(id),
+        }
     }
 
     fn may_ask(&mut self, now: Instant, id: SessionId) -> bool {

@@ -79,6 +79,14 @@ impl Soft {
         }
     }
 
+    /// A member is new: what anybody else told of links at its address is wrong.
+    pub fn admit(&mut self, member: MemberId) {
+        if self.links.get(&member.address).is_some_and(|(told, _)| *told != member) {
+            let before = self.links.remove(&member.address);
+            self.unname(before);
+        }
+    }
+
     /// A member is gone.
     pub fn forget(&mut self, member: MemberId) {
         if self.links.get(&member.address).is_some_and(|(known, _)| *known == member) {
