@@ -1,6 +1,7 @@
 //! Questions to a running cluster, through a seed's main port.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use coterie_common::message::{CloseReason, Evidence, SeedChange, SeedFinding, Se
 use coterie_common::net::connection::dial;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::net::{Event, Outbox, connection, resolve};
-use coterie_common::seed_list::{parse_port, split_host_port};
+use coterie_common::seed_list::{SeedList, parse_port, split_host_port};
 use coterie_common::{Address, Change, Event as ViewEvent, Instant, Message, Timestamp, View, Wire};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout, timeout_at};
@@ -30,6 +31,38 @@ pub struct SeedAddress {
     /// The seed to ask
     #[arg(long, value_name = "IP:PORT", env = "COTERIE_SEED")]
     seed: String,
+}
+
+/// Any seed of a cluster: the one that is named, or those of its list.
+#[derive(Args, Clone, Debug)]
+pub struct AnySeed {
+    /// The seed to ask; otherwise one of the list
+    #[arg(long, value_name = "IP:PORT", env = "COTERIE_SEED")]
+    seed: Option<String>,
+    /// The seed list
+    #[arg(long, value_name = "FILE", default_value = "config.csv", env = "COTERIE_CONFIG")]
+    config: PathBuf,
+}
+
+impl AnySeed {
+    /// A session with the seed that is named, or with the first of the list that can be reached, but not with `but`.
+    async fn open(&self, but: &str) -> Result<Session, Failure> {
+        if let Some(seed) = &self.seed {
+            return Session::open(&SeedAddress { seed: seed.clone() }).await;
+        }
+        let config = self.config.display();
+        let text =
+            std::fs::read_to_string(&self.config).map_err(|e| Failure::usage(format!("{config}: {e}")))?;
+        let list = SeedList::parse(&self.config, &text).map_err(|e| Failure::usage(e.to_string()))?;
+        let mut problem = Failure::usage(format!("{config}: no seed but {but}"));
+        for seed in list.seeds.iter().map(ToString::to_string).filter(|seed| seed != but) {
+            match Session::open(&SeedAddress { seed }).await {
+                Ok(session) => return Ok(session),
+                Err(unreachable) => problem = unreachable,
+            }
+        }
+        Err(problem)
+    }
 }
 
 /// A session of somebody who is no member.
@@ -275,8 +308,9 @@ pub async fn send(seed: SeedAddress, text: String) -> Result<(), Failure> {
 }
 
 /// Changes the seeds of a running cluster, and says what is left to do.
-pub async fn change_seeds(seed: SeedAddress, change: SeedChange) -> Result<(), Failure> {
-    let mut session = Session::open(&seed).await?;
+pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failure> {
+    let (SeedChange::Add(address) | SeedChange::Remove(address) | SeedChange::Replace(address)) = &change;
+    let mut session = seed.open(address).await?;
     session.say(SessionMessage::ChangeSeeds(change.clone()));
     // As long as a seed may take to find a leader.
     match timeout(REGISTRATION_TIME_MAX + ANSWER_TIME_MAX, session.next()).await {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use coterie::ask::{self, SeedAddress};
+use coterie::ask::{self, AnySeed, SeedAddress};
 use coterie::bench::{BenchArgs, run as run_bench};
 use coterie::sim::command::{SimArgs, execute as run_sim};
 use coterie::up::{UpArgs, run as run_up};
@@ -60,27 +60,27 @@ enum Command {
         #[command(flatten)]
         seed: SeedAddress,
     },
-    /// Have a running cluster take one more seed [example: coterie seed-add 127.0.0.1:5014 --seed 127.0.0.1:5011]
+    /// Have a running cluster take one more seed [example: coterie seed-add 127.0.0.1:5014]
     SeedAdd {
         /// The new seed; start it with a list that has all seeds and itself
         address: String,
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
     },
-    /// Have a running cluster do without a seed [example: coterie seed-remove 127.0.0.1:5013 --seed 127.0.0.1:5011]
+    /// Have a running cluster do without a seed [example: coterie seed-remove 127.0.0.1:5013]
     SeedRemove {
         /// The seed that goes; it stops when it hears of it
         address: String,
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
     },
     /// Give the place of a seed that lost its data directory to a new one at the same address [example: coterie
-    /// seed-replace 127.0.0.1:5013 --seed 127.0.0.1:5011]
+    /// seed-replace 127.0.0.1:5013]
     SeedReplace {
         /// The seed that lost its directory; start it again afterwards, with an empty one
         address: String,
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
     },
     /// Let everybody write into a directory, such as that of the logs of containers [example: coterie share logs]
     Share {

@@ -1,6 +1,5 @@
 //! `coterie sim`: runs of the simulation, as many as one likes.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -225,17 +224,15 @@ fn summarise(args: &SimArgs, total: &Total, seconds: f64) -> Result<(), Failure>
     );
     if args.marks {
         marks.iter().for_each(|(mark, times)| println!("  {mark} {times}"));
-        check_marks(marks).break_value().map_or(Ok(()), Err)?;
+        check_marks(marks)?;
     }
     Ok(())
 }
 
-fn check_marks(marks: &Marks) -> ControlFlow<Failure> {
+fn check_marks(marks: &Marks) -> Result<(), Failure> {
     let missing = marks.missing();
     match missing.is_empty() {
-        true => ControlFlow::Continue(()),
-        false => {
-            ControlFlow::Break(Failure::running(format!("marks that no run reached: {}", missing.join(", "))))
-        }
+        true => Ok(()),
+        false => Err(Failure::running(format!("marks that no run reached: {}", missing.join(", ")))),
     }
 }

@@ -79,10 +79,10 @@ impl Measure {
                 self.epochs.insert(view.epoch);
                 self.sizes.insert(view.len());
             }
-            Observed::Said { by: by @ Host::Peer(_), line } if line.event() == "DEAD_CONFIRMED" => {
-                if !self.faulty.contains(&by.address()) {
-                    self.last_confirmation = Some(now);
-                }
+            Observed::Said { by: by @ Host::Peer(_), line }
+                if line.event() == "DEAD_CONFIRMED" && !self.faulty.contains(&by.address()) =>
+            {
+                self.last_confirmation = Some(now);
             }
             Observed::Delivered { origin, content, .. } => {
                 *self.heard.entry((*origin, (*content).clone())).or_insert(0) += 1;

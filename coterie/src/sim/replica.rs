@@ -10,7 +10,6 @@ use std::rc::Rc;
 
 use coterie_common::majority;
 use coterie_common::message::{History, SeedId};
-use coterie_seed::core::entry::Entry;
 use coterie_seed::core::formation::note_entry;
 use coterie_seed::core::{Commit, Payload, Registry};
 
@@ -117,11 +116,10 @@ impl Replica {
         self.append(Payload::Blank);
     }
 
-    /// The leader appends; returns how many entries it has now.
-    pub(super) fn append(&mut self, payload: Payload) -> usize {
+    /// The leader appends.
+    pub(super) fn append(&mut self, payload: Payload) {
         let slot = Slot { term: self.term, payload };
         self.push(Rc::new(slot));
-        self.entries.len()
     }
 
     /// Another seed has written so much.
@@ -203,7 +201,7 @@ impl Replica {
     }
 
     /// What is to be handed to the core now.
-    pub(super) fn to_apply(&mut self) -> Vec<Commit> {
+    pub(super) fn take_committed(&mut self) -> Vec<Commit> {
         let from = std::mem::replace(&mut self.applied, self.committed);
         let commit =
             |(index, slot): (usize, &Rc<Slot>)| Commit { index: index as u64, payload: slot.payload.clone() };
@@ -245,9 +243,4 @@ impl Replica {
         self.committed = self.committed.min(len);
         self.truncate(len);
     }
-}
-
-/// An entry of the core's, as it is appended.
-pub(super) fn payload(entry: Entry) -> Payload {
-    Payload::Entry(entry)
 }

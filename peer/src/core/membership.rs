@@ -80,7 +80,7 @@ impl Peer {
             SessionMessage::Rejected { dead, refusal } => self.on_report_rejected(now, dead, &refusal, out),
             SessionMessage::Dial(address) => self.mend(now, address, out),
             SessionMessage::Say { content, via } => self.say(now, content, Some(via), out),
-            SessionMessage::Seeds { since, seeds } => self.follow_seeds(now, since, seeds, out),
+            SessionMessage::Seeds { since, seeds } => self.follow_seeds(now, since, &seeds, out),
             SessionMessage::Register(_)
             | SessionMessage::Open { .. }
             | SessionMessage::Observe { .. }
@@ -102,7 +102,7 @@ impl Peer {
     }
 
     /// The seeds are others than this peer's list says: sessions are kept with those that vote now.
-    fn follow_seeds(&mut self, now: Instant, since: u64, seeds: Vec<String>, out: &mut Vec<Effect>) {
+    fn follow_seeds(&mut self, now: Instant, since: u64, seeds: &[String], out: &mut Vec<Effect>) {
         if since <= self.seeds_since {
             return;
         }
@@ -110,7 +110,7 @@ impl Peer {
             return self.count("session_frames_out_of_place");
         }
         self.seeds_since = since;
-        for name in &seeds {
+        for name in seeds {
             if !self.config.seeds.contains(name) {
                 self.config.seeds.push(name.clone());
                 self.enrolment.add(&mut self.rng);

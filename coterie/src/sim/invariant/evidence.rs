@@ -54,7 +54,7 @@ impl Invariant for Evidence {
     fn observe(&mut self, _now: Instant, observed: &Observed<'_>, truth: &Truth) -> Result<(), String> {
         let Observed::Committed { index, .. } = observed else { return Ok(()) };
         let seeds = truth.registry.seed_sets().iter().map(BTreeSet::len).max().unwrap_or(0);
-        let new = truth.registry.deaths().rev().take_while(|death| death.epoch.0 == *index);
-        new.map(|death| check(&death.verdict, seeds)).collect()
+        let mut new = truth.registry.deaths().rev().take_while(|death| death.epoch.0 == *index);
+        new.try_for_each(|death| check(&death.verdict, seeds))
     }
 }

@@ -58,7 +58,7 @@ impl World<'_> {
             Fault::LoseAt(host, percent) => self.network.lose_at(host.address(), f64::from(*percent) / 100.0),
             Fault::Heal => self.heal_network(),
             Fault::KillAllSeeds => {
-                (0..self.seeds.len()).for_each(|index| self.end_process(Host::Seed(index)))
+                (0..self.seeds.len()).for_each(|index| self.end_process(Host::Seed(index)));
             }
             Fault::Wipe(index) => self.wipe(*index),
             Fault::AddSeed(index) => self.add_seed(*index),
@@ -231,7 +231,7 @@ impl World<'_> {
     pub(super) fn update_calm(&mut self) {
         let calm = self.network.is_well()
             && self.peers.iter().all(|process| !process.is_paused && !process.is_dark)
-            && self.seeds.iter().all(|seed| seed.process.runs())
+            && self.seeds.iter().all(|seed| seed.process.runs() || seed.is_lost || !seed.is_listed)
             && self.plan.sabotage != Some(Sabotage::WrongUnitOfTime);
         let since = &mut self.watch.truth.calm_since;
         *since = if calm { since.or(Some(self.now)) } else { None };

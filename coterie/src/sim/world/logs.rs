@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 
 use super::{Happening, LOG_TICK, World};
 use crate::sim::host::Host;
-use crate::sim::replica::{Slot, payload};
+use crate::sim::replica::Slot;
 use crate::sim::sabotage::Sabotage;
 use crate::sim::watch::Observed;
 
@@ -37,7 +37,7 @@ impl World<'_> {
             return self.after(Duration::from_millis(1), Happening::NotTaken { seed: index, start, entry });
         }
         self.observe(&Observed::Proposed { entry: &entry });
-        self.seeds[index].replica.append(payload(entry));
+        self.seeds[index].replica.append(Payload::Entry(entry));
         self.write(index);
         self.replicate(index);
     }
@@ -198,7 +198,7 @@ impl World<'_> {
             return;
         }
         self.hand_over_snapshot(index);
-        let commits = self.seeds[index].replica.to_apply();
+        let commits = self.seeds[index].replica.take_committed();
         if !commits.is_empty() {
             self.step_seed(index, start, Input::Committed(commits));
             let seed = &mut self.seeds[index];
@@ -389,7 +389,7 @@ impl World<'_> {
         let address = self.seeds[index].process.address.to_string();
         match decide((id, &address, birth), &all, &others) {
             Decision::Lost(_) | Decision::Wait(_) | Decision::Stranger(_) | Decision::Take(_) if careless => {
-                self.take_part(index)
+                self.take_part(index);
             }
             Decision::GoOn => self.take_part(index),
             Decision::Form => {

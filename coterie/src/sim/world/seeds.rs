@@ -108,7 +108,7 @@ impl World<'_> {
                 self.send_to_session(session, host, Message::Close(reason));
                 self.send(session.0, host, Packet::End);
             }
-            Effect::ToSeed { to, message } => self.to_seed(index, to, message),
+            Effect::ToSeed { to, message } => self.send_to_seed(index, to, message),
             Effect::Propose(entry) => self.propose(index, entry),
             Effect::Seeds { gone, .. } => self.follow_seeds(index, &gone),
             Effect::ChangeVoters(voters) => self.change_voters(index, voters),
@@ -126,7 +126,7 @@ impl World<'_> {
         }
     }
 
-    fn to_seed(&mut self, index: usize, to: SeedId, message: MeshMessage) {
+    fn send_to_seed(&mut self, index: usize, to: SeedId, message: MeshMessage) {
         if let MeshMessage::DeathProposal(proposal) = &message {
             let own = self.seeds[index].id;
             let first_other = self.seeds.iter().map(|seed| seed.id).find(|id| *id != own);
