@@ -11,10 +11,12 @@ COPY common/Cargo.toml common/
 COPY peer/Cargo.toml peer/
 COPY seed/Cargo.toml seed/
 COPY coterie/Cargo.toml coterie/
+COPY fuzz/Cargo.toml fuzz/
 RUN for crate in common peer seed coterie; do \
       mkdir "$crate/src" && touch "$crate/src/lib.rs" && echo 'fn main() {}' > "$crate/src/main.rs"; \
     done \
  && rm common/src/main.rs \
+ && mkdir -p fuzz/src/bin && touch fuzz/src/lib.rs fuzz/src/bin/fuzz.rs \
  && cargo build --release --locked --package coterie --target "$(rustc -vV | sed -n 's/^host: //p')"
 COPY . .
 # Files are as old as their checkout: cargo must see that they are not the empty ones.

@@ -212,3 +212,18 @@ async fn what_is_sent_at_once_is_limited_by_bytes() {
     assert!((10..=APPEND_BYTES_MAX / TAG_BYTES).contains(&first), "{first} entries of {TAG_BYTES} bytes");
     assert_eq!(count(98).await, 3, "the rest fits");
 }
+
+/// A disk that was full when a seed was first started left a file of the right size without a word in it, and the seed
+/// could not be started any more when there was room again.
+#[tokio::test]
+async fn what_a_full_disk_left_half_made_does_not_keep_a_seed_from_starting() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("log.redb.new"), vec![0; 1_056_768]).unwrap();
+    let identity = Identity { id: SeedId(3), birth: 77 };
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.identity(identity).unwrap(), identity);
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    let another = Identity { id: SeedId(4), birth: 78 };
+    assert_eq!(store.identity(another).unwrap(), identity, "it is the directory that it was");
+}

@@ -235,7 +235,7 @@ pub struct DeathProposal {
     pub dead: MemberId,
     /// The leader's commit index.
     pub commit: u64,
-    /// Whether a connection to it broke lately: then its silence need not be borne long.
+    /// Whether a connection to it broke lately: then another must open soon, or its host is gone.
     pub broke: bool,
 }
 

@@ -12,7 +12,7 @@ use coterie_common::{
 use coterie_peer::core::Peer;
 use coterie_seed::core::entry::{Entry, Outcome};
 use coterie_seed::core::probes::Target;
-use coterie_seed::core::{Commit, Payload, Registry};
+use coterie_seed::core::{Commit, Payload, Registry, Seed};
 
 use super::host::Host;
 use super::invariant::{self, Invariant};
@@ -26,6 +26,8 @@ pub(super) enum Observed<'a> {
     Committing { index: u64, payload: &'a Payload },
     /// It is committed, and this is what it did to the registry.
     Committed { index: u64, outcome: Option<&'a Outcome> },
+    /// A seed's log hands an entry to its core as committed.
+    HandedOver { seed: SeedId, index: u64, payload: &'a Payload },
     /// A leader wants an entry in the log.
     Proposed { entry: &'a Entry },
     /// A seed opened a ballot about a death.
@@ -70,6 +72,8 @@ pub(super) struct State<'a> {
     pub(super) truth: &'a Truth,
     /// Every peer's host: its core, where one runs.
     pub(super) peers: Vec<(Address, Option<&'a Peer>)>,
+    /// The seeds that take part.
+    pub(super) seeds: Vec<(SeedId, &'a Seed)>,
     /// What each peer must have heard: who said what, when everything was well again.
     pub(super) last_words: &'a [(Address, Bytes)],
     pub(super) max_neighbours: usize,

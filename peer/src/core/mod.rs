@@ -74,7 +74,7 @@ pub struct Peer {
     links_told: LinksTold,
     suspicions: BTreeMap<MemberId, Suspicion>,
     probes: BTreeMap<MemberId, Probing>,
-    /// Lives whose connection to us broke, and when: a probe of them need not be patient for long.
+    /// Lives whose connection to us broke, and when: a probe of them must open another soon.
     broke: BTreeMap<MemberId, Instant>,
     leniency: Leniency,
     doubt: SelfDoubt,

@@ -376,7 +376,7 @@ impl Seed {
     }
 }
 
-/// Whether the cause is a connection that broke: then silence need not be borne long.
+/// Whether the cause is a connection that broke: then another must open soon, or the host is gone.
 fn is_break(cause: Cause) -> bool {
     match cause {
         Cause::ConnectionLost | Cause::ConnectRefused => true,

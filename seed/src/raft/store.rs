@@ -75,6 +75,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn opening(error: redb::DatabaseError) -> io::Error {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => io::Error::other("in use by another process"),
+        other => disk(other),
+    }
+}
+
+/// Makes the file under another name first: one that a full disk left half made could never be opened again.
+fn make_file(directory: &Path, path: &Path) -> io::Result<()> {
+    let new = directory.join("log.redb.new");
+    match Database::create(&new) {
+        Ok(database) => drop(database),
+        Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
+            return Err(opening(redb::DatabaseError::DatabaseAlreadyOpen));
+        }
+        Err(_) => {
+            // What an earlier attempt left. It was never anybody's log.
+            std::fs::remove_file(&new)?;
+            drop(Database::create(&new).map_err(opening)?);
+        }
+    }
+    std::fs::rename(&new, path)?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
 fn disk(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(error.to_string())
 }
@@ -87,11 +112,11 @@ impl Store {
     /// Opens the log in `directory`, which is made if it is not there.
     pub fn open(directory: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let database = Database::create(directory.join("log.redb")).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => io::Error::other("in use by another process"),
-            other => disk(other),
-        })?;
-        Self::start(database)
+        let path = directory.join("log.redb");
+        if !path.exists() {
+            make_file(directory, &path)?;
+        }
+        Self::start(Database::open(path).map_err(opening)?)
     }
 
     /// Opens the log on something that behaves like a file, or misbehaves like a disk.

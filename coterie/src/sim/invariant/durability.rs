@@ -1,7 +1,8 @@
 //! *What was answered `ok` or announced `DEAD_CONFIRMED` was on disk on a majority of the seeds first, and survives
 //! `kill -9` of all of them at once.* (Promise 2)
 //!
-//! When it is announced it must be committed, and what is committed must stay: an index is decided once.
+//! When it is announced it must be committed, and what is committed must stay: an index is decided once, and every seed
+//! is given the same there.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,12 @@ impl Invariant for Durability {
                     Some(_) | None => Ok(()),
                 }
             }
+            Observed::HandedOver { seed, index, payload } => match self.decided.get(index) {
+                Some(decided) if decided == *payload => Ok(()),
+                decided => {
+                    Err(format!("seed {seed} is given {payload:?} as entry {index}, which is {decided:?}"))
+                }
+            },
             Observed::Committed { index, outcome: Some(outcome) } => {
                 for change in &outcome.changes {
                     if let Event::Joined(new) | Event::Replaced { new, .. } = &change.event {

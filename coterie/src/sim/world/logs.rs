@@ -7,7 +7,7 @@ use std::time::Duration;
 use coterie_common::majority;
 use coterie_common::message::{SeedHello, SeedId};
 use coterie_seed::core::formation::{Decision, decide};
-use coterie_seed::core::{Entry, Input, Payload};
+use coterie_seed::core::{Commit, Entry, Input, Payload};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -163,8 +163,7 @@ impl World<'_> {
         seed.replica.commit(has);
         let news: Vec<Rc<Slot>> = seed.replica.entries()[self.committed.min(has)..has].to_vec();
         for slot in news {
-            let commit =
-                coterie_seed::core::Commit { index: self.committed as u64, payload: slot.payload.clone() };
+            let commit = Commit { index: self.committed as u64, payload: slot.payload.clone() };
             if let Payload::Entry(entry) = &slot.payload {
                 self.note_entry(entry);
             }
@@ -200,6 +199,10 @@ impl World<'_> {
         self.hand_over_snapshot(index);
         let commits = self.seeds[index].replica.take_committed();
         if !commits.is_empty() {
+            let seed = self.seeds[index].id;
+            for Commit { index, payload } in &commits {
+                self.observe(&Observed::HandedOver { seed, index: *index, payload });
+            }
             self.step_seed(index, start, Input::Committed(commits));
             let seed = &mut self.seeds[index];
             let registry = seed.process.core.as_ref().map(coterie_seed::core::Seed::registry);

@@ -336,12 +336,12 @@ impl<'a> World<'a> {
     }
 
     fn look(&mut self) {
-        let World { watch, peers, last_words, plan, now, .. } = self;
-        watch.look(*now, |truth, show| show(&state(truth, peers, last_words, plan)));
+        let World { watch, peers, seeds, last_words, plan, now, .. } = self;
+        watch.look(*now, |truth, show| show(&state(truth, peers, seeds, last_words, plan)));
     }
 
     fn unsettled(&self) -> Option<(&'static str, String)> {
-        self.watch.unsettled(&state(&self.watch.truth, &self.peers, &self.last_words, self.plan))
+        self.watch.unsettled(&state(&self.watch.truth, &self.peers, &self.seeds, &self.last_words, self.plan))
     }
 
     fn report(mut self) -> Report {
@@ -390,12 +390,15 @@ impl<'a> World<'a> {
 fn state<'a>(
     truth: &'a super::watch::Truth,
     peers: &'a [Process<Peer, PeerInput>],
+    seeds: &'a [SeedHost],
     last_words: &'a [(Address, Bytes)],
     plan: &Plan,
 ) -> State<'a> {
+    let taking_part = seeds.iter().filter(|seed| seed.takes_part);
     State {
         truth,
         peers: peers.iter().map(|process| (process.address, process.core.as_ref())).collect(),
+        seeds: taking_part.filter_map(|seed| Some((seed.id, seed.process.core.as_ref()?))).collect(),
         last_words,
         max_neighbours: plan.swarm.max_neighbours,
     }

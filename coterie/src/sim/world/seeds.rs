@@ -134,12 +134,6 @@ impl World<'_> {
                 self.observe(&Observed::Ballot { dead: proposal.dead });
             }
         }
-        if let MeshMessage::Relay { to: peer, message } = &message
-            && let SessionMessage::Dial(target) = **message
-        {
-            let peer = peer.address;
-            self.observe(&Observed::Mends { peer, target });
-        }
         let message = match message {
             MeshMessage::Vote(mut reply) if self.plan.sabotage == Some(Sabotage::VoteWithoutProbe) => {
                 if let Subject::Death(_) = reply.vote.subject {
