@@ -1,24 +1,17 @@
-//! The seeds' logs: proposals, replication, elections, and who may begin.
+//! The seeds' logs: what is proposed, written, sent to the others and committed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use coterie_common::majority;
-use coterie_common::message::{SeedHello, SeedId};
-use coterie_seed::core::formation::{Decision, decide};
+use coterie_common::message::SeedId;
 use coterie_seed::core::{Commit, Entry, Input, Payload};
 use rand::RngExt;
-use rand::seq::SliceRandom;
 
-use super::{Happening, LOG_TICK, World};
+use super::{Happening, World};
 use crate::sim::host::Host;
 use crate::sim::replica::Slot;
 use crate::sim::sabotage::Sabotage;
 use crate::sim::watch::Observed;
-
-/// How long a cluster is without a leader after it has lost one: the election time-out and a draw.
-const ELECTION_MS: std::ops::Range<u64> = 200..600;
 
 /// A snapshot is kept on disk after so many entries.
 const SNAPSHOT_EVERY: usize = 20;
@@ -72,7 +65,7 @@ impl World<'_> {
         }
     }
 
-    fn send_append(&mut self, from: usize, to: usize) {
+    pub(super) fn send_append(&mut self, from: usize, to: usize) {
         let (leader, follower) = (&self.seeds[from], &self.seeds[to]);
         let (here, there) = (Host::Seed(from).address(), Host::Seed(to).address());
         // A seed is sent the log only while nobody has a history, or when its birth is in it.
@@ -242,7 +235,7 @@ impl World<'_> {
     }
 
     /// A leader counts once it has spoken; this seed itself once it has applied an entry of its own term.
-    fn tell_leader(&mut self, index: usize) {
+    pub(super) fn tell_leader(&mut self, index: usize) {
         let seed = &self.seeds[index];
         let own_term = seed.replica.applied.checked_sub(1).and_then(|last| seed.replica.entries().get(last));
         let is_caught_up = own_term.is_some_and(|slot| slot.term == seed.replica.term);
@@ -253,166 +246,5 @@ impl World<'_> {
             let start = self.seeds[index].process.start;
             self.step_seed(index, start, Input::Leader { leader: news.0, term: news.1 });
         }
-    }
-
-    // ---- elections ----
-
-    /// Looks after the logs: who may begin, whether the leader still leads, who needs to be sent something again.
-    pub(super) fn log_tick(&mut self) {
-        self.after(LOG_TICK, Happening::LogTick);
-        (0..self.seeds.len()).for_each(|index| self.begin_if_decided(index));
-        let leader = self.leader();
-        if let Some(leader) = leader.filter(|leader| self.followers(*leader).is_some()) {
-            self.leaderless_since = None;
-            for to in (0..self.seeds.len()).filter(|to| *to != leader).collect::<Vec<_>>() {
-                let (follower, replica) = (&self.seeds[to], &self.seeds[leader].replica);
-                let behind = replica.lags(follower.id) || follower.replica.committed < replica.committed;
-                // Heartbeats that say nothing new are left out.
-                let knows_leader =
-                    follower.replica.leader == replica.leader && follower.replica.term == replica.term;
-                if behind || !knows_leader {
-                    self.send_append(leader, to);
-                }
-            }
-            return;
-        }
-        let since = *self.leaderless_since.get_or_insert(self.now);
-        let patience = Duration::from_millis(self.rng.random_range(ELECTION_MS));
-        if self.now.since(since) >= patience {
-            self.elect(None);
-        }
-    }
-
-    /// The seed that leads in the highest term, as far as it knows itself.
-    fn leader(&self) -> Option<usize> {
-        let leading = (0..self.seeds.len()).filter(|i| {
-            let seed = &self.seeds[*i];
-            seed.process.runs() && seed.replica.leads(seed.id)
-        });
-        leading.max_by_key(|i| self.seeds[*i].replica.term)
-    }
-
-    /// The seeds that a seed reaches both ways, itself among them, if they are a majority of the voters.
-    fn followers(&self, index: usize) -> Option<BTreeSet<SeedId>> {
-        let reached: BTreeSet<SeedId> = (0..self.seeds.len())
-            .filter(|other| {
-                let seed = &self.seeds[*other];
-                let connects = *other == index
-                    || self.network.connects(Host::Seed(index).address(), Host::Seed(*other).address());
-                seed.process.runs() && seed.takes_part && connects
-            })
-            .map(|other| self.seeds[other].id)
-            .collect();
-        let voters = self.seeds[index].replica.voters();
-        let enough = |set: &BTreeSet<SeedId>| set.intersection(&reached).count() >= majority(set.len());
-        (!voters.is_empty() && voters.iter().all(enough)).then_some(reached)
-    }
-
-    /// Holds an election, which `but` does not win.
-    pub(super) fn elect(&mut self, but: Option<usize>) {
-        let mut candidates: Vec<usize> = (0..self.seeds.len()).filter(|index| Some(*index) != but).collect();
-        candidates.shuffle(&mut self.rng);
-        for candidate in candidates {
-            let seed = &self.seeds[candidate];
-            if !seed.process.runs()
-                || !seed.takes_part
-                || !seed.replica.voters().iter().any(|set| set.contains(&seed.id))
-            {
-                continue;
-            }
-            let Some(group) = self.followers(candidate) else { continue };
-            let fresh = seed.replica.freshness();
-            let voters: BTreeSet<SeedId> = self
-                .seeds
-                .iter()
-                .filter(|other| group.contains(&other.id) && other.replica.freshness() <= fresh)
-                .map(|other| other.id)
-                .collect();
-            let enough = |set: &BTreeSet<SeedId>| set.intersection(&voters).count() >= majority(set.len());
-            if seed.replica.voters().iter().all(enough) {
-                return self.crown(candidate, &group);
-            }
-        }
-    }
-
-    fn crown(&mut self, winner: usize, group: &BTreeSet<SeedId>) {
-        if self.plan.sabotage == Some(Sabotage::LogForgets) && self.committed > 20 {
-            self.seeds.iter_mut().for_each(|seed| seed.replica.forget_last());
-            self.committed -= 1;
-        }
-        let highest = self.seeds.iter().map(|seed| seed.replica.term).max().unwrap_or(0);
-        let term = highest + 1;
-        for seed in self.seeds.iter_mut().filter(|seed| group.contains(&seed.id)) {
-            // Who has voted in a term takes nothing from a leader of an older one.
-            (seed.replica.term, seed.replica.leader) = (term, None);
-        }
-        let id = self.seeds[winner].id;
-        self.seeds[winner].replica.lead(id, term);
-        self.leaderless_since = None;
-        for index in (0..self.seeds.len()).filter(|i| group.contains(&self.seeds[*i].id)).collect::<Vec<_>>()
-        {
-            if self.seeds[index].process.runs() {
-                self.tell_leader(index);
-            }
-        }
-        self.write(winner);
-        self.replicate(winner);
-    }
-
-    // ---- beginnings ----
-
-    fn hello(&self, index: usize) -> SeedHello {
-        let seed = &self.seeds[index];
-        let list = (0..self.plan.swarm.seeds).map(|i| Host::Seed(i).address().to_string()).collect();
-        SeedHello {
-            version: coterie_common::codec::VERSION,
-            id: seed.id,
-            birth: seed.birth,
-            address: seed.process.address.to_string(),
-            list,
-            history: seed.replica.history().cloned(),
-        }
-    }
-
-    /// A seed without a history asks the others whether it may begin.
-    fn begin_if_decided(&mut self, index: usize) {
-        let seed = &self.seeds[index];
-        if seed.takes_part || !seed.process.runs() {
-            return;
-        }
-        let (id, birth) = (seed.id, seed.birth);
-        let others: BTreeMap<SeedId, SeedHello> = (0..self.seeds.len())
-            .filter(|other| *other != index && self.seeds[*other].process.runs())
-            .filter(|other| self.mesh.contains_key(&(index, *other)))
-            .filter(|other| self.network.connects(Host::Seed(index).address(), Host::Seed(*other).address()))
-            .map(|other| (self.seeds[other].id, self.hello(other)))
-            .collect();
-        let all: Vec<SeedId> = (0..self.plan.swarm.seeds as u64).map(SeedId).collect();
-        let careless = self.plan.sabotage == Some(Sabotage::EmptySeedTakesPart) && self.committed > 0;
-        let address = self.seeds[index].process.address.to_string();
-        match decide((id, &address, birth), &all, &others) {
-            Decision::Lost(_) | Decision::Wait(_) | Decision::Stranger(_) | Decision::Take(_) if careless => {
-                self.take_part(index);
-            }
-            Decision::GoOn => self.take_part(index),
-            Decision::Form => {
-                let set: BTreeSet<SeedId> = all.into_iter().collect();
-                self.seeds[index].replica.append(Payload::Seeds(vec![set]));
-                self.take_part(index);
-                self.write(index);
-            }
-            Decision::Lost(_) => {
-                self.marks.hit("seeds_without_directory");
-                self.seeds[index].is_lost = true;
-                self.end_process(Host::Seed(index));
-            }
-            Decision::Wait(_) | Decision::Stranger(_) => {}
-            Decision::Take(seat) => self.take_seat(index, seat),
-        }
-    }
-
-    fn take_part(&mut self, index: usize) {
-        self.seeds[index].takes_part = true;
-        self.note_takes_part(index);
     }
 }

@@ -1,152 +1,47 @@
 //! The loop of simulated time, and what effects do in it.
 
+mod beginnings;
+mod elections;
 mod ending;
 mod faults;
 mod logs;
 mod measuring;
 mod peers;
 mod probing;
+mod queue;
 mod seats;
 mod seeds;
+mod tampering;
 mod wires;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use coterie_common::message::SeedId;
-use coterie_common::{Address, Finding, Instant, Line, MemberId, ProbeOrder};
+use coterie_common::{Address, Instant, Line};
 use coterie_peer::core::{Input as PeerInput, Peer, SeedSlot};
-use coterie_seed::core::{Entry, Input as SeedInput, Seed};
+use coterie_seed::core::{Input as SeedInput, Seed};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::connection::{Connections, Packet};
-use super::fault::{Fault, SPARE_SEEDS};
+use queue::{Happening, Queue, Start};
+
+use super::connection::Connections;
+use super::fault::SPARE_SEEDS;
 use super::host::Host;
 use super::marks::Marks;
 use super::network::Network;
 use super::plan::Plan;
 use super::process::Process;
-use super::replica::{Replica, Slot};
+use super::replica::Replica;
 use super::run::{Report, Violation};
 use super::watch::{Observed, State, Watch};
 
 /// The whole state is looked at after so many happenings, or as many as there are peers: a look at all of them costs as
 /// much as that.
 const LOOK_EVERY: u64 = 100;
-
-/// How often the world looks after the seeds' logs: elections, repeats, who may begin.
-const LOG_TICK: Duration = Duration::from_millis(50);
-
-/// A process: its host, and which of its starts.
-type Start = (Host, u64);
-
-/// What is going to happen.
-#[derive(Debug)]
-enum Happening {
-    Wake(Host),
-    Peer(usize, u64, PeerInput),
-    Seed(usize, u64, Box<SeedInput>),
-    Packet {
-        connection: u64,
-        side: usize,
-        packet: Packet,
-    },
-    GiveUp {
-        connection: u64,
-        side: usize,
-        since: Instant,
-    },
-    Dial {
-        from: usize,
-        start: u64,
-        address: Address,
-    },
-    OpenSession {
-        from: usize,
-        start: u64,
-        slot: SeedSlot,
-        address: Address,
-    },
-    OpenMesh {
-        from: usize,
-        start: u64,
-        to: usize,
-    },
-    ProbeArrives {
-        from: Start,
-        target: Option<MemberId>,
-        order: ProbeOrder,
-        until: Instant,
-    },
-    ProbeEnds {
-        from: Start,
-        target: Option<MemberId>,
-        order: ProbeOrder,
-        finding: Finding,
-    },
-    Written {
-        seed: usize,
-        start: u64,
-        term: u64,
-        len: usize,
-    },
-    Append {
-        from: usize,
-        to: usize,
-        to_start: u64,
-        term: u64,
-        place: usize,
-        entries: Vec<Rc<Slot>>,
-        committed: usize,
-    },
-    Ack {
-        from: SeedId,
-        to: usize,
-        to_start: u64,
-        term: u64,
-        written: usize,
-    },
-    NotTaken {
-        seed: usize,
-        start: u64,
-        entry: Box<Entry>,
-    },
-    LogTick,
-    Resume(Host),
-    Fault(Fault),
-}
-
-/// A happening in the queue: ordered by time, then by the order in which it was put there.
-struct Queued {
-    at: Instant,
-    number: u64,
-    happening: Happening,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Queued {}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
 
 /// A seed's host: its process and its disk.
 struct SeedHost {
@@ -170,8 +65,7 @@ pub(super) struct World<'a> {
     plan: &'a Plan,
     now: Instant,
     rng: ChaCha8Rng,
-    queue: BinaryHeap<Reverse<Queued>>,
-    queued: u64,
+    queue: Queue,
     events: u64,
     steps: u64,
     peers: Vec<Process<Peer, PeerInput>>,
@@ -202,8 +96,7 @@ impl<'a> World<'a> {
             plan,
             now: Instant::START,
             rng,
-            queue: BinaryHeap::new(),
-            queued: 0,
+            queue: Queue::default(),
             events: 0,
             steps: 0,
             peers: (0..swarm.peers).map(|i| Process::new(Host::Peer(i).address())).collect(),
@@ -244,8 +137,7 @@ impl<'a> World<'a> {
     // ---- time ----
 
     fn schedule(&mut self, at: Instant, happening: Happening) {
-        self.queued += 1;
-        self.queue.push(Reverse(Queued { at: at.max(self.now), number: self.queued, happening }));
+        self.queue.push(at.max(self.now), happening);
     }
 
     fn after(&mut self, delay: Duration, happening: Happening) {
@@ -253,8 +145,7 @@ impl<'a> World<'a> {
     }
 
     fn run_until(&mut self, end: Instant) -> Result<(), Violation> {
-        while self.queue.peek().is_some_and(|Reverse(queued)| queued.at <= end) {
-            let Some(Reverse(Queued { at, happening, .. })) = self.queue.pop() else { break };
+        while let Some((at, happening)) = self.queue.pop_until(end) {
             self.now = at;
             self.events += 1;
             self.happen(happening);

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use coterie_common::message::{MeshMessage, Registration, SeedId, SessionMessage, Subject};
-use coterie_common::{Change, Event, Instant, MemberId, Message, Patience, Timestamp};
-use coterie_seed::core::entry::Body;
-use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed, SessionId};
+use coterie_common::message::{MeshMessage, Registration, SeedId, SessionMessage};
+use coterie_common::{Instant, MemberId, Message, Patience, Timestamp};
+use coterie_seed::core::{Config, Effect, Input, Registry, Seed, SessionId};
 use rand::RngExt;
 
 use super::{Happening, SeedHost, World};
 use crate::sim::connection::Packet;
 use crate::sim::host::Host;
-use crate::sim::sabotage::Sabotage;
 use crate::sim::watch::Observed;
 
 /// How long a seed waits before it dials another again.
@@ -134,15 +132,6 @@ impl World<'_> {
                 self.observe(&Observed::Ballot { dead: proposal.dead });
             }
         }
-        let message = match message {
-            MeshMessage::Vote(mut reply) if self.plan.sabotage == Some(Sabotage::VoteWithoutProbe) => {
-                if let Subject::Death(_) = reply.vote.subject {
-                    (reply.refusal, reply.vote.finding) = (None, coterie_common::Finding::Silent);
-                }
-                MeshMessage::Vote(reply)
-            }
-            other => other,
-        };
         let Some(slot) = self.seeds.iter().position(|seed| seed.id == to) else { return };
         if let Some(id) = self.mesh.get(&(index, slot)).copied() {
             self.send_message(id, Host::Seed(index), Message::Mesh(message));
@@ -151,75 +140,20 @@ impl World<'_> {
 
     /// Says something on a session, and has a look at what it is.
     fn send_to_session(&mut self, to: SessionId, host: Host, message: Message) {
-        let message = match message {
-            Message::Session(message) => match self.tampered(to, message) {
-                Some(message) => Message::Session(message),
-                None => return,
-            },
-            Message::Close(_) if self.plan.sabotage == Some(Sabotage::RemovedAreNotTold) => return,
-            other => other,
-        };
-        if let Message::Session(SessionMessage::Registered(Registration::Admitted { incarnation, .. })) =
-            &message
-            && let Some(connection) = self.connections.get(to.0)
-        {
-            let address = connection.ends[0].host.address();
-            let member = MemberId { address, incarnation: *incarnation };
-            self.observe(&Observed::Answered { member });
+        let peer = self.connections.get(to.0).map(|connection| connection.ends[0].host.address());
+        if let (Message::Session(message), Some(address)) = (&message, peer) {
+            match message {
+                SessionMessage::Registered(Registration::Admitted { incarnation, .. }) => {
+                    let member = MemberId { address, incarnation: *incarnation };
+                    self.observe(&Observed::Answered { member });
+                }
+                SessionMessage::Dial(target) => {
+                    self.observe(&Observed::Mends { peer: address, target: *target });
+                }
+                _ => {}
+            }
         }
         self.send_message(to.0, host, message);
-    }
-
-    /// What becomes of a message on a session when a bug is planted there.
-    fn tampered(&mut self, to: SessionId, message: SessionMessage) -> Option<SessionMessage> {
-        let peer = self.connections.get(to.0).map(|connection| connection.ends[0].host.address());
-        if let (SessionMessage::Dial(target), Some(peer)) = (&message, peer) {
-            if self.plan.sabotage == Some(Sabotage::NobodyMends) {
-                return None;
-            }
-            self.observe(&Observed::Mends { peer, target: *target });
-        }
-        match (self.plan.sabotage, message) {
-            (Some(Sabotage::PushLeavesOneOut), SessionMessage::Changes { previous, epoch, mut changes }) => {
-                if changes.len() > 1 {
-                    changes.pop();
-                }
-                Some(SessionMessage::Changes { previous, epoch, changes })
-            }
-            (Some(Sabotage::EndedComeBack), SessionMessage::Changes { previous, epoch, mut changes }) => {
-                let died = changes.iter().find_map(|change| match &change.event {
-                    Event::Died(id) => self.watch.revenant(*id),
-                    Event::Joined(_) | Event::Replaced { .. } | Event::Left(_) => None,
-                });
-                changes.extend(died.map(|member| Change { epoch, event: Event::Joined(member) }));
-                Some(SessionMessage::Changes { previous, epoch, changes })
-            }
-            (Some(Sabotage::RemovedAreNotTold), SessionMessage::Changes { previous, epoch, mut changes }) => {
-                changes
-                    .retain(|change| !matches!(&change.event, Event::Died(id) if Some(id.address) == peer));
-                Some(SessionMessage::Changes { previous, epoch, changes })
-            }
-            (_, message) => Some(message),
-        }
-    }
-
-    /// What a leader appends when a bug is planted there.
-    pub(super) fn tampered_entry(&self, mut entry: Entry) -> Option<Entry> {
-        match (self.plan.sabotage, &mut entry.body) {
-            (Some(Sabotage::StagesReversed), Body::Deaths(verdicts)) => {
-                for verdict in verdicts {
-                    std::mem::swap(&mut verdict.stages.opened, &mut verdict.stages.proposed);
-                }
-            }
-            (Some(Sabotage::AbsenceIsIgnored), Body::Deaths(verdicts)) => {
-                verdicts.retain(|verdict| verdict.reporter.is_some());
-                if verdicts.is_empty() {
-                    return None;
-                }
-            }
-            _ => {}
-        }
-        Some(entry)
     }
 
     /// A snapshot takes the place of a seed's registry.

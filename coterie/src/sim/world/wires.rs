@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use coterie_common::message::LinkMessage;
 use coterie_common::{Address, Instant, Message, Wire};
 use coterie_peer::core::{ConnectionId, DialFailure, Input as PeerInput, SeedSlot};
 use coterie_seed::core::{Input as SeedInput, SessionId};
@@ -11,7 +10,6 @@ use super::seeds::REDIAL;
 use super::{Happening, World};
 use crate::sim::connection::{End, Packet, UNACKNOWLEDGED_MAX, Use};
 use crate::sim::host::Host;
-use crate::sim::sabotage::Sabotage;
 use crate::sim::watch::Observed;
 
 /// How long a shell waits for a connection to be opened.
@@ -22,27 +20,7 @@ impl World<'_> {
 
     pub(super) fn send_message(&mut self, id: u64, from: Host, message: Message) {
         self.observe(&Observed::Sent { by: from });
-        let message = match (self.plan.sabotage, message) {
-            (
-                Some(Sabotage::EveryHelloMends),
-                Message::Link(LinkMessage::Hello { address, life, incarnation, .. }),
-            ) => Message::Link(LinkMessage::Hello { address, life, incarnation, mending: true }),
-            (Some(Sabotage::GossipRenumbered), Message::Link(LinkMessage::Gossip(mut rumor)))
-                if rumor.origin != from.address() =>
-            {
-                rumor.sequence += 1_000;
-                let (origin, incarnation, sequence) = (rumor.origin, rumor.incarnation, rumor.sequence);
-                rumor.id =
-                    coterie_common::message::RumorId::of(origin, incarnation, sequence, &rumor.content);
-                Message::Link(LinkMessage::Gossip(rumor))
-            }
-            (Some(Sabotage::GossipNotPassedOn), Message::Link(LinkMessage::Gossip(rumor)))
-                if rumor.origin != from.address() =>
-            {
-                return;
-            }
-            (_, message) => message,
-        };
+        let Some(message) = self.tampered(id, from, message) else { return };
         self.send(id, from, Packet::Message(Box::new(message)));
     }
 

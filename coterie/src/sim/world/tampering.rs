@@ -1,0 +1,93 @@
+//! Where planted bugs take hold of what is on its way: see [`crate::sim::sabotage`].
+
+use coterie_common::message::{LinkMessage, MeshMessage, RumorId, SessionMessage, Subject};
+use coterie_common::{Change, Event, Finding, Message};
+use coterie_seed::core::Entry;
+use coterie_seed::core::entry::Body;
+
+use super::World;
+use crate::sim::host::Host;
+use crate::sim::sabotage::Sabotage;
+
+impl World<'_> {
+    /// What becomes of a message on its way; nothing, if a planted bug loses it.
+    pub(super) fn tampered(&self, id: u64, from: Host, message: Message) -> Option<Message> {
+        let Some(sabotage) = self.plan.sabotage else { return Some(message) };
+        match message {
+            Message::Link(message) => tampered_link(sabotage, from, message).map(Message::Link),
+            Message::Session(message) => self.tampered_session(sabotage, id, message).map(Message::Session),
+            Message::Mesh(MeshMessage::Vote(mut reply)) if sabotage == Sabotage::VoteWithoutProbe => {
+                if let Subject::Death(_) = reply.vote.subject {
+                    (reply.refusal, reply.vote.finding) = (None, Finding::Silent);
+                }
+                Some(Message::Mesh(MeshMessage::Vote(reply)))
+            }
+            Message::Close(_) if sabotage == Sabotage::RemovedAreNotTold && matches!(from, Host::Seed(_)) => {
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    fn tampered_session(
+        &self,
+        sabotage: Sabotage,
+        id: u64,
+        mut message: SessionMessage,
+    ) -> Option<SessionMessage> {
+        match (sabotage, &mut message) {
+            (Sabotage::NobodyMends, SessionMessage::Dial(_)) => return None,
+            (Sabotage::PushLeavesOneOut, SessionMessage::Changes { changes, .. }) if changes.len() > 1 => {
+                changes.pop();
+            }
+            (Sabotage::EndedComeBack, SessionMessage::Changes { epoch, changes, .. }) => {
+                let died = changes.iter().find_map(|change| match &change.event {
+                    Event::Died(id) => self.watch.revenant(*id),
+                    Event::Joined(_) | Event::Replaced { .. } | Event::Left(_) => None,
+                });
+                changes.extend(died.map(|member| Change { epoch: *epoch, event: Event::Joined(member) }));
+            }
+            (Sabotage::RemovedAreNotTold, SessionMessage::Changes { changes, .. }) => {
+                let peer = self.connections.get(id).map(|connection| connection.ends[0].host.address());
+                changes
+                    .retain(|change| !matches!(&change.event, Event::Died(id) if Some(id.address) == peer));
+            }
+            _ => {}
+        }
+        Some(message)
+    }
+
+    /// What a leader appends; nothing, if a planted bug loses it.
+    pub(super) fn tampered_entry(&self, mut entry: Entry) -> Option<Entry> {
+        match (self.plan.sabotage, &mut entry.body) {
+            (Some(Sabotage::StagesReversed), Body::Deaths(verdicts)) => {
+                for verdict in verdicts {
+                    std::mem::swap(&mut verdict.stages.opened, &mut verdict.stages.proposed);
+                }
+            }
+            (Some(Sabotage::AbsenceIsIgnored), Body::Deaths(verdicts)) => {
+                verdicts.retain(|verdict| verdict.reporter.is_some());
+                if verdicts.is_empty() {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        Some(entry)
+    }
+}
+
+fn tampered_link(sabotage: Sabotage, from: Host, mut message: LinkMessage) -> Option<LinkMessage> {
+    match (sabotage, &mut message) {
+        (Sabotage::EveryHelloMends, LinkMessage::Hello { mending, .. }) => *mending = true,
+        (Sabotage::GossipRenumbered, LinkMessage::Gossip(rumor)) if rumor.origin != from.address() => {
+            rumor.sequence += 1_000;
+            rumor.id = RumorId::of(rumor.origin, rumor.incarnation, rumor.sequence, &rumor.content);
+        }
+        (Sabotage::GossipNotPassedOn, LinkMessage::Gossip(rumor)) if rumor.origin != from.address() => {
+            return None;
+        }
+        _ => {}
+    }
+    Some(message)
+}
