@@ -68,13 +68,14 @@ impl Prober {
         let opened = Arc::new(AtomicBool::new(false));
         let silence = async {
             // Who was late himself has not seen yet what may have come meanwhile.
-            if punctually(order.open_within).await && !opened.load(Ordering::Relaxed) {
+            let in_time = punctually(order.open_within).await;
+            if in_time && !opened.load(Ordering::Relaxed) {
                 return Finding::Silent;
             }
-            match punctually(order.patience.saturating_sub(order.open_within)).await {
-                true => Finding::Silent,
-                false => Finding::CannotProbe,
-            }
+            let rest = order.patience.saturating_sub(order.open_within);
+            // Without a second wait, the first one's lateness stands.
+            let in_time = if rest.is_zero() { in_time } else { punctually(rest).await };
+            if in_time { Finding::Silent } else { Finding::CannotProbe }
         };
         let probe = async {
             tokio::select! {
@@ -102,7 +103,8 @@ impl Prober {
     }
 
     /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
-    /// `opened` is set when one opens; `hopeful` counts those that did not fail for want of this host's own means: without one, silence says nothing.
+    /// `opened` is set when one opens; `hopeful` counts those that did not fail for want of this host's own means:
+    /// without one, silence says nothing.
     async fn attempts(&self, order: ProbeOrder, hopeful: &AtomicU32, opened: &Arc<AtomicBool>) -> Finding {
         let mut running = JoinSet::new();
         let mut begun = 0;
