@@ -54,7 +54,7 @@ async fn a_prober_that_stood_still_has_found_nothing() {
     let (_listener, address) = mute();
     let standing_still = async {
         tokio::task::yield_now().await;
-        std::thread::sleep(PATIENCE * 3);
+        std::thread::park_timeout(PATIENCE * 3);
     };
     let prober = prober(address);
     let ((finding, _), ()) = tokio::join!(prober.probe(order(address)), standing_still);
