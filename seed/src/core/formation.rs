@@ -37,16 +37,26 @@ pub fn decide(
     others: &BTreeMap<SeedId, SeedHello>,
 ) -> Decision {
     let histories = || others.values().filter_map(|hello| hello.history.as_ref());
-    let seats = || histories().filter_map(|history| Some((history.cluster, history.seat_at(address)?)));
-    if seats().any(|(_, (id, seat))| id == me && seat.birth == Some(birth)) {
+    // Where one history has a seat and another has its holder removed, the latter is the newer.
+    let is_removed = |id: &SeedId| histories().any(|history| history.removed.contains_key(id));
+    let seats = || {
+        let seat = |history| History::seat_at(history, address).map(|(id, seat)| (history, id, seat));
+        histories().filter_map(seat).filter(|(_, id, _)| !is_removed(id))
+    };
+    if seats().any(|(_, id, seat)| id == me && seat.birth == Some(birth)) {
         return Decision::GoOn;
     }
     // Whoever tells of a seat that is free knows more than one who tells of its last holder.
-    if let Some((_, (id, _))) = seats().find(|(_, (_, seat))| seat.birth.is_none_or(|known| known == birth)) {
+    if let Some((_, id, _)) = seats().find(|(_, _, seat)| seat.birth.is_none_or(|known| known == birth)) {
         return if id == me { Decision::Wait(Vec::new()) } else { Decision::Take(id) };
     }
-    if let Some((cluster, _)) = seats().next() {
-        return Decision::Lost(cluster);
+    if let Some((history, holder, _)) = seats().next() {
+        // What was decided about the seat since is in the logs of a majority: of any majority one tells of it.
+        let rest = history.seats.keys().copied().filter(|id| *id != holder);
+        let (heard, missing): (Vec<SeedId>, Vec<SeedId>) = rest.partition(|id| others.contains_key(id));
+        let enough = majority(history.seats.len()).min(history.seats.len() - 1);
+        let is_certain = heard.len() >= enough;
+        return if is_certain { Decision::Lost(history.cluster) } else { Decision::Wait(missing) };
     }
     if let Some(history) = histories().next() {
         return Decision::Stranger(history.cluster);
@@ -158,6 +168,20 @@ mod tests {
     fn a_seed_that_lost_its_disk_is_not_the_seed_it_was() {
         let held = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
         assert_eq!(decision([hello(1, None), hello(2, Some(&held))]), Decision::Lost(ClusterId([1; 16])));
+    }
+
+    /// A seed was removed and added again. Of the others one had not heard of it when it answered, and answered first:
+    /// the new seed took its own seat for one that it had lost, and stopped.
+    #[test]
+    fn one_that_may_be_behind_is_not_enough_to_have_lost_a_disk() {
+        let before = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
+        assert_eq!(decision([hello(1, Some(&before))]), Decision::Wait(vec![SeedId(2)]));
+        let mut after = hello(2, Some(&before[1..]));
+        if let Some(history) = &mut after.1.history {
+            history.removed.insert(SeedId(0), Some(69));
+        }
+        let decided = decision([hello(1, Some(&before)), after]);
+        assert_eq!(decided, Decision::Stranger(ClusterId([1; 16])), "until it is told that it was added");
     }
 
     #[test]
