@@ -7,17 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use coterie_common::clock::Clock;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
-use coterie_common::message::{CloseReason, Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
-use coterie_common::net::connection::dial;
+use coterie_common::message::{Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
 use coterie_common::net::process::{Failure, stop_signal};
-use coterie_common::net::{Event, Outbox, connection, resolve};
-use coterie_common::seed_list::{SeedList, parse_port, split_host_port};
-use coterie_common::{Address, Change, Event as ViewEvent, Instant, Message, Timestamp, View, Wire};
-use tokio::sync::mpsc;
+use coterie_common::seed_list::SeedList;
+use coterie_common::{Change, Event, Instant, Timestamp, View};
 use tokio::time::{sleep, timeout, timeout_at};
 
-/// How long a seed may take to be reached and to answer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+use crate::session::{ANSWER_TIME_MAX, Session};
 
 /// How often an observer speaks, so that neither end takes the other for silent.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -48,7 +44,7 @@ impl AnySeed {
     /// A session with the seed that is named, or with the first of the list that can be reached, but not with `but`.
     async fn open(&self, but: &str) -> Result<Session, Failure> {
         if let Some(seed) = &self.seed {
-            return Session::open(&SeedAddress { seed: seed.clone() }).await;
+            return Session::open(seed).await;
         }
         let config = self.config.display();
         let text =
@@ -56,68 +52,12 @@ impl AnySeed {
         let list = SeedList::parse(&self.config, &text).map_err(|e| Failure::usage(e.to_string()))?;
         let mut problem = Failure::usage(format!("{config}: no seed but {but}"));
         for seed in list.seeds.iter().map(ToString::to_string).filter(|seed| seed != but) {
-            match Session::open(&SeedAddress { seed }).await {
+            match Session::open(&seed).await {
                 Ok(session) => return Ok(session),
                 Err(unreachable) => problem = unreachable,
             }
         }
         Err(problem)
-    }
-}
-
-/// A session of somebody who is no member.
-struct Session {
-    name: String,
-    outbox: Outbox,
-    inbox: mpsc::Receiver<((), Event)>,
-    me: Address,
-}
-
-impl Session {
-    async fn open(seed: &SeedAddress) -> Result<Self, Failure> {
-        let name = seed.seed.clone();
-        let problem = |text: String| Failure::running(format!("{name}: {text}"));
-        let (host, port) = split_host_port(&name).map_err(Failure::usage)?;
-        let port = parse_port(port).map_err(Failure::usage)?;
-        let address = resolve::resolve(host, port).await.map_err(problem)?;
-        let stream = dial(address, ANSWER_TIME_MAX).await.map_err(|e| problem(e.to_string()))?;
-        let me = Address::from(stream.local_addr()?);
-        let (events, inbox) = mpsc::channel(64);
-        let outbox = connection::spawn((), stream, events);
-        Ok(Session { name, outbox, inbox, me })
-    }
-
-    fn say(&self, message: SessionMessage) {
-        // An observer says a few bytes a second: its outbox is never full.
-        let _ = self.outbox.say(&Message::Session(message), Wire::Native, self.me);
-    }
-
-    /// The next message of the session.
-    async fn next(&mut self) -> Result<SessionMessage, Failure> {
-        loop {
-            match self.inbox.recv().await {
-                Some(((), Event::Message { message: Message::Session(message), .. })) => return Ok(message),
-                Some(((), Event::Message { message: Message::Close(CloseReason::Refused(why)), .. })) => {
-                    return Err(self.failure(&why));
-                }
-                Some(((), Event::Message { message: Message::Close(reason), .. })) => {
-                    return Err(self.failure(&reason.to_string()));
-                }
-                Some(((), Event::Message { .. } | Event::Drained)) => {}
-                Some(((), Event::Ended(_))) | None => return Err(self.failure("closed the connection")),
-            }
-        }
-    }
-
-    async fn answer(&mut self) -> Result<SessionMessage, Failure> {
-        match timeout(ANSWER_TIME_MAX, self.next()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.failure("no answer")),
-        }
-    }
-
-    fn failure(&self, why: &str) -> Failure {
-        Failure::running(format!("{}: {why}", self.name))
     }
 }
 
@@ -132,7 +72,7 @@ fn print(line: &str) -> Result<bool, Failure> {
 
 /// Shows the members of the view that the seed has.
 pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failure> {
-    let mut session = Session::open(&seed).await?;
+    let mut session = Session::open(&seed.seed).await?;
     session.say(SessionMessage::Observe { linearizable });
     let SessionMessage::Whole { roster, .. } = session.answer().await? else {
         return Err(session.failure("answered something else"));
@@ -167,7 +107,7 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
     let clock = Clock::start();
     let end = limit.map(|limit| clock.now() + limit);
     let mut view = View::default();
-    let mut session = Session::open(seed).await?;
+    let mut session = Session::open(&seed.seed).await?;
     loop {
         let Err(problem) = follow(&mut session, &mut view, &clock, end).await else { return Ok(()) };
         if view.is_empty() {
@@ -180,7 +120,7 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
                 return Ok(());
             }
             sleep(REOPEN_EVERY).await;
-            if let Ok(session) = Session::open(seed).await {
+            if let Ok(session) = Session::open(&seed.seed).await {
                 break session;
             }
         };
@@ -208,7 +148,7 @@ async fn follow(
             }
             Err(_) if end.is_some_and(|end| clock.now() >= end) => return Ok(()),
             Err(_) => {
-                let _ = session.outbox.say(&Message::Ping { nonce: 1 }, Wire::Native, session.me);
+                session.ping();
             }
         }
     }
@@ -251,7 +191,7 @@ fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<S
 
 /// One change in words; of a death it is asked how it was found.
 fn tell(change: &Change, view: &View, session: &Session) -> String {
-    if let ViewEvent::Died(dead) = change.event {
+    if let Event::Died(dead) = change.event {
         session.say(SessionMessage::EvidenceRequest(dead));
     }
     describe(change, view.len())
@@ -259,10 +199,10 @@ fn tell(change: &Change, view: &View, session: &Session) -> String {
 
 fn describe(change: &Change, members: usize) -> String {
     let what = match &change.event {
-        ViewEvent::Joined(member) => format!("{} joined", member.id.address),
-        ViewEvent::Replaced { new, .. } => format!("{} came back as another life", new.id.address),
-        ViewEvent::Left(id) => format!("{} left", id.address),
-        ViewEvent::Died(id) => format!("{} died", id.address),
+        Event::Joined(member) => format!("{} joined", member.id.address),
+        Event::Replaced { new, .. } => format!("{} came back as another life", new.id.address),
+        Event::Left(id) => format!("{} left", id.address),
+        Event::Died(id) => format!("{} died", id.address),
     };
     format!("epoch {}: {what}; {members} members", change.epoch)
 }
@@ -297,8 +237,8 @@ fn timeline(evidence: &Evidence) -> Vec<String> {
 
 /// Has a peer broadcast a message.
 pub async fn send(seed: SeedAddress, text: String) -> Result<(), Failure> {
-    let mut session = Session::open(&seed).await?;
-    let via = session.me.to_string();
+    let mut session = Session::open(&seed.seed).await?;
+    let via = session.me().to_string();
     session.say(SessionMessage::Say { content: text.into(), via });
     match session.answer().await? {
         SessionMessage::Said(Ok(peer)) => print(&format!("handed to {peer}")).map(|_| ()),
@@ -334,7 +274,7 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
 
 /// Shows how a seed is.
 pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
-    let mut session = Session::open(&seed).await?;
+    let mut session = Session::open(&seed.seed).await?;
     session.say(SessionMessage::StatusRequest);
     let SessionMessage::Status(status) = session.answer().await? else {
         return Err(session.failure("answered something else"));

@@ -6,6 +6,8 @@ pub mod ask;
 pub mod bench;
 pub mod cluster;
 pub mod lab;
+pub mod session;
 pub mod share;
 pub mod sim;
+pub mod stand_in;
 pub mod up;

@@ -9,25 +9,23 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use coterie_common::clock::Clock;
-use coterie_common::codec;
 use coterie_common::message::{Answer, Candidate};
 use coterie_common::net::journal::{Events, Format};
 use coterie_common::net::options::parse_duration;
 use coterie_common::net::process::Failure;
-use coterie_common::net::{Event, JournalOptions, connection, listener};
+use coterie_common::net::{JournalOptions, listener};
 use coterie_common::seed_list::SeedEntry;
-use coterie_common::{Address, Incarnation, Instant, Life, Message, Patience, Tags, Wire};
+use coterie_common::{Address, Instant, Life, Patience, Tags, Wire};
 use coterie_seed::raft;
 use coterie_seed::shell::{Handle, Options, Probing, start};
-use tokio::sync::mpsc;
 
 use super::Figures;
+use crate::stand_in::StandIn;
 
 /// How long the seeds may take to elect a leader.
 const FORMING_TIME_MAX: Duration = Duration::from_secs(10);
@@ -107,27 +105,25 @@ async fn measure(
     Ok(())
 }
 
-/// Somebody who registers, and answers the seeds' probes.
+/// Somebody who registers one life after the other.
 struct Client {
-    address: Address,
-    life: Arc<AtomicU64>,
+    place: StandIn,
+    lives: AtomicU64,
 }
 
 impl Client {
     fn new() -> std::io::Result<Self> {
-        let socket = listener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let address = Address::from(socket.local_addr()?);
-        let life = Arc::new(AtomicU64::new(0));
-        tokio::spawn(answer_probes(tokio::net::TcpListener::from_std(socket)?, address, Arc::clone(&life)));
-        Ok(Client { address, life })
+        Ok(Client { place: StandIn::at((Ipv4Addr::LOCALHOST, 0).into())?, lives: AtomicU64::new(0) })
     }
 
     /// Registers a new life, until it is admitted.
     async fn register(&self, seed: &Handle, clock: Clock) -> Result<(), Failure> {
-        let life = Life(self.life.fetch_add(1, Ordering::Relaxed) + 1);
+        let life = Life(self.lives.fetch_add(1, Ordering::Relaxed) + 1);
+        self.place.live(life);
         let until: Instant = clock.now() + FORMING_TIME_MAX;
+        let address = self.place.address();
         loop {
-            let candidate = Candidate { address: self.address, life, wire: Wire::Native, tags: Tags::new() };
+            let candidate = Candidate { address, life, wire: Wire::Native, tags: Tags::new() };
             match seed.register(candidate).await {
                 Some(Answer::Admitted { .. }) => return Ok(()),
                 Some(Answer::Refused(refusal)) if clock.now() >= until => {
@@ -136,33 +132,6 @@ impl Client {
                 Some(Answer::Refused(_) | Answer::Recorded { .. }) => {}
                 None => return Err(Failure::running("the seed has ended")),
             }
-        }
-    }
-}
-
-async fn answer_probes(socket: tokio::net::TcpListener, address: Address, life: Arc<AtomicU64>) {
-    let (events, mut inbox) = mpsc::channel(64);
-    let mut outboxes = std::collections::BTreeMap::new();
-    let mut last = 0_u64;
-    loop {
-        tokio::select! {
-            stream = listener::accept(&socket) => {
-                last += 1;
-                outboxes.insert(last, connection::spawn(last, stream, events.clone()));
-            }
-            Some((key, event)) = inbox.recv() => match event {
-                Event::Message { wire, message: Message::Ping { nonce } } => {
-                    let life = Some(Life(life.load(Ordering::Relaxed)));
-                    let pong = Message::Pong { nonce, address, life, incarnation: Some(Incarnation::NONE), ready: true };
-                    if let Some(outbox) = outboxes.get(&key) {
-                        let _ = outbox.send(codec::encode(&pong, wire, address));
-                    }
-                }
-                Event::Message { .. } | Event::Drained => {}
-                Event::Ended(_) => {
-                    outboxes.remove(&key);
-                }
-            },
         }
     }
 }

@@ -12,6 +12,7 @@ mod tool;
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use coterie_common::{Address, Role};
@@ -24,6 +25,12 @@ use tool::run;
 pub use containers::engine_answers;
 pub use namespaces::may_make_namespaces;
 pub use reaper::Reaper;
+
+/// Moves the calling thread into a network: its sockets, and the processes it starts, are there from now on.
+pub fn enter(network: &std::fs::File) -> io::Result<()> {
+    let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+    Ok(rustix::thread::move_into_link_name_space(network.as_fd(), kind)?)
+}
 
 /// What a lab is made of.
 #[derive(Clone, Debug)]
@@ -199,6 +206,45 @@ impl Lab {
             MadeOf::Namespaces(namespaces) => namespaces.lose_disk(index),
         }
     }
+
+    /// Whether a node runs.
+    pub fn runs(&mut self, index: usize) -> bool {
+        match &mut self.made_of {
+            MadeOf::Containers(containers) => containers.pid(index).is_ok_and(|pid| pid != 0),
+            MadeOf::Namespaces(namespaces) => namespaces.runs(index),
+        }
+    }
+
+    // ---- what only namespaces can ----
+
+    fn namespaces(&mut self) -> io::Result<&mut Namespaces> {
+        match &mut self.made_of {
+            MadeOf::Namespaces(namespaces) => Ok(namespaces),
+            MadeOf::Containers(_) => Err(io::Error::other("only network namespaces can")),
+        }
+    }
+
+    /// Puts the data of a seed on a disk of its own, of so many MiB, before it is started for the first time.
+    pub fn give_disk(&mut self, index: usize, mib: u32) -> io::Result<()> {
+        self.namespaces()?.give_disk(index, mib)
+    }
+
+    /// Leaves no room on a seed's own disk.
+    pub fn fill_disk(&mut self, index: usize) -> io::Result<()> {
+        self.namespaces()?.fill_disk(index)
+    }
+
+    /// Gives back what [`Lab::fill_disk`] took.
+    pub fn free_disk(&mut self, index: usize) -> io::Result<()> {
+        self.namespaces()?.free_disk(index)
+    }
+
+    /// The file that stands for a host's network.
+    pub fn network(&mut self, index: usize) -> io::Result<std::fs::File> {
+        self.namespaces()?.network(index)
+    }
+
+    // ---- what nodes say ----
 
     /// What a node has said on stderr so far.
     pub fn stderr(&self, index: usize) -> String {

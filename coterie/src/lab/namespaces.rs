@@ -1,6 +1,6 @@
 //! Hosts that are network namespaces on a bridge of their own. A node there is a process of this machine.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,6 +15,9 @@ use crate::cluster::{Command, NodeRecord, Process};
 
 /// The first two numbers of the addresses. They are reached from nowhere else.
 const NETWORK: [u8; 2] = [10, 214];
+
+/// What takes the room on a disk that is full.
+const FILLER: &str = "filler";
 
 /// The namespaces of one lab.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ impl Namespaces {
         let script = format!(
             "for n in {}; do ip netns pids $n | xargs -r kill -9; ip netns del $n; done\n\
              for c in {lab} {}; do ip link del $c; done\n\
+             umount -l \"$1\"/data/*\n\
              iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT",
             namespaces.join(" "),
             cables.join(" ")
@@ -90,8 +94,7 @@ impl Namespaces {
     }
 
     fn record(&self, index: usize, role: Role, address: Address, log: PathBuf) -> NodeRecord {
-        let data = self.files.join("data").join(&self.names[index]);
-        let data = (role == Role::Seed).then_some(data);
+        let data = (role == Role::Seed).then(|| self.data(index));
         NodeRecord { role: role.lower().to_owned(), address, http: None, pid: None, log, data }
     }
 
@@ -136,8 +139,47 @@ impl Namespaces {
         Ok(())
     }
 
+    pub(super) fn runs(&mut self, index: usize) -> bool {
+        self.processes[index].as_mut().is_some_and(Process::is_alive)
+    }
+
+    fn data(&self, index: usize) -> PathBuf {
+        self.files.join("data").join(&self.names[index])
+    }
+
+    /// What is on it goes; a disk of its own stays.
     pub(super) fn lose_disk(&mut self, index: usize) -> io::Result<()> {
-        std::fs::remove_dir_all(self.files.join("data").join(&self.names[index]))
+        for entry in std::fs::read_dir(self.data(index))? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_disk(&mut self, index: usize, mib: u32) -> io::Result<()> {
+        let data = self.data(index);
+        std::fs::create_dir_all(&data)?;
+        let (size, place) = (format!("size={mib}m"), data.display().to_string());
+        run("mount", &["-t", "tmpfs", "-o", &size, &self.names[index], &place]).map(drop)
+    }
+
+    pub(super) fn fill_disk(&mut self, index: usize) -> io::Result<()> {
+        let mut filler = std::fs::File::create(self.data(index).join(FILLER))?;
+        loop {
+            match filler.write_all(&[0; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn free_disk(&mut self, index: usize) -> io::Result<()> {
+        std::fs::remove_file(self.data(index).join(FILLER))
+    }
+
+    pub(super) fn network(&mut self, index: usize) -> io::Result<std::fs::File> {
+        std::fs::File::open(Path::new("/run/netns").join(&self.names[index]))
     }
 
     pub(super) fn stderr(&self, index: usize, host: &Host) -> String {
