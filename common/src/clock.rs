@@ -101,45 +101,57 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
+#[cfg(coterie_simulated)]
+pub use system::draw_entropy_from;
 #[cfg(feature = "net")]
 pub use system::{Clock, entropy, wall};
 
 #[cfg(feature = "net")]
 mod system {
     use super::{Instant, Timestamp};
+    #[cfg(not(coterie_simulated))]
     use rand::TryRng;
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::Duration;
+    #[cfg(not(coterie_simulated))]
+    use std::time::{SystemTime, UNIX_EPOCH};
 
-    /// Reads the operating system's monotonic clock for one process.
+    /// Reads the monotonic clock for one process: the operating system's, unless the runtime's time is a test's.
     #[derive(Clone, Copy, Debug)]
     pub struct Clock {
-        origin: std::time::Instant,
+        origin: tokio::time::Instant,
     }
 
     impl Clock {
         /// A clock that starts now.
         #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
         pub fn start() -> Self {
-            Clock { origin: std::time::Instant::now() }
+            Clock { origin: tokio::time::Instant::now() }
         }
 
         /// The present moment.
-        #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
         pub fn now(&self) -> Instant {
-            let elapsed = std::time::Instant::now().saturating_duration_since(self.origin);
+            let elapsed = self.origin.elapsed();
             Instant(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
         }
 
         /// The same moment for the timers of tokio.
         pub fn timer(&self, at: Instant) -> tokio::time::Instant {
-            tokio::time::Instant::from_std(self.origin + Duration::from_nanos(at.0))
+            self.origin + Duration::from_nanos(at.0)
         }
     }
 
     /// The present moment as people write it. It may jump when the machine's clock is set.
+    #[cfg(not(coterie_simulated))]
     #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
     pub fn wall() -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The present moment of the simulation.
+    #[cfg(coterie_simulated)]
+    pub fn wall() -> Timestamp {
+        let since = turmoil::since_epoch().unwrap_or_default();
         Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -147,6 +159,7 @@ mod system {
     ///
     /// # Panics
     /// If the operating system has no entropy to give: nothing that follows would be sound.
+    #[cfg(not(coterie_simulated))]
     pub fn entropy() -> [u8; 32] {
         let mut seed = [0; 32];
         assert!(
@@ -154,6 +167,24 @@ mod system {
             "the operating system gave no entropy: lives and cluster ids would repeat"
         );
         seed
+    }
+
+    #[cfg(coterie_simulated)]
+    thread_local! {
+        static ENTROPY: std::cell::RefCell<rand_chacha::ChaCha8Rng> =
+            std::cell::RefCell::new(rand::SeedableRng::seed_from_u64(0));
+    }
+
+    /// A seed for a generator, from the number that the simulation was given.
+    #[cfg(coterie_simulated)]
+    pub fn entropy() -> [u8; 32] {
+        ENTROPY.with_borrow_mut(rand::RngExt::random)
+    }
+
+    /// What [`entropy`] gives on this thread follows from `number` from now on.
+    #[cfg(coterie_simulated)]
+    pub fn draw_entropy_from(number: u64) {
+        ENTROPY.set(rand::SeedableRng::seed_from_u64(number));
     }
 }
 

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use coterie_common::net::tcp::{self, TcpListener};
 use coterie_common::net::{Event, connection, listener};
 use coterie_common::{Address, Incarnation, Life, Message};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -23,10 +23,10 @@ pub struct StandIn {
 impl StandIn {
     /// Begins to listen.
     pub fn at(address: SocketAddr) -> io::Result<Self> {
-        let socket = listener::bind(address)?;
-        let address = Address::from(socket.local_addr()?);
+        let socket = tcp::bind(address)?;
+        let address = Address::new(address.ip(), socket.local_addr()?.port());
         let life = Arc::new(AtomicU64::new(0));
-        let answering = answer_probes(TcpListener::from_std(socket)?, address, Arc::clone(&life));
+        let answering = answer_probes(tcp::adopt(socket)?, address, Arc::clone(&life));
         Ok(StandIn { address, life, task: tokio::spawn(answering).abort_handle() })
     }
 

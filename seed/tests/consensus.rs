@@ -10,7 +10,7 @@ use coterie_common::clock::Clock;
 use coterie_common::message::{Answer, Candidate, SeedId};
 use coterie_common::net::journal::{Events, Format};
 use coterie_common::net::process::Failure;
-use coterie_common::net::{JournalOptions, listener};
+use coterie_common::net::{JournalOptions, tcp};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Why, Wire};
 use coterie_seed::core::Registry;
@@ -41,7 +41,7 @@ impl Seeds {
     /// Three seeds at ports that were free a moment ago and stay theirs.
     fn start(snapshot_every: u64) -> Self {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let sockets: Vec<_> = (0..3).map(|_| listener::bind((ip, 0).into()).unwrap()).collect();
+        let sockets: Vec<_> = (0..3).map(|_| tcp::bind((ip, 0).into()).unwrap()).collect();
         let addresses = sockets.iter().map(|socket| Address::from(socket.local_addr().unwrap())).collect();
         let directory = tempfile::tempdir().unwrap();
         let mut seeds = Seeds { directory, addresses, handles: Vec::new(), snapshot_every };
@@ -106,7 +106,7 @@ impl Seeds {
     async fn restart(&mut self, index: usize) {
         let clock = Clock::start();
         loop {
-            let socket = listener::bind(self.addresses[index].socket());
+            let socket = tcp::bind(self.addresses[index].socket());
             let Ok(socket) = socket else {
                 // The listener of the former life is not closed yet.
                 assert!(clock.now() < Instant::START + DEADLINE, "{socket:?}");

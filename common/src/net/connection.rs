@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::tcp::{OwnedReadHalf, OwnedWriteHalf, TcpStream, notice_vanishing};
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
 use crate::limits::{
@@ -30,16 +29,6 @@ const READ_BYTES: usize = 4 << 10;
 
 /// What is gathered for one write at most.
 const WRITE_BYTES: usize = 64 << 10;
-
-/// Silence of a connection before the kernel asks whether the other end's is still there, and how often it asks, a
-/// second apart. Where one packet in five is lost in either direction, three questions in a row go unanswered
-/// every twenty times (0.36^3), and did; twelve once in 200,000.
-const ASK_AFTER: Duration = Duration::from_secs(3);
-const ASKS: u32 = 12;
-const ASK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long the kernel may repeat what was sent and not acknowledged.
-const VANISHED_AFTER: Duration = Duration::from_secs(15);
 
 /// How long the rest of what a remote says is awaited after this end closed, so that it reads our last frame
 /// rather than a reset.
@@ -140,19 +129,6 @@ pub async fn dial(address: Address, patience: Duration) -> io::Result<TcpStream>
     let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Has the kernel end a connection whose other end has vanished without a word: nothing heard for about 15 s. And has
-/// it repeat what is lost every 200 ms rather than after twice the time each time: there is little under way on a
-/// connection of ours, and all of it matters now.
-fn notice_vanishing(stream: &TcpStream) {
-    let socket = socket2::SockRef::from(stream);
-    let keepalive =
-        socket2::TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY).with_retries(ASKS);
-    // A socket without these options still works; only such an end is noticed later, and a loss made good later.
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    let _ = socket.set_tcp_user_timeout(Some(VANISHED_AFTER));
-    let _ = socket.set_tcp_thin_linear_timeouts(true);
 }
 
 /// Begins to read and write `stream`. Events come to `inbox` under `key`, [`Event::Ended`] the last of them.
@@ -281,10 +257,10 @@ async fn write_loop<K: Copy>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tcp::TcpListener;
     use super::*;
     use crate::limits::INBOX_FRAMES_MAX;
     use std::net::Ipv4Addr;
-    use tokio::net::TcpListener;
 
     const ME: &str = "127.0.0.1:1";
 

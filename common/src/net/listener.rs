@@ -1,28 +1,14 @@
-//! Listening: an address that is usable again at once, and an accept loop that outlives a lack of descriptors.
+//! An accept loop that outlives a lack of descriptors.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// Connections that may wait to be accepted: a thousand that arrive together, with room.
-const BACKLOG: i32 = 4_096;
+use super::tcp::{TcpListener, TcpStream};
 
 /// How long to wait when there is no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
-
-/// A listener at `address`. SO_REUSEADDR lets a restarted node have its port while old connections linger.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// The next connection. Waits where there is no descriptor for it, and passes over those that are gone already.
 pub async fn accept(listener: &TcpListener) -> TcpStream {

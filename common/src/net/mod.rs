@@ -9,6 +9,7 @@ pub mod options;
 pub mod probe;
 pub mod process;
 pub mod resolve;
+pub mod tcp;
 
 pub use connection::{Event, Outbox};
 pub use journal::{Journal, JournalOptions};

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::icmp::Pinger;
 use super::listener::is_own_shortage;
+use super::tcp::TcpStream;
 use crate::clock::Clock;
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;

@@ -18,7 +18,7 @@ use coterie_common::message::{Answer, Candidate};
 use coterie_common::net::journal::{Events, Format};
 use coterie_common::net::options::parse_duration;
 use coterie_common::net::process::Failure;
-use coterie_common::net::{JournalOptions, listener};
+use coterie_common::net::{JournalOptions, tcp};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Wire};
 use coterie_seed::raft;
@@ -138,7 +138,7 @@ impl Client {
 
 fn start_seeds(directory: &Path, probing: Probing) -> Result<Vec<Handle>, Failure> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let sockets: Vec<_> = (0..3).map(|_| listener::bind((ip, 0).into())).collect::<std::io::Result<_>>()?;
+    let sockets: Vec<_> = (0..3).map(|_| tcp::bind((ip, 0).into())).collect::<std::io::Result<_>>()?;
     let addresses: Vec<Address> = sockets
         .iter()
         .map(|socket| socket.local_addr().map(Address::from))

@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use coterie_common::net::listener;
+use coterie_common::net::tcp;
 use coterie_common::{Address, Role};
 
 pub use directory::{Directory, NodeRecord};
@@ -182,7 +182,7 @@ fn consecutive(ip: IpAddr, base: u16, count: usize) -> io::Result<Vec<Address>> 
         let port = u16::try_from(offset).ok().and_then(|offset| base.checked_add(offset));
         let port = port.ok_or_else(|| io::Error::other(format!("no {count} ports follow {base}")))?;
         let address = Address::new(ip, port);
-        listener::bind(address.socket()).map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
+        tcp::bind(address.socket()).map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
         addresses.push(address);
     }
     Ok(addresses)
@@ -191,6 +191,6 @@ fn consecutive(ip: IpAddr, base: u16, count: usize) -> io::Result<Vec<Address>> 
 /// So many ports that are free now: held all at once, so that they differ.
 fn free(ip: IpAddr, count: usize) -> io::Result<Vec<Address>> {
     let any = Address::new(ip, 0).socket();
-    let listeners: Vec<_> = (0..count).map(|_| listener::bind(any)).collect::<io::Result<_>>()?;
+    let listeners: Vec<_> = (0..count).map(|_| tcp::bind(any)).collect::<io::Result<_>>()?;
     listeners.iter().map(|listener| listener.local_addr().map(Address::from)).collect()
 }

@@ -55,7 +55,7 @@ use talk::Talk;
 use witness::Probing;
 
 /// The core of a peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     me: Address,
     config: Config,
@@ -87,7 +87,7 @@ pub struct Peer {
 }
 
 /// The links as the seeds were last told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LinksTold {
     number: u64,
     links: Vec<Address>,

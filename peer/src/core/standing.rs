@@ -11,7 +11,7 @@ const REJOIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const REJOIN_RESET: Duration = Duration::from_secs(300);
 
 /// Where the peer stands with the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Standing {
     pub(super) state: State,
     removals: Removals,
@@ -20,7 +20,7 @@ pub(super) struct Standing {
     pub(super) ever_joined: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     Outside,
     Member { incarnation: Incarnation, since: Instant, announced: bool },
@@ -29,7 +29,7 @@ pub(super) enum State {
 }
 
 /// How often this peer was declared dead lately.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Removals {
     any: bool,
     backoff: Backoff,

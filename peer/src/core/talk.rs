@@ -15,7 +15,7 @@ const HELP: &str =
     "a line is broadcast to every peer; /members, /neighbours, /counters, /help; exit ends the console";
 
 /// What this peer says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Talk {
     sequence: u64,
     /// Messages of the demonstration: how many there are to be, how many were said, when the next is due.

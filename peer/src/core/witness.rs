@@ -13,7 +13,7 @@ use super::{Peer, log};
 const ASKERS_MAX: usize = 64;
 
 /// A probe under way, and who wants to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Probing {
     probe: UnderWay,
     askers: Vec<Asker>,

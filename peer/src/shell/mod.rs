@@ -7,6 +7,8 @@
 mod console;
 mod node;
 mod options;
+#[cfg(coterie_simulated)]
+pub mod tap;
 
 pub use node::{Handle, Happening, Look, Options, run, start};
 pub use options::{PeerArgs, main};

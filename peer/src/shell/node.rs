@@ -16,10 +16,10 @@ use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::LinkMessage;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
+use coterie_common::net::tcp::{self, Bound, TcpStream};
 use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, listener};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Finding, HostEvidence, Line, MemberId, Role, Wire, majority};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -93,7 +93,7 @@ struct Session {
 
 /// Runs a peer until `shutdown`, then leaves in order.
 pub async fn run(
-    listener: std::net::TcpListener,
+    listener: Bound,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
@@ -103,7 +103,7 @@ pub async fn run(
 
 /// Starts a peer in this process.
 pub fn start(
-    listener: std::net::TcpListener,
+    listener: Bound,
     options: Options,
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), Failure>>), Failure> {
     let (node, handle) = Node::new(listener, options)?;
@@ -132,7 +132,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(listener: std::net::TcpListener, mut options: Options) -> Result<(Self, Handle), Failure> {
+    fn new(listener: Bound, mut options: Options) -> Result<(Self, Handle), Failure> {
         let journal = Journal::open(Role::Peer, options.address, &options.journal)?;
         let (pinger, trouble) = Pinger::new();
         if let Some(trouble) = trouble {
@@ -143,11 +143,7 @@ impl Node {
         options.core.started = wall();
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
         let mut accepting = JoinSet::new();
-        accepting.spawn(listener::feed(
-            TcpListener::from_std(listener)?,
-            arrivals.0.clone(),
-            Arrival::Accepted,
-        ));
+        accepting.spawn(listener::feed(tcp::adopt(listener)?, arrivals.0.clone(), Arrival::Accepted));
         let happenings = broadcast::channel(SUBSCRIBER_LAG_MAX).0;
         let handle = Handle::new(arrivals.0.clone(), happenings.clone());
         let node = Node {
@@ -232,7 +228,12 @@ impl Node {
 
     fn step(&mut self, input: Input) {
         let epoch = self.core.view().epoch;
-        for effect in self.core.step(self.clock.now(), input) {
+        let now = self.clock.now();
+        #[cfg(not(coterie_simulated))]
+        let effects = self.core.step(now, input);
+        #[cfg(coterie_simulated)]
+        let effects = super::tap::step(&mut self.core, self.options.address, now, input);
+        for effect in effects {
             self.perform(effect);
         }
         if self.core.view().epoch != epoch && self.happenings.receiver_count() > 0 {

@@ -7,7 +7,7 @@ use clap::{Args, Parser};
 use coterie_common::limits::TAG_BYTES_MAX;
 use coterie_common::net::options::{NodeArgs, Place, parse, parse_duration};
 use coterie_common::net::process::{self, Failure, exit, stop_signal};
-use coterie_common::net::{check, connection, listener, resolve};
+use coterie_common::net::{check, connection, resolve, tcp};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Backoff, Role, Tags, tag_bytes};
 
@@ -72,7 +72,7 @@ impl PeerArgs {
         let tags = self.tags()?;
         let address = find_address(&place, &list.seeds).await?;
         let bind = self.node.listen.unwrap_or_else(|| address.socket());
-        let listener = listener::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
+        let listener = tcp::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
         let options = Options {
             address,
             config: self.node.config_name(),

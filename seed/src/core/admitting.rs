@@ -26,7 +26,7 @@ use super::entry::{Applied, Body, Entry};
 pub(super) type Owner = (SeedId, u64);
 
 /// The registrations that this leader conducts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Admissions {
     open: BTreeMap<BallotId, Admission>,
     by_life: BTreeMap<(Address, Life), BallotId>,
@@ -34,7 +34,7 @@ pub(super) struct Admissions {
     expiry: VecDeque<(Instant, BallotId)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Admission {
     candidate: Candidate,
     replaces: Incarnation,

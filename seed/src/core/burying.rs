@@ -30,7 +30,7 @@ use super::{Seed, log};
 const ENDED_LATELY: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The deaths that this leader conducts, and what may join them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Burials {
     open: BTreeMap<MemberId, Burial>,
     /// Hints whose probe by this seed has not ended: a death that is carried meanwhile waits for them a little.
@@ -39,7 +39,7 @@ pub(super) struct Burials {
     ended: BTreeMap<MemberId, Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Burial {
     id: BallotId,
     ballot: Ballot,
@@ -52,7 +52,7 @@ struct Burial {
 }
 
 /// A report, and who is to be told what came of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Accusation {
     owner: Owner,
     reporter: MemberId,

@@ -63,7 +63,7 @@ use tending::Tending;
 const EARLY_SOFT_MAX: usize = 64;
 
 /// The core of a seed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Seed {
     config: Config,
     rng: ChaCha8Rng,
@@ -161,6 +161,16 @@ impl Seed {
     pub fn next_deadline(&self) -> Instant {
         let parts = [self.admissions.deadline(), self.burials_deadline(), self.errands.deadline()];
         parts.into_iter().flatten().chain([self.tending.next()]).min().unwrap_or(Instant::START)
+    }
+
+    /// Its id: its rank in the list, or the seat that it took.
+    pub fn id(&self) -> SeedId {
+        self.config.id
+    }
+
+    /// The number of its data directory.
+    pub fn birth(&self) -> u64 {
+        self.config.birth
     }
 
     /// The replicated state.

@@ -28,7 +28,7 @@ use super::entry::{Applied, Body, Entry};
 const CHANGE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the leader has under way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Seats {
     /// Entries that are proposed, and who wants to know.
     asked: Vec<(Body, Owner)>,

@@ -35,7 +35,7 @@ const PIECES_FOR: Duration = Duration::from_secs(1);
 const MEND_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the seed looks after.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tending {
     next: Instant,
     soft_state_next: Instant,

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::Types;
 use super::machine::{Machine, StateRequest};
 use super::network::{Carrier, Network, Server, ask_read_index};
+use super::runtime::scope;
 use super::store::Store;
 use crate::core::Entry;
 
@@ -91,8 +92,8 @@ impl Consensus {
     ) -> io::Result<Self> {
         let machine = Machine::new(owner, store.clone())?;
         let network = Network { me, carrier: Arc::clone(&carrier) };
-        let raft =
-            Raft::new(me.0, config(options)?, network, store, machine).await.map_err(io::Error::other)?;
+        let raft = Raft::new(me.0, config(options)?, network, store, machine);
+        let raft = scope(raft).await.map_err(io::Error::other)?;
         if let Some(seeds) = form {
             let seeds: BTreeMap<u64, ()> = seeds.into_iter().map(|seed| (seed.0, ())).collect();
             match raft.initialize(seeds).await {
@@ -202,7 +203,7 @@ fn config(options: &Options) -> io::Result<Arc<Config>> {
         install_snapshot_timeout: 30_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
         max_in_snapshot_log_to_keep: 1_000.min(options.snapshot_every),
-        purge_batch_size: 256,
+        purge_batch_size: 256.min(options.snapshot_every),
         ..Config::default()
     };
     Ok(Arc::new(config.validate().map_err(io::Error::other)?))

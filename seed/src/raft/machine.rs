@@ -13,6 +13,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{mpsc, oneshot};
 
+use super::runtime::aside;
 use super::store::Store;
 use super::{LogEntry, LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::core::registry::Registry;
@@ -146,8 +147,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let registry = self.registry.take().ok_or_else(|| io::Error::other("the seed has ended"))?;
-        let encoded = tokio::task::spawn_blocking(move || to_bytes(&registry)).await;
-        let snapshot = encoded.map_err(io::Error::other)?;
+        let snapshot = aside(move || to_bytes(&registry)).await?;
         self.store.save_snapshot(&self.meta, snapshot.clone()).await?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }

@@ -7,6 +7,7 @@
 mod consensus;
 pub mod machine;
 pub mod network;
+mod runtime;
 pub mod store;
 
 use crate::core::Entry;
@@ -24,6 +25,7 @@ openraft::declare_raft_types!(
         Node = (),
         Term = u64,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = runtime::Runtime,
 );
 
 type LogId = openraft::alias::LogIdOf<Types>;

@@ -16,21 +16,22 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coterie_common::codec::{from_own_bytes, to_bytes};
 use coterie_common::message::{History, SeedId};
 use openraft::EntryPayload;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+pub use redb::StorageBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::runtime::Writer;
 use super::{LogEntry, LogId, SnapshotMeta, Vote};
 use crate::core::entry::Body;
 use crate::core::formation::{history_of, note_entry};
 use crate::core::registry::Registry;
-use writer::{Done, Request, write_loop};
+use writer::{COMMIT_MAX, Done, Pen, Request};
 
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -51,10 +52,10 @@ pub struct Store {
 }
 
 struct Shared {
+    /// The first to go: what waits is written before the file is closed.
+    writer: Writer<Request>,
     database: Arc<Database>,
     memory: Arc<Mutex<Memory>>,
-    queue: Mutex<Option<mpsc::Sender<Request>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What is known without asking the disk.
@@ -131,13 +132,9 @@ impl Store {
         write.commit().map_err(disk)?;
         let database = Arc::new(database);
         let memory = Arc::new(Mutex::new(load(&database)?));
-        let (queue, requests) = mpsc::channel();
-        let (for_writer, shared_memory) = (Arc::clone(&database), Arc::clone(&memory));
-        let writer = std::thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || write_loop(&for_writer, &shared_memory, &requests))?;
-        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        let store = Store { shared: Arc::new(Shared { database, memory, queue, writer }) };
+        let mut pen = Pen::new(Arc::clone(&database), Arc::clone(&memory));
+        let writer = Writer::start(COMMIT_MAX, move |batch| pen.write(batch))?;
+        let store = Store { shared: Arc::new(Shared { writer, database, memory }) };
         store.refresh_history()?;
         Ok(store)
     }
@@ -212,8 +209,10 @@ impl Store {
     }
 
     fn send(&self, request: Request) -> io::Result<()> {
-        let sent = lock(&self.shared.queue).as_ref().is_some_and(|queue| queue.send(request).is_ok());
-        if sent { Ok(()) } else { Err(io::Error::other("the log's writer has ended")) }
+        match self.shared.writer.send(request) {
+            true => Ok(()),
+            false => Err(io::Error::other("the log's writer has ended")),
+        }
     }
 
     /// Reads what the snapshot and the whole log tell of the cluster's seeds.
@@ -278,16 +277,6 @@ impl Store {
             Vec::new()
         };
         (tail_start, entries)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        lock(&self.queue).take();
-        if let Some(writer) = lock(&self.writer).take() {
-            // The writer has ended when this returns, so the file is closed and can be opened again.
-            let _ = writer.join();
-        }
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use coterie_common::codec::VERSION;
 use coterie_common::message::{MeshMessage, SeedHello, SeedId};
+use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{Outbox, connection, resolve};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Message, Wire};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::raft::network::Carrier;

@@ -7,6 +7,8 @@
 mod mesh;
 mod node;
 mod options;
+#[cfg(coterie_simulated)]
+pub mod tap;
 
-pub use node::{Handle, Options, Probing, run, start};
+pub use node::{Handle, Options, Probing, run, start, start_on};
 pub use options::{SeedArgs, main};

@@ -8,7 +8,7 @@ mod traffic;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::{Answer, Candidate, SeedHello, SeedId};
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
+use coterie_common::net::tcp::{self, Bound, TcpStream};
 use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, listener};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{
     Address, Backoff, Finding, HostEvidence, Instant, Line, Patience, ProbeOrder, Role, Wire, majority,
 };
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -123,7 +123,7 @@ struct Connection {
 
 /// Runs a seed until `shutdown`, then stops it in order.
 pub async fn run(
-    listener: std::net::TcpListener,
+    listener: Bound,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
@@ -133,11 +133,26 @@ pub async fn run(
 
 /// Starts a seed in this process.
 pub fn start(
-    listener: std::net::TcpListener,
+    listener: Bound,
     options: Options,
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), Failure>>), Failure> {
-    let (node, handle) = Node::new(listener, options)?;
+    let data = &options.data;
+    let store = Store::open(data).map_err(|e| unusable(data, &e))?;
+    start_on(store, listener, options)
+}
+
+/// Starts a seed whose log is in `store`.
+pub fn start_on(
+    store: Store,
+    listener: Bound,
+    options: Options,
+) -> Result<(Handle, tokio::task::JoinHandle<Result<(), Failure>>), Failure> {
+    let (node, handle) = Node::new(store, listener, options)?;
     Ok((handle, tokio::spawn(node.run())))
+}
+
+fn unusable(data: &Path, error: &std::io::Error) -> Failure {
+    Failure::running(format!("data directory {}: {error}", data.display()))
 }
 
 /// Both ends of a queue into the node's task.
@@ -179,22 +194,19 @@ struct Node {
 }
 
 impl Node {
-    fn new(listener: std::net::TcpListener, options: Options) -> Result<(Self, Handle), Failure> {
-        let data = options.data.display().to_string();
-        let problem = |what: &'static str, e: std::io::Error| Failure::running(format!("{what} {data}: {e}"));
+    fn new(store: Store, listener: Bound, options: Options) -> Result<(Self, Handle), Failure> {
         let mut names: Vec<&SeedEntry> = options.list.iter().collect();
         names.sort_by_key(ToString::to_string);
         let ids: BTreeMap<SeedId, SeedEntry> =
             names.into_iter().enumerate().map(|(rank, seed)| (SeedId(rank as u64), seed.clone())).collect();
         let rank = ids.iter().find(|(_, seed)| **seed == options.own).map(|(id, _)| *id);
         let rank = rank.ok_or_else(|| Failure::usage(format!("{} is not in the seed list", options.own)))?;
-        let store = Store::open(&options.data).map_err(|e| problem("data directory", e))?;
         let chance = entropy();
         let birth = u64::from_le_bytes(chance[..8].try_into().unwrap_or_default()) | 1;
         let identity =
-            store.identity(Identity { id: rank, birth }).map_err(|e| problem("data directory", e))?;
+            store.identity(Identity { id: rank, birth }).map_err(|e| unusable(&options.data, &e))?;
         let ids = seeds_in_force(ids, store.history().as_ref());
-        let registry = store.snapshot().map_err(|e| problem("data directory", e))?;
+        let registry = store.snapshot().map_err(|e| unusable(&options.data, &e))?;
         let clock = Clock::start();
         let config = Config {
             id: identity.id,
@@ -214,11 +226,7 @@ impl Node {
         }
         let arrivals = mpsc::channel(INBOX_FRAMES_MAX);
         let mut accepting = JoinSet::new();
-        accepting.spawn(listener::feed(
-            TcpListener::from_std(listener)?,
-            arrivals.0.clone(),
-            Arrival::Accepted,
-        ));
+        accepting.spawn(listener::feed(tcp::adopt(listener)?, arrivals.0.clone(), Arrival::Accepted));
         let handle = Handle::new(arrivals.0.clone());
         let node = Node {
             id: identity.id,
@@ -320,7 +328,12 @@ impl Node {
     // ---- the core ----
 
     fn step(&mut self, input: Input) {
-        for effect in self.core.step(self.clock.now(), input) {
+        let now = self.clock.now();
+        #[cfg(not(coterie_simulated))]
+        let effects = self.core.step(now, input);
+        #[cfg(coterie_simulated)]
+        let effects = super::tap::step(&mut self.core, self.options.address, now, input);
+        for effect in effects {
             self.perform(effect);
         }
     }

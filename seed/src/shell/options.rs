@@ -7,7 +7,7 @@ use clap::{Args, Parser};
 use coterie_common::address::file_name_part;
 use coterie_common::net::options::{NodeArgs, Place, parse};
 use coterie_common::net::process::{self, Failure, exit, stop_signal};
-use coterie_common::net::{check, listener, resolve};
+use coterie_common::net::{check, resolve, tcp};
 use coterie_common::seed_list::{SeedEntry, SeedList};
 use coterie_common::{Address, Role};
 
@@ -52,7 +52,7 @@ impl SeedArgs {
         let (place, list) = self.node.place(Role::Seed)?;
         let (own, address) = find_own(&place, &list).await?;
         let bind = self.node.listen.unwrap_or_else(|| address.socket());
-        let listener = listener::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
+        let listener = tcp::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
         let ip = file_name_part(&address.ip().to_string());
         let data = self.data_dir.replace("{ip}", &ip).replace("{port}", &address.port().to_string());
         let options = Options {

@@ -4,8 +4,8 @@ use std::io;
 
 use coterie_common::Wire;
 use coterie_common::limits::CONNECTIONS_MAX;
+use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{Event, connection};
-use tokio::net::TcpStream;
 
 use super::{Arrival, Connection, Key, Look, Node};
 use crate::core::{ConnectionId, DialFailure, Input, SeedSlot};

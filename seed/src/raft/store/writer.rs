@@ -1,7 +1,7 @@
-//! The thread that writes: what has gathered, with one durable commit, and then who waits is told.
+//! Writing: what has gathered, with one durable commit, and then who waits is told.
 
 use std::io;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 
 use coterie_common::codec::to_bytes;
 use openraft::storage::IOFlushed;
@@ -15,7 +15,7 @@ use crate::raft::{LogId, Types};
 const KEPT_DECODED: usize = 4_096;
 
 /// Requests that one commit takes at most.
-const COMMIT_MAX: usize = 1_024;
+pub(super) const COMMIT_MAX: usize = 1_024;
 
 /// What is to be written, and whom to tell.
 pub(super) enum Request {
@@ -46,34 +46,46 @@ pub(super) enum Request {
 
 pub(super) type Done = oneshot::Sender<io::Result<()>>;
 
-/// The writer thread: takes what has gathered, commits it, tells who waits.
-pub(super) fn write_loop(database: &Database, memory: &Mutex<Memory>, requests: &mpsc::Receiver<Request>) {
-    let mut failed: Option<String> = None;
-    let mut committed: Option<Vec<u8>> = None;
-    while let Ok(first) = requests.recv() {
-        let mut batch = vec![first];
-        while let (true, Ok(next)) = (batch.len() < COMMIT_MAX, requests.try_recv()) {
-            batch.push(next);
-        }
+/// What writes: one batch after the other, and when it is put down, what is left.
+pub(super) struct Pen {
+    database: Arc<Database>,
+    memory: Arc<Mutex<Memory>>,
+    failed: Option<String>,
+    /// How far the log is committed, which goes with the next commit.
+    committed: Option<Vec<u8>>,
+}
+
+impl Pen {
+    pub(super) fn new(database: Arc<Database>, memory: Arc<Mutex<Memory>>) -> Self {
+        Pen { database, memory, failed: None, committed: None }
+    }
+
+    /// Writes a batch with one durable commit, and tells who waits.
+    pub(super) fn write(&mut self, batch: Vec<Request>) {
         for request in &batch {
             if let Request::Committed(bytes) = request {
-                committed = Some(bytes.clone());
+                self.committed = Some(bytes.clone());
             }
         }
         if batch.iter().all(|request| matches!(request, Request::Committed(_))) {
-            continue;
+            return;
         }
-        if failed.is_none() {
-            match commit(database, &batch, committed.take().as_deref()) {
-                Ok(()) => note_written(&mut lock(memory), &batch),
-                Err(error) => failed = Some(error.to_string()),
+        if self.failed.is_none() {
+            match commit(&self.database, &batch, self.committed.take().as_deref()) {
+                Ok(()) => note_written(&mut lock(&self.memory), &batch),
+                Err(error) => self.failed = Some(error.to_string()),
             }
         }
-        batch.into_iter().for_each(|request| tell(request, failed.as_deref()));
+        batch.into_iter().for_each(|request| tell(request, self.failed.as_deref()));
     }
-    if let (Some(bytes), None) = (committed, failed) {
-        // Only saves the next start some work; what it could lose is found again from the other seeds.
-        let _ = commit(database, &[], Some(&bytes));
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        if let (Some(bytes), None) = (&self.committed, &self.failed) {
+            // Only saves the next start some work; what it could lose is found again from the other seeds.
+            let _ = commit(&self.database, &[], Some(bytes));
+        }
     }
 }
 

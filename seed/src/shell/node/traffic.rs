@@ -5,9 +5,9 @@ use std::time::Duration;
 use coterie_common::limits::CONNECTIONS_MAX;
 use coterie_common::message::{CloseReason, MeshMessage, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
+use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{Event, connection};
 use coterie_common::{Backoff, Message, Wire};
-use tokio::net::TcpStream;
 
 use super::{Arrival, Connection, Kind, Node};
 use crate::core::{Input, SessionId};
