@@ -9,7 +9,7 @@ use coterie_common::clock::{Clock, entropy};
 use coterie_common::net::options::parse_duration;
 use coterie_common::net::process::Failure;
 
-use super::marks::Marks;
+use super::marks::{MARKS, Marks};
 use super::plan::{Plan, Restriction};
 use super::run::{Report, Violation, run};
 use super::sabotage::Sabotage;
@@ -52,6 +52,18 @@ pub struct SimArgs {
     /// Only these faults of the plan, by their places; `none` for none
     #[arg(long, value_name = "LIST", value_parser = parse_places)]
     keep: Option<Places>,
+    /// Real nodes with real logs, on simulated time, network and disks, instead of cores on models
+    #[cfg(coterie_simulated)]
+    #[arg(long)]
+    nodes: bool,
+    /// Plant a bug in real nodes' disks: they say that they have synced, and have not
+    #[cfg(coterie_simulated)]
+    #[arg(long, requires = "nodes")]
+    lying_disks: bool,
+    /// One run, whose outcome is for the process that started this one
+    #[cfg(coterie_simulated)]
+    #[arg(long, requires = "nodes", hide = true)]
+    apart: bool,
     /// Chaos ends after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     until: Option<Duration>,
@@ -92,6 +104,11 @@ impl Total {
 
 /// Runs them, and fails at the first that fails, after it was shrunk.
 pub fn execute(args: &SimArgs) -> Result<(), Failure> {
+    #[cfg(coterie_simulated)]
+    if args.apart {
+        super::nodes::run_and_tell(args.from.unwrap_or_default(), args.lying_disks);
+        return Ok(());
+    }
     if let Some(scenario) = args.scenario {
         return measure(scenario, args.from.unwrap_or(1), args.large.unwrap_or(1_000));
     }
@@ -104,7 +121,9 @@ pub fn execute(args: &SimArgs) -> Result<(), Failure> {
     let next = AtomicU64::new(0);
     let (done, results) = mpsc::channel();
     // A run that panics has failed; what it would print is shown once, at the end.
-    std::panic::set_hook(Box::new(|_| {}));
+    if !args.tell {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let total = std::thread::scope(|scope| {
         for _ in 0..args.threads.max(1) {
             let (done, next) = (done.clone(), &next);
@@ -116,7 +135,7 @@ pub fn execute(args: &SimArgs) -> Result<(), Failure> {
                     if number >= count || over {
                         return;
                     }
-                    let result = run(&plan(args, from + number), None);
+                    let result = run_one(args, from + number);
                     if done.send((from + number, result)).is_err() {
                         return;
                     }
@@ -131,6 +150,18 @@ pub fn execute(args: &SimArgs) -> Result<(), Failure> {
     drop(std::panic::take_hook());
     let total = total?;
     summarise(args, &total, (clock.now() - coterie_common::Instant::START).as_secs_f64())
+}
+
+fn run_one(args: &SimArgs, number: u64) -> Result<Report, Violation> {
+    #[cfg(coterie_simulated)]
+    if args.nodes {
+        use super::nodes::{Manner, run, run_apart};
+        return match args.tell {
+            true => run(number, Manner { is_told: true, disks_lie: args.lying_disks }),
+            false => run_apart(number, args.lying_disks),
+        };
+    }
+    run(&plan(args, number), None)
 }
 
 /// A scenario's table, a row as soon as it is there.
@@ -197,6 +228,13 @@ fn collect(
 
 /// Shrinks the run, and says how to see it again.
 fn fail(args: &SimArgs, number: u64, violation: &Violation) -> Failure {
+    #[cfg(coterie_simulated)]
+    if args.nodes {
+        println!("run {number} violates {violation}");
+        let planted = if args.lying_disks { " --lying-disks" } else { "" };
+        println!("again: coterie sim --nodes --seeds 1 --threads 1 --tell --from {number}{planted}");
+        return Failure::running(format!("run {number} violates {}", violation.invariant));
+    }
     let mut plan = plan(args, number);
     println!("run {number} violates {violation}");
     println!("  {} faults, {}", plan.faults.len(), plan.swarm);
@@ -224,13 +262,17 @@ fn summarise(args: &SimArgs, total: &Total, seconds: f64) -> Result<(), Failure>
     );
     if args.marks {
         marks.iter().for_each(|(mark, times)| println!("  {mark} {times}"));
-        check_marks(marks)?;
+        check_marks(args, marks)?;
     }
     Ok(())
 }
 
-fn check_marks(marks: &Marks) -> Result<(), Failure> {
-    let missing = marks.missing();
+fn check_marks(args: &SimArgs, marks: &Marks) -> Result<(), Failure> {
+    #[cfg(coterie_simulated)]
+    let wanted: &[&str] = if args.nodes { &super::marks::MARKS_OF_NODES } else { &MARKS };
+    #[cfg(not(coterie_simulated))]
+    let (wanted, _): (&[&str], _) = (&MARKS, args);
+    let missing = marks.missing(wanted);
     match missing.is_empty() {
         true => Ok(()),
         false => Err(Failure::running(format!("marks that no run reached: {}", missing.join(", ")))),

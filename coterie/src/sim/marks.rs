@@ -58,8 +58,36 @@ pub const MARKS: [&str; 41] = [
     "hosts_dark",
 ];
 
+/// The same of runs of real nodes, where it is the logs and disks that matter.
+#[cfg(coterie_simulated)]
+pub(super) const MARKS_OF_NODES: [&str; 23] = [
+    "ballots_lost",
+    "ballots_joined",
+    "ballots_of_absence",
+    "cause_connection_lost",
+    "cause_pings_missed",
+    "connections_broken_off",
+    "gossip_repaired",
+    "hellos_waited",
+    "hosts_dark",
+    "juries_undecided",
+    "leaders_changed",
+    "proposals_failed",
+    "proposals_waited",
+    "rejoins",
+    "replacements",
+    "seats_taken",
+    "seeds_changed",
+    "seeds_removed",
+    "seeds_without_directory",
+    "seeds_without_disk",
+    "sessions_behind",
+    "snapshots_installed",
+    "voter_changes",
+];
+
 /// How often what happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Marks(BTreeMap<String, u64>);
 
 impl Marks {
@@ -106,9 +134,9 @@ impl Marks {
         self.0.get(mark).copied().unwrap_or(0)
     }
 
-    /// Of [`MARKS`], those that nothing has reached.
-    pub fn missing(&self) -> Vec<&'static str> {
-        MARKS.into_iter().filter(|mark| self.get(mark) == 0).collect()
+    /// Of `wanted`, those that nothing has reached.
+    pub fn missing(&self, wanted: &[&'static str]) -> Vec<&'static str> {
+        wanted.iter().copied().filter(|mark| self.get(mark) == 0).collect()
     }
 
     /// All of them, by name.

@@ -25,6 +25,8 @@ mod invariant;
 mod marks;
 mod measure;
 mod network;
+#[cfg(coterie_simulated)]
+pub mod nodes;
 mod plan;
 mod process;
 mod replica;

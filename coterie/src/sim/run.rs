@@ -28,7 +28,7 @@ impl fmt::Display for Violation {
 }
 
 /// What came of a run that kept every promise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Time that passed in it.
     pub simulated: Duration,
