@@ -5,6 +5,7 @@
 //! rest, however often and by whichever session it arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +15,13 @@ use crate::{Address, Epoch, Member, MemberId};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It was admitted at an address that nobody had.
-    Joined(Member),
+    Joined(Arc<Member>),
     /// It was admitted, and ended the life that had the address before.
     Replaced {
         /// The life that had the address.
         old: MemberId,
         /// The life that has it now.
-        new: Member,
+        new: Arc<Member>,
     },
     /// It left of its own will.
     Left(MemberId),
@@ -77,18 +78,18 @@ pub struct Tally {
 pub struct View {
     /// The index of the log entry that made it.
     pub epoch: Epoch,
-    members: BTreeMap<Address, Member>,
+    members: BTreeMap<Address, Arc<Member>>,
 }
 
 impl View {
     /// The view of `members` at `epoch`.
-    pub fn new(epoch: Epoch, members: impl IntoIterator<Item = Member>) -> Self {
+    pub fn new(epoch: Epoch, members: impl IntoIterator<Item = Arc<Member>>) -> Self {
         View { epoch, members: members.into_iter().map(|m| (m.id.address, m)).collect() }
     }
 
     /// The member at `address`.
     pub fn at(&self, address: Address) -> Option<&Member> {
-        self.members.get(&address)
+        self.members.get(&address).map(AsRef::as_ref)
     }
 
     /// The member that `id` names, if that life is still in the view.
@@ -97,7 +98,7 @@ impl View {
     }
 
     /// All members, by address.
-    pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
         self.members.values()
     }
 
@@ -189,10 +190,10 @@ mod tests {
     use super::*;
     use crate::{Incarnation, Life, Tags, Wire};
 
-    fn member(port: u16, incarnation: u64) -> Member {
+    fn member(port: u16, incarnation: u64) -> Arc<Member> {
         let address = Address::new([127, 0, 0, 1].into(), port);
         let id = MemberId { address, incarnation: Incarnation(incarnation) };
-        Member { id, life: Life(incarnation), wire: Wire::Native, tags: Tags::new() }
+        Arc::new(Member { id, life: Life(incarnation), wire: Wire::Native, tags: Tags::new() })
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end there")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coterie_common::codec::{CodecError, Decoded, VERSION, decode, encode};
 use coterie_common::message::{
@@ -25,13 +27,11 @@ fn member_id() -> impl Strategy<Value = MemberId> {
     (address(), any::<u64>()).prop_map(|(address, i)| MemberId { address, incarnation: Incarnation(i) })
 }
 
-fn member() -> impl Strategy<Value = Member> {
+fn member() -> impl Strategy<Value = Arc<Member>> {
     let tags = prop::collection::btree_map("[a-z]{0,8}", ".{0,8}", 0..3);
-    (member_id(), any::<u64>(), any::<bool>(), tags).prop_map(|(id, life, json, tags)| Member {
-        id,
-        life: Life(life),
-        wire: if json { Wire::Json } else { Wire::Native },
-        tags,
+    (member_id(), any::<u64>(), any::<bool>(), tags).prop_map(|(id, life, json, tags)| {
+        let wire = if json { Wire::Json } else { Wire::Native };
+        Arc::new(Member { id, life: Life(life), wire, tags })
     })
 }
 
@@ -205,7 +205,7 @@ fn a_gossip_message_with_a_wrong_hash_is_no_message() {
 #[test]
 fn deaths_are_the_only_changes_that_json_tells() {
     let id = MemberId { address: me(), incarnation: Incarnation(4) };
-    let member = Member { id, life: Life(1), wire: Wire::Native, tags: Tags::new() };
+    let member = Arc::new(Member { id, life: Life(1), wire: Wire::Native, tags: Tags::new() });
     let change = |event| Change { epoch: Epoch(5), event };
     let changes = vec![change(Event::Left(id)), change(Event::Died(id)), change(Event::Joined(member))];
     let message = SessionMessage::Changes { previous: Epoch(4), epoch: Epoch(5), changes };

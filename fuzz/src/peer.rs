@@ -1,5 +1,6 @@
 //! A peer's core, told anything by anybody: it never panics, never spins, and keeps to its limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,7 +41,8 @@ fn member() -> Peer {
         wire: if number == 6 { Wire::Json } else { Wire::Native },
         tags: Tags::new(),
     };
-    let roster = Roster { epoch: Epoch(7), members: (0..7).map(|number| (member(number), 0)).collect() };
+    let roster =
+        Roster { epoch: Epoch(7), members: (0..7).map(|number| (Arc::new(member(number)), 0)).collect() };
     let admitted = Registration::Admitted { incarnation: id(0).incarnation, roster };
     for seed in (0..3).map(SeedSlot) {
         let message = Message::Session(SessionMessage::Registered(admitted.clone()));

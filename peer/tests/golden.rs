@@ -24,11 +24,12 @@ mod show;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use coterie_common::message::{LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage};
-use coterie_common::{Address, Epoch, Incarnation, Instant, Life, Message, Patience, Wire};
+use coterie_common::{Address, Epoch, Incarnation, Instant, Life, Member, Message, Patience, Wire};
 use coterie_peer::core::{Config, ConnectionId, DialFailure, Effect, Input, OverlayKind, Peer, SeedSlot};
 
 use script::Player as _;
@@ -107,7 +108,7 @@ impl Player {
                     Effect::OpenSession { seed, .. } => Input::SessionUp { seed },
                     Effect::Tell { seed, message: Message::Session(SessionMessage::Register(candidate)) } => {
                         let own = members.last_mut().unwrap_or_else(|| panic!("no members"));
-                        own.life = candidate.life;
+                        Arc::make_mut(own).life = candidate.life;
                         let roster =
                             Roster { epoch, members: members.iter().map(|m| (m.clone(), 0)).collect() };
                         let registration = Registration::Admitted { incarnation, roster };
@@ -329,9 +330,9 @@ impl Player {
 
     /// What a seed says.
     fn session(&self, words: Words<'_>) -> Message {
-        let own = |mut m: coterie_common::Member| {
+        let own = |mut m: Arc<Member>| {
             if m.id.address == self.me {
-                m.life = self.core.life();
+                Arc::make_mut(&mut m).life = self.core.life();
             }
             (m, 0)
         };

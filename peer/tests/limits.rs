@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end there")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coterie_common::limits::{
     CONTENT_BYTES_MAX, HELD_BYTES_MAX, HELD_MAX, LINKS_MAX, PROBES_MAX, SUSPICIONS_MAX, VIA_BYTES_MAX,
@@ -36,7 +38,7 @@ fn member_among(count: usize) -> Peer {
         wire: if number == 0 { Wire::Native } else { Wire::Json },
         tags: Tags::new(),
     };
-    let members = (0..=count).map(|number| (member(number), 0)).collect();
+    let members = (0..=count).map(|number| (Arc::new(member(number)), 0)).collect();
     let roster = Roster { epoch: Epoch(count as u64 + 1), members };
     let admitted = Registration::Admitted { incarnation: id(0).incarnation, roster };
     let message = Message::Session(SessionMessage::Registered(admitted));

@@ -13,6 +13,8 @@
 //!   | Ping, Pong                            |   the peer pings when it was quiet; 3 s of silence end it
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +154,7 @@ pub struct Roster {
     /// The epoch.
     pub epoch: Epoch,
     /// The members and their degrees.
-    pub members: Vec<(Member, u32)>,
+    pub members: Vec<(Arc<Member>, u32)>,
 }
 
 /// What a juror found, as the reporter heard it.

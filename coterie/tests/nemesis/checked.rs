@@ -2,6 +2,7 @@
 //! known from trying every order.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use coterie_common::message::Roster;
 use coterie_common::{Address, Epoch, Incarnation, Life, Member, MemberId, Tags, Why, Wire};
@@ -141,7 +142,7 @@ fn more_open_operations_than_can_be_kept_are_no_verdict() {
 fn roster(epoch: u64, lives: &[(u16, Life, u64)]) -> Roster {
     let member = |(port, life, incarnation): &(u16, Life, u64)| {
         let id = MemberId { address: address(*port), incarnation: Incarnation(*incarnation) };
-        (Member { id, life: *life, wire: Wire::Native, tags: Tags::new() }, 0)
+        (Arc::new(Member { id, life: *life, wire: Wire::Native, tags: Tags::new() }), 0)
     };
     Roster { epoch: Epoch(epoch), members: lives.iter().map(member).collect() }
 }

@@ -4,6 +4,7 @@
 //! `/9` names another; `j` marks a JSON program, whose life is 0. `died=6002#3@7` is a change of epoch 7.
 #![allow(dead_code, reason = "the scripts of peers and of seeds do not use quite the same words")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coterie_common::message::{Candidate, Cause, CloseReason, DeathReport, JurorVote, Roster};
@@ -79,7 +80,7 @@ pub(crate) fn id(text: &str) -> MemberId {
     MemberId { address: address(at), incarnation: Incarnation(number(incarnation)) }
 }
 
-pub(crate) fn member(text: &str) -> Member {
+pub(crate) fn member(text: &str) -> Arc<Member> {
     let (text, tags) = match text.split_once('+') {
         Some((text, tag)) => (text, tag.split_once(':').map(|(k, v)| (k.to_owned(), v.to_owned()))),
         None => (text, None),
@@ -94,7 +95,7 @@ pub(crate) fn member(text: &str) -> Member {
     };
     let id = id(text);
     let life = if wire == Wire::Json { Life::NONE } else { Life(named.unwrap_or(id.incarnation.0)) };
-    Member { id, life, wire, tags: Tags::from_iter(tags) }
+    Arc::new(Member { id, life, wire, tags: Tags::from_iter(tags) })
 }
 
 pub(crate) fn show_member(member: &Member) -> String {
@@ -177,7 +178,7 @@ pub(crate) fn show_ended(ended: &Ended) -> String {
 }
 
 pub(crate) fn show_roster(roster: &Roster) -> String {
-    let show = |(member, degree): &(Member, u32)| match degree {
+    let show = |(member, degree): &(Arc<Member>, u32)| match degree {
         0 => show_member(member),
         degree => format!("{}:{degree}", show_member(member)),
     };

@@ -77,7 +77,7 @@ mod tests {
                 MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(epoch) };
             let tags = [("t".to_owned(), "x".repeat(TAG_BYTES_MAX - 3))].into();
             let member = Member { id, life: Life(epoch), wire: Wire::Native, tags };
-            Change { epoch: Epoch(epoch), event: Event::Joined(member) }
+            Change { epoch: Epoch(epoch), event: Event::Joined(member.into()) }
         };
         let mut history = History::new(Epoch(0));
         (1..=200).for_each(|epoch| history.extend(&[join(epoch)]));

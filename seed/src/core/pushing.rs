@@ -1,6 +1,7 @@
 //! What sessions are told of the view: lists, whole views, and the numbered changes pushed to them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use coterie_common::limits::JSON_PEER_LIST_MAX;
 use coterie_common::message::{CloseReason, Roster, SessionMessage};
@@ -46,7 +47,7 @@ impl Seed {
 
     /// The members and their degrees; for a JSON program a random part, where they are too many for it.
     pub(super) fn roster(&mut self, wire: Wire) -> Roster {
-        let with_degree = |m: &Member| (m.clone(), self.soft.degree(m.id.address));
+        let with_degree = |m: &Arc<Member>| (Arc::clone(m), self.soft.degree(m.id.address));
         let mut members: Vec<_> = self.registry.members().map(with_degree).collect();
         if wire == Wire::Json && members.len() > JSON_PEER_LIST_MAX {
             let (sample, _) = members.partial_shuffle(&mut self.rng, JSON_PEER_LIST_MAX);

@@ -6,6 +6,7 @@
 //! leader cannot slip in what was not carried.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use coterie_common::limits::{DEATHS_KEPT, ENDED_KEPT};
 use coterie_common::message::{BallotId, Candidate, ClusterId, SeedId, Subject, Vote};
@@ -32,7 +33,7 @@ pub struct Registry {
     voters_changed_at: u64,
     seeds: BTreeMap<SeedId, SeedRecord>,
     removed_seeds: BTreeMap<SeedId, Option<u64>>,
-    members: BTreeMap<Address, Member>,
+    members: BTreeMap<Address, Arc<Member>>,
     ended: VecDeque<Ended>,
     /// The lives of `ended`, which can never be admitted again.
     ended_lives: VecDeque<(Address, Life)>,
@@ -162,7 +163,8 @@ impl Registry {
             return Applied::Refused(Why::BadVotes.into());
         }
         let id = MemberId { address, incarnation: Incarnation(index) };
-        let new = Member { id, life: candidate.life, wire: candidate.wire, tags: candidate.tags.clone() };
+        let tags = candidate.tags.clone();
+        let new = Arc::new(Member { id, life: candidate.life, wire: candidate.wire, tags });
         let event = match self.end(address, Epoch(index), Ending::Replaced) {
             Some(old) => Event::Replaced { old, new: new.clone() },
             None => Event::Joined(new.clone()),
@@ -293,11 +295,11 @@ impl Registry {
 
     /// The member at `address`.
     pub fn at(&self, address: Address) -> Option<&Member> {
-        self.members.get(&address)
+        self.members.get(&address).map(AsRef::as_ref)
     }
 
     /// All members, by address.
-    pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
         self.members.values()
     }
 

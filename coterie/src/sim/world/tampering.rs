@@ -1,5 +1,7 @@
 //! Where planted bugs take hold of what is on its way: see [`crate::sim::sabotage`].
 
+use std::sync::Arc;
+
 use coterie_common::message::{LinkMessage, MeshMessage, RumorId, SessionMessage, Subject};
 use coterie_common::{Change, Event, Finding, Message};
 use coterie_seed::core::Entry;
@@ -45,7 +47,9 @@ impl World<'_> {
                     Event::Died(id) => self.watch.revenant(*id),
                     Event::Joined(_) | Event::Replaced { .. } | Event::Left(_) => None,
                 });
-                changes.extend(died.map(|member| Change { epoch: *epoch, event: Event::Joined(member) }));
+                changes.extend(
+                    died.map(|member| Change { epoch: *epoch, event: Event::Joined(Arc::new(member)) }),
+                );
             }
             (Sabotage::RemovedAreNotTold, SessionMessage::Changes { changes, .. }) => {
                 let peer = self.connections.get(id).map(|connection| connection.ends[0].host.address());
