@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{TestCluster, Watched, run, status, wait_until};
+use std::process::Stdio;
+
+use common::{TestCluster, Watched, command, run, status, wait_until};
 use coterie::cluster::directory::seeds_of;
 use coterie_common::Role;
 
@@ -118,6 +120,35 @@ fn a_seed_that_lost_its_disk_is_replaced_at_its_address() {
     cluster.kill(other);
     let peers = cluster.peers();
     kill_and_confirm(&mut cluster, peers[0], &[leader, lost, peers[1], peers[2]]);
+}
+
+/// The list of a seed that lost its disk is older than the cluster, which has grown: it waited for ever for seeds that it
+/// did not know how to reach.
+#[test]
+fn a_seed_that_lost_its_disk_stops_also_where_its_list_is_older_than_the_cluster() {
+    let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
+    let list_of_before = std::fs::read_to_string(seeds_of(cluster.path())).unwrap();
+    let mut seeds = vec![0, 1, 2];
+    for _ in 0..2 {
+        let new = cluster.cluster.add(Role::Seed).unwrap();
+        change(&cluster, "seed-add", new, 0);
+        cluster.start(new);
+        seeds.push(new);
+        wait_for_votes(&cluster, 0, &seeds);
+    }
+    cluster.kill(1);
+    let (own, list) = (cluster.address(1).to_string(), cluster.path().join("list-of-before.csv"));
+    std::fs::write(&list, list_of_before).unwrap();
+    let mut lost = command()
+        .args(["seed", &own, "--config", list.to_str().unwrap(), "--data-dir"])
+        .arg(cluster.path().join("empty"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the seed without its directory to stop", || lost.try_wait().unwrap().is_some());
+    let said = String::from_utf8(lost.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains(&format!("run coterie seed-replace {own}")), "{said}");
 }
 
 /// One by one, all seeds are exchanged for others. The peers, which were started with the first list, follow.

@@ -23,7 +23,7 @@ pub enum Decision {
     Take(SeedId),
     /// A cluster has another directory of this seed in its log: this one is not it.
     Lost(ClusterId),
-    /// Wait for these seeds to answer, or for a leader to record this seed's birth.
+    /// Wait until enough of these seeds have answered; or, where none is named, for a leader to record this seed's birth.
     Wait(Vec<SeedId>),
     /// A cluster has a history without this seed.
     Stranger(ClusterId),
@@ -50,13 +50,9 @@ pub fn decide(
     if let Some((_, id, _)) = seats().find(|(_, _, seat)| seat.birth.is_none_or(|known| known == birth)) {
         return if id == me { Decision::Wait(Vec::new()) } else { Decision::Take(id) };
     }
-    if let Some((history, holder, _)) = seats().next() {
-        // What was decided about the seat since is in the logs of a majority: of any majority one tells of it.
-        let rest = history.seats.keys().copied().filter(|id| *id != holder);
-        let (heard, missing): (Vec<SeedId>, Vec<SeedId>) = rest.partition(|id| others.contains_key(id));
-        let enough = majority(history.seats.len()).min(history.seats.len() - 1);
-        let is_certain = heard.len() >= enough;
-        return if is_certain { Decision::Lost(history.cluster) } else { Decision::Wait(missing) };
+    if let Some((history, ..)) = seats().next() {
+        let unheard = seats().find_map(|(history, holder, _)| unheard(history, holder, others));
+        return unheard.map_or(Decision::Lost(history.cluster), Decision::Wait);
     }
     if let Some(history) = histories().next() {
         return Decision::Stranger(history.cluster);
@@ -66,6 +62,18 @@ pub fn decide(
         return Decision::Form;
     }
     Decision::Wait(seeds.iter().copied().filter(|seed| *seed != me && !others.contains_key(seed)).collect())
+}
+
+/// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was decided
+/// is in the logs of a majority of those who have logs at all: of any majority of them one tells of it.
+fn unheard(history: &History, holder: SeedId, others: &BTreeMap<SeedId, SeedHello>) -> Option<Vec<SeedId>> {
+    let born = history.seats.iter().filter(|(_, seat)| seat.birth.is_some()).map(|(id, _)| *id);
+    let rest: Vec<SeedId> = born.filter(|id| *id != holder).collect();
+    let tells = |id: &SeedId| others.get(id).is_some_and(|hello| hello.history.is_some());
+    let (heard, missing): (Vec<SeedId>, Vec<SeedId>) = rest.iter().copied().partition(tells);
+    let enough = majority(rest.len() + 1).min(rest.len());
+    let are_all_there = rest.iter().all(|id| others.contains_key(id));
+    (heard.len() < enough && !are_all_there).then_some(missing)
 }
 
 /// What an entry, applied or not, tells of the cluster and its seeds.
@@ -182,6 +190,17 @@ mod tests {
         }
         let decided = decision([hello(1, Some(&before)), after]);
         assert_eq!(decided, Decision::Stranger(ClusterId([1; 16])), "until it is told that it was added");
+    }
+
+    /// The cluster has grown since its list was written. A seat that nobody has taken yet has nothing to tell.
+    #[test]
+    fn of_seeds_that_it_has_not_heard_of_it_waits_for_those_that_have_a_log() {
+        let grown =
+            [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2)), (1_009, 9, Some(9)), (1_011, 11, None)];
+        let heard = [hello(1, Some(&grown)), hello(2, Some(&grown))];
+        assert_eq!(decision(heard.clone()), Decision::Wait(vec![SeedId(1_009)]));
+        let all = heard.into_iter().chain([hello(1_009, Some(&grown))]);
+        assert_eq!(decision(all), Decision::Lost(ClusterId([1; 16])));
     }
 
     #[test]

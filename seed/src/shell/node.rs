@@ -162,6 +162,8 @@ struct Node {
     options: Options,
     id: SeedId,
     ids: BTreeMap<SeedId, SeedEntry>,
+    /// Seeds that are in no list of this one, whose log is empty: others have told of them.
+    met: BTreeMap<SeedId, SeedEntry>,
     identity: Identity,
     clock: Clock,
     core: Seed,
@@ -231,6 +233,7 @@ impl Node {
         let node = Node {
             id: identity.id,
             ids,
+            met: BTreeMap::new(),
             identity,
             clock,
             core,

@@ -75,6 +75,7 @@ impl Node {
                 return Ok(());
             }
             Decision::Wait(missing) => {
+                self.meet(&missing);
                 self.say_waiting(&missing);
                 return Ok(());
             }
@@ -93,7 +94,7 @@ impl Node {
 
     pub(super) fn say_waiting(&mut self, missing: &[SeedId]) {
         let names: Vec<String> =
-            missing.iter().filter_map(|id| self.ids.get(id)).map(ToString::to_string).collect();
+            missing.iter().filter_map(|id| self.entry(*id)).map(ToString::to_string).collect();
         let text = match names.is_empty() {
             true => "waiting for a leader to record this seed".to_owned(),
             false => format!("waiting for {}", names.join(", ")),

@@ -8,7 +8,7 @@ use coterie_common::message::{CloseReason, History, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
 use coterie_common::seed_list::{SeedEntry, split_host_port};
 
-use super::{Arrival, Kind, Node, REDIAL};
+use super::{Arrival, Kind, Node, REDIAL, unusable};
 use crate::core::Input;
 
 /// Why a seed stops that an operator has removed.
@@ -39,6 +39,24 @@ fn entries<'a>(seeds: impl Iterator<Item = (SeedId, &'a str)>) -> BTreeMap<SeedI
 }
 
 impl Node {
+    /// Where a seed is reached, as the list, the log or another seed has it.
+    pub(super) fn entry(&self, seed: SeedId) -> Option<&SeedEntry> {
+        self.ids.get(&seed).or_else(|| self.met.get(&seed))
+    }
+
+    /// Connects with seeds that are in no list of this one, but in the logs of those it has heard.
+    pub(super) fn meet(&mut self, seeds: &[SeedId]) {
+        let unknown: Vec<SeedId> = seeds.iter().copied().filter(|seed| self.entry(*seed).is_none()).collect();
+        for seed in unknown {
+            let histories = self.hellos.values().filter_map(|hello| hello.history.as_ref());
+            let told = histories.filter_map(|history| history.seats.get(&seed)).next();
+            let entry = told.map(|seat| entries([(seed, seat.address.as_str())].into_iter()));
+            self.met.extend(entry.unwrap_or_default());
+            self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+            self.dial(seed, Duration::ZERO);
+        }
+    }
+
     /// Connects with seeds that are new, and leaves those alone that are none any more.
     pub(super) fn follow_seeds(&mut self, seeds: &BTreeMap<SeedId, String>, gone: &BTreeSet<SeedId>) {
         let gone: Vec<SeedId> = self.ids.keys().copied().filter(|id| gone.contains(id)).collect();
@@ -113,11 +131,10 @@ impl Node {
             |hello: &SeedHello| hello.history.clone().filter(|history| history.seats.contains_key(&seat));
         let Some(history) = self.hellos.values().find_map(told) else { return Ok(()) };
         self.identity.id = seat;
-        let data = self.options.data.display().to_string();
-        let taken = self.store.take_seat(self.identity);
-        taken.map_err(|e| Failure::running(format!("data directory {data}: {e}")))?;
+        self.store.take_seat(self.identity).map_err(|e| unusable(&self.options.data, &e))?;
         self.ids.keys().for_each(|seed| self.mesh.disconnect(*seed));
         self.id = seat;
+        self.met.clear();
         self.ids = entries(history.seats.iter().map(|(id, seat)| (*id, seat.address.as_str())));
         let seeds = history.seats.into_iter().map(|(id, seat)| (id, seat.address)).collect();
         self.step(Input::SeatTaken { id: seat, seeds });

@@ -15,7 +15,7 @@ use crate::shell::mesh;
 
 impl Node {
     pub(super) fn dial(&self, seed: SeedId, pause: Duration) {
-        let (Some(entry), arrivals) = (self.ids.get(&seed).cloned(), self.arrivals.0.clone()) else { return };
+        let (Some(entry), arrivals) = (self.entry(seed).cloned(), self.arrivals.0.clone()) else { return };
         tokio::spawn(async move {
             let dialled = mesh::dial(entry, pause).await;
             let _ = arrivals.send(Arrival::Dialled(seed, dialled)).await;
@@ -132,7 +132,7 @@ impl Node {
                 Ok(())
             }
             (Kind::MeshOut(seed), Message::Close(reason)) => {
-                let name = self.ids.get(&seed).map(ToString::to_string).unwrap_or_default();
+                let name = self.entry(seed).map(ToString::to_string).unwrap_or_default();
                 self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
                 Ok(())
             }
