@@ -11,12 +11,9 @@ use coterie_common::message::{Evidence, SeedChange, SeedFinding, SessionMessage,
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
 use coterie_common::{Change, Event, Instant, Timestamp, View};
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
-use crate::session::{ANSWER_TIME_MAX, Session};
-
-/// How often an observer speaks, so that neither end takes the other for silent.
-const PING_EVERY: Duration = Duration::from_secs(1);
+use crate::session::{ANSWER_TIME_MAX, PING_EVERY, Session};
 
 /// How long until a seed that has gone is asked again.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
@@ -253,14 +250,12 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
     let mut session = seed.open(address).await?;
     session.say(SessionMessage::ChangeSeeds(change.clone()));
     // As long as a seed may take to find a leader.
-    match timeout(REGISTRATION_TIME_MAX + ANSWER_TIME_MAX, session.next()).await {
-        Ok(Ok(SessionMessage::SeedsChanged(Ok(())))) => {}
-        Ok(Ok(SessionMessage::SeedsChanged(Err(refusal)))) => {
-            return Err(session.failure(&refusal.to_string()));
-        }
-        Ok(Ok(_)) => return Err(session.failure("answered something else")),
-        Ok(Err(failure)) => return Err(failure),
-        Err(_) => return Err(session.failure("no answer")),
+    let answered = session.wait_for(REGISTRATION_TIME_MAX + ANSWER_TIME_MAX, |message| match message {
+        SessionMessage::SeedsChanged(answer) => Some(answer),
+        _ => None,
+    });
+    if let Err(refusal) = answered.await? {
+        return Err(session.failure(&refusal.to_string()));
     }
     print(&match change {
         SeedChange::Add(address) => format!("{address} is a seed: it gets a vote as soon as it runs"),

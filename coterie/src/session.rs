@@ -14,6 +14,9 @@ use tokio::time::timeout;
 /// How long a seed may take to be reached and to answer.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How often who waits speaks, so that neither end takes the other for silent.
+pub const PING_EVERY: Duration = Duration::from_secs(1);
+
 /// An open session.
 pub struct Session {
     name: String,
@@ -72,8 +75,29 @@ impl Session {
 
     /// The next message, if it comes soon.
     pub async fn answer(&mut self) -> Result<SessionMessage, Failure> {
-        match timeout(ANSWER_TIME_MAX, self.next()).await {
-            Ok(answer) => answer,
+        self.wait_for(ANSWER_TIME_MAX, Some).await
+    }
+
+    /// Waits so long for what `wanted` finds in a message, and says meanwhile that somebody is there.
+    pub async fn wait_for<T>(
+        &mut self,
+        patience: Duration,
+        wanted: impl Fn(SessionMessage) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let found = async {
+            loop {
+                match timeout(PING_EVERY, self.next()).await {
+                    Ok(message) => {
+                        if let Some(found) = wanted(message?) {
+                            return Ok(found);
+                        }
+                    }
+                    Err(_) => self.ping(),
+                }
+            }
+        };
+        match timeout(patience, found).await {
+            Ok(found) => found,
             Err(_) => Err(self.failure("no answer")),
         }
     }

@@ -60,13 +60,14 @@ pub const MARKS: [&str; 41] = [
 
 /// The same of runs of real nodes, where it is the logs and disks that matter.
 #[cfg(coterie_simulated)]
-pub(super) const MARKS_OF_NODES: [&str; 23] = [
+pub(super) const MARKS_OF_NODES: [&str; 24] = [
     "ballots_lost",
     "ballots_joined",
     "ballots_of_absence",
     "cause_connection_lost",
     "cause_pings_missed",
-    "connections_broken_off",
+    "departures",
+    "ended_in_mid_operation",
     "gossip_repaired",
     "hellos_waited",
     "hosts_dark",

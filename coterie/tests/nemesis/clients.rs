@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use coterie::session::Session;
+use coterie::session::{PING_EVERY, Session};
 use coterie::stand_in::StandIn;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::message::{Candidate, Registration, Roster, SessionMessage};
@@ -17,9 +17,6 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::{sleep, timeout};
 
 use super::history::{Answer, Call, History, is_open};
-
-/// How often a client speaks while it waits: a session that is silent for long is ended.
-const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a client waits for an answer: some give up early.
 const PATIENCE_MS: std::ops::Range<u64> = 300..12_000;
@@ -210,21 +207,9 @@ async fn wait(
     patience: Duration,
     wanted: impl Fn(SessionMessage) -> Option<Answer>,
 ) -> Answer {
-    let answer = async {
-        loop {
-            match timeout(PING_EVERY, session.next()).await {
-                Ok(Ok(message)) => {
-                    if let Some(answer) = wanted(message) {
-                        return answer;
-                    }
-                }
-                Ok(Err(failure)) => return Answer::Unknown(format!("{failure:?}")),
-                Err(_) => session.ping(),
-            }
-        }
-    };
     let patience = patience.min(REGISTRATION_TIME_MAX + PING_EVERY);
-    timeout(patience, answer).await.unwrap_or_else(|_| Answer::Unknown("no answer".to_owned()))
+    let answer = session.wait_for(patience, wanted).await;
+    answer.unwrap_or_else(|failure| Answer::Unknown(format!("{failure:?}")))
 }
 
 fn draw(rng: &mut StdRng, millis: std::ops::Range<u64>) -> Duration {

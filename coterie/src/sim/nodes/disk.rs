@@ -1,10 +1,12 @@
 //! A disk that loses what was not synced, tears what it was writing, fills up, and returns errors.
+//!
+//! Where its host ends, it does so between two operations of the disk, in the middle of a commit too.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coterie_seed::raft::store::StorageBackend;
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What a disk writes at once or not at all.
@@ -24,7 +26,7 @@ struct File {
     opening: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// What a reader sees.
     content: Vec<u8>,
@@ -33,12 +35,24 @@ struct State {
     /// What was done since the last sync, in this order.
     pending: Vec<Change>,
     opening: u64,
+    /// How its host is going to end, and after how many more operations.
+    ends: Option<(End, u32)>,
     /// No room for more.
     is_full: bool,
     /// Every sync fails.
     is_broken: bool,
     /// It says that it has synced, and has not.
     lies: bool,
+    rng: ChaCha8Rng,
+}
+
+/// How a process comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is killed; what it wrote is safe with the operating system.
+    Killed,
+    /// The power is gone: of what was not synced, each sector is there or not.
+    WithoutPower,
 }
 
 #[derive(Clone, Debug)]
@@ -60,9 +74,20 @@ impl Change {
 }
 
 impl Disk {
-    /// An empty one.
-    pub(super) fn new(lies: bool) -> Self {
-        Disk { state: Arc::new(Mutex::new(State { lies, ..State::default() })) }
+    /// An empty one, on which everything that is left to chance follows from `number`.
+    pub(super) fn new(number: u64, lies: bool) -> Self {
+        let state = State {
+            content: Vec::new(),
+            durable: Vec::new(),
+            pending: Vec::new(),
+            opening: 0,
+            ends: None,
+            is_full: false,
+            is_broken: false,
+            lies,
+            rng: ChaCha8Rng::seed_from_u64(number),
+        };
+        Disk { state: Arc::new(Mutex::new(state)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,34 +99,33 @@ impl Disk {
         File { opening: self.lock().opening, disk: self.clone() }
     }
 
-    /// The process has ended; what it wrote is safe with the operating system.
-    pub(super) fn end_process(&self) {
-        self.lock().opening += 1;
+    /// Its host ends in the middle of what it does there: after so many more operations.
+    pub(super) fn end_after(&self, operations: u32, end: End) {
+        self.lock().ends = Some((end, operations));
     }
 
-    /// The power is gone: of what was not synced, each sector is there or not.
-    pub(super) fn cut_power(&self, rng: &mut ChaCha8Rng) {
+    /// Its host ends now, if it has not already; returns whether it had.
+    pub(super) fn end(&self, end: End) -> bool {
         let state = &mut *self.lock();
-        state.opening += 1;
-        let mut content = std::mem::take(&mut state.durable);
-        for change in state.pending.drain(..) {
-            match change {
-                Change::Length(_) => change.make(&mut content),
-                Change::Write(at, data) => {
-                    let sectors = data.chunks(SECTOR).enumerate().filter(|_| rng.random_ratio(1, 2));
-                    for (number, sector) in sectors.collect::<Vec<_>>() {
-                        Change::Write(at + number * SECTOR, sector.to_vec()).make(&mut content);
-                    }
-                }
-            }
+        let had_ended = state.ends.take().is_some_and(|(_, left)| left == 0);
+        if !had_ended {
+            state.end(end);
         }
-        (state.content, state.durable) = (content.clone(), content);
+        had_ended
+    }
+
+    /// Whether its host has ended as [`Disk::end_after`] wanted.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().ends.is_some_and(|(_, left)| left == 0)
     }
 
     /// A new disk in its place.
     pub(super) fn replace(&self) {
         let state = &mut *self.lock();
-        *state = State { opening: state.opening + 1, lies: state.lies, ..State::default() };
+        state.opening += 1;
+        (state.ends, state.is_full, state.is_broken) = (None, false, false);
+        (state.content, state.durable) = (Vec::new(), Vec::new());
+        state.pending.clear();
     }
 
     pub(super) fn set_full(&self, is_full: bool) {
@@ -119,8 +143,15 @@ impl Disk {
 }
 
 impl File {
+    /// The disk, for one operation of the process that has it open.
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.disk.lock();
+        let mut state = self.disk.lock();
+        if let Some((end, left)) = state.ends.filter(|(_, left)| *left > 0) {
+            state.ends = Some((end, left - 1));
+            if left == 1 {
+                state.end(end);
+            }
+        }
         match state.opening == self.opening {
             true => Ok(state),
             false => Err(io::Error::other("the process has ended")),
@@ -151,14 +182,17 @@ impl StorageBackend for File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state()?;
+        let state = &mut *self.state()?;
         if state.is_broken {
-            // What happens to what was to be synced is not known: see what PostgreSQL learned in 2018.
+            // As PostgreSQL learned in 2018: what could not be written is forgotten, and the next sync succeeds.
+            let rng = &mut state.rng;
+            state.pending.retain(|_| rng.random_ratio(1, 2));
             return Err(io::Error::other("the disk returned an error"));
         }
         if !state.lies {
-            state.durable = state.content.clone();
-            state.pending.clear();
+            for change in state.pending.drain(..) {
+                change.make(&mut state.durable);
+            }
         }
         Ok(())
     }
@@ -179,41 +213,104 @@ impl State {
         change.make(&mut self.content);
         self.pending.push(change);
     }
+
+    fn end(&mut self, end: End) {
+        self.opening += 1;
+        if end == End::Killed {
+            return;
+        }
+        let rng = &mut self.rng;
+        for change in self.pending.drain(..) {
+            match change {
+                Change::Length(_) => change.make(&mut self.durable),
+                Change::Write(at, data) => {
+                    let sectors = data.chunks(SECTOR).enumerate().filter(|_| rng.random_ratio(1, 2));
+                    for (number, sector) in sectors.collect::<Vec<_>>() {
+                        Change::Write(at + number * SECTOR, sector.to_vec()).make(&mut self.durable);
+                    }
+                }
+            }
+        }
+        self.content.clone_from(&self.durable);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
+
+    const LENGTH: usize = 64 * SECTOR;
+
+    /// The content of the sectors.
+    fn sectors(disk: &Disk) -> Vec<u8> {
+        let mut read = vec![0; LENGTH];
+        disk.open().read(0, &mut read).unwrap();
+        read.chunks(SECTOR).map(|sector| sector[0]).collect()
+    }
+
+    /// A disk whose first sector was synced, and then all others written.
+    fn written() -> Disk {
+        let disk = Disk::new(1, false);
+        let file = disk.open();
+        file.set_len(LENGTH as u64).unwrap();
+        file.write(0, &[1; SECTOR]).unwrap();
+        file.sync_data().unwrap();
+        file.write(SECTOR as u64, &[2; LENGTH - SECTOR]).unwrap();
+        disk
+    }
 
     #[test]
     fn only_what_was_synced_is_sure_to_survive() {
-        let (disk, mut rng) = (Disk::new(false), ChaCha8Rng::seed_from_u64(1));
+        let disk = written();
         let file = disk.open();
-        file.set_len(64 * SECTOR as u64).unwrap();
-        file.write(0, &[1; SECTOR]).unwrap();
-        file.sync_data().unwrap();
-        file.write(SECTOR as u64, &[2; 63 * SECTOR]).unwrap();
-        disk.cut_power(&mut rng);
+        disk.end(End::WithoutPower);
         assert!(file.write(0, &[3]).is_err(), "the process has ended");
-        let (file, mut read) = (disk.open(), vec![0; 64 * SECTOR]);
-        file.read(0, &mut read).unwrap();
-        assert_eq!(read[..SECTOR], [1; SECTOR], "it was synced");
-        let survived = read[SECTOR..].chunks(SECTOR).filter(|sector| sector[0] == 2).count();
+        let sectors = sectors(&disk);
+        assert_eq!(sectors[0], 1, "it was synced");
+        let survived = sectors.iter().filter(|sector| **sector == 2).count();
         assert!(survived > 10 && survived < 50, "it was torn: {survived} of 63 sectors");
     }
 
     #[test]
     fn an_ended_process_loses_nothing_that_it_wrote() {
-        let disk = Disk::new(false);
+        let disk = written();
+        disk.end(End::Killed);
+        assert!(sectors(&disk)[1..].iter().all(|sector| *sector == 2));
+    }
+
+    #[test]
+    fn a_host_ends_in_the_middle_of_what_it_does() {
+        let disk = written();
         let file = disk.open();
-        file.write(0, &[7; 10]).unwrap();
-        disk.end_process();
-        let mut read = [0; 10];
-        disk.open().read(0, &mut read).unwrap();
-        assert_eq!(read, [7; 10]);
+        disk.end_after(3, End::WithoutPower);
+        file.write(0, &[4; SECTOR]).unwrap();
+        file.sync_data().unwrap();
+        assert!(!disk.has_ended());
+        assert!(file.write(0, &[5; SECTOR]).is_err());
+        assert!(disk.has_ended());
+        assert_eq!(sectors(&disk)[0], 4, "it was synced before the end");
+        assert!(disk.end(End::WithoutPower), "it had ended");
+    }
+
+    #[test]
+    fn what_a_failed_sync_was_to_write_may_be_lost_although_the_next_one_succeeds() {
+        let disk = written();
+        let file = disk.open();
+        disk.set_broken(true);
+        (0..20).for_each(|sector| file.write(sector * SECTOR as u64, &[7; SECTOR]).unwrap());
+        assert!(file.sync_data().is_err());
+        disk.set_broken(false);
+        file.sync_data().unwrap();
+        disk.end(End::WithoutPower);
+        let survived = sectors(&disk)[..20].iter().filter(|sector| **sector == 7).count();
+        assert!(survived > 2 && survived < 18, "{survived} of 20");
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_a_new_one_has_nothing() {
+        let disk = written();
         disk.set_full(true);
-        let full = disk.open().write(10, &[1]).unwrap_err();
+        let full = disk.open().write(0, &[1]).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         disk.replace();
         assert!(disk.is_empty());

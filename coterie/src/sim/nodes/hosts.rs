@@ -31,15 +31,20 @@ const OPERATOR: IpAddr = IpAddr::V4(Ipv4Addr::new(12, 0, 0, 1));
 /// How long the operator waits before an attempt is repeated.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
+/// Who has ended by itself, and what it had to say.
+pub(super) type Fallen = (Host, Option<String>);
+
 /// What all hosts share with who makes things happen to them.
 #[derive(Clone)]
 pub(super) struct Common {
     pub(super) seen: Shared,
     pub(super) disks: BTreeMap<Host, Disk>,
-    /// Where a node is to run.
-    pub(super) wanted: Rc<RefCell<BTreeSet<Host>>>,
+    /// Where a node runs.
+    pub(super) up: Rc<RefCell<BTreeSet<Host>>>,
     /// The peers that run.
     pub(super) peers: Rc<RefCell<BTreeMap<Host, peer::Handle>>>,
+    /// Since they were last looked at.
+    pub(super) fallen: Rc<RefCell<Vec<Fallen>>>,
     /// What the operator is to change, and what is changed.
     pub(super) changes: Rc<RefCell<VecDeque<SeedChange>>>,
     pub(super) changed: Rc<RefCell<VecDeque<SeedChange>>>,
@@ -48,15 +53,25 @@ pub(super) struct Common {
 impl Common {
     /// The operator has asked for a change; it is made, or pointless, or, as nobody could make it, to be asked for again.
     fn note_attempt(&self, change: &SeedChange, made: Option<bool>) {
+        let (SeedChange::Add(name) | SeedChange::Remove(name) | SeedChange::Replace(name)) = change;
+        let is_seat = self.seen.borrow().seat_at(name).is_some();
+        // A seed that is behind, or new, does not know of seats that there are.
+        let is_pointless = made == Some(false) && is_seat == matches!(change, SeedChange::Add(_));
         let mut changes = self.changes.borrow_mut();
         // It may not be wanted any more.
         let is_wanted = changes.pop_front_if(|wanted| wanted == change).is_some();
-        match made {
-            Some(true) => self.changed.borrow_mut().push_back(change.clone()),
-            None if is_wanted => changes.push_back(change.clone()),
-            Some(false) | None => {}
-        }
-        let outcome = made.map_or("not made yet", |made| if made { "made" } else { "pointless" });
+        let outcome = match made {
+            Some(true) => {
+                self.changed.borrow_mut().push_back(change.clone());
+                "made"
+            }
+            Some(false) if is_pointless => "pointless",
+            Some(false) | None if is_wanted => {
+                changes.push_back(change.clone());
+                "not made yet"
+            }
+            Some(false) | None => "not made",
+        };
         self.seen.borrow_mut().hash(&format!("operator: {change:?} {outcome}"));
     }
 }
@@ -78,19 +93,19 @@ pub(super) fn add_to(sim: &mut turmoil::Sim<'_>, plan: &Plan, common: &Common) {
         sim.host(host.address().ip(), move || {
             let (plan, common) = (plan.clone(), common.clone());
             async move {
-                if common.wanted.borrow().contains(&host) {
+                if common.up.borrow().contains(&host) {
                     common.seen.borrow_mut().started(host);
                     let ended = match host {
                         Host::Seed(_) => run_seed(host, &plan, &common).await,
                         Host::Peer(_) => run_peer(host, &plan, &common).await,
                     };
-                    let mut seen = common.seen.borrow_mut();
-                    seen.ended(host);
-                    if let Err(Failure::Running(error) | Failure::Usage(error)) = ended {
-                        seen.gave_up(host, &error.to_string());
-                    }
+                    let why = ended
+                        .err()
+                        .map(|(Failure::Running(error) | Failure::Usage(error))| format!("{error:#}"));
+                    common.fallen.borrow_mut().push((host, why));
                 }
-                Ok(())
+                // A host without a node refuses whoever wants to connect, which it only does while it runs something.
+                std::future::pending().await
             }
         });
     }
@@ -178,17 +193,11 @@ async fn operate(plan: Plan, common: Common) -> turmoil::Result {
 async fn ask(seed: &str, change: &SeedChange) -> Option<bool> {
     let mut session = timeout(TRY_AGAIN * 5, Session::open(seed)).await.ok()?.ok()?;
     session.say(SessionMessage::ChangeSeeds(change.clone()));
-    let answer = async {
-        loop {
-            match timeout(TRY_AGAIN * 5, session.next()).await {
-                Ok(Ok(SessionMessage::SeedsChanged(answer))) => return Some(answer),
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => return None,
-                Err(_) => session.ping(),
-            }
-        }
-    };
-    match timeout(REGISTRATION_TIME_MAX + TRY_AGAIN, answer).await.ok()?? {
+    let answered = session.wait_for(REGISTRATION_TIME_MAX + TRY_AGAIN, |message| match message {
+        SessionMessage::SeedsChanged(answer) => Some(answer),
+        _ => None,
+    });
+    match answered.await.ok()? {
         Ok(()) => Some(true),
         // It was made before, by an attempt that was not answered; or what it is about has changed.
         Err(refusal) if matches!(refusal.why, Why::Superseded | Why::Stranger | Why::BadRequest) => {

@@ -15,7 +15,7 @@ mod plan;
 mod seen;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -30,15 +30,15 @@ use coterie_common::clock::draw_entropy_from;
 use coterie_common::message::{SeedChange, SeedId};
 use coterie_common::{Instant, majority};
 use coterie_peer::core::Peer;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 pub use child::{run_and_tell, run_apart};
 
 use super::host::Host;
 use super::run::{Report, Violation};
-use disk::Disk;
-use hosts::{Common, add_to, hosts, seed_hosts};
+use disk::{Disk, End};
+use hosts::{Common, Fallen, add_to, hosts, seed_hosts};
 use plan::{Act, Plan};
 use seen::{PeerTap, SeedTap, Seen};
 
@@ -47,6 +47,12 @@ const CONVERGES_WITHIN: Duration = Duration::from_secs(150);
 
 /// How often it is looked at whether it is.
 const SETTLE_EVERY_TICKS: u64 = 250;
+
+/// So many operations a commit is on a disk, at least.
+const OPERATIONS_OF_A_COMMIT: u32 = 12;
+
+/// How long a seed that is to end waits for the operation of its disk on which it does.
+const ENDS_WITHIN_TICKS: u64 = 3_000;
 
 /// The day on which everything happens.
 const DAY: Duration = Duration::from_secs(1_800_000_000);
@@ -81,12 +87,20 @@ struct Cluster {
     common: Common,
     rng: ChaCha8Rng,
     ticks: u64,
+    /// Where a node may be started: spare seeds only once they were added.
+    wanted: BTreeSet<Host>,
+    /// Seeds that are about to end on a certain operation of their disk, and when they do at the latest.
+    ending: BTreeMap<Host, (End, u64)>,
+    /// Peers that were told to leave.
+    leaving: BTreeSet<Host>,
     /// What is held back, by who is on one side of it.
     held: Vec<Vec<Host>>,
     slow: BTreeSet<Host>,
     /// Hosts without power: nothing arrives there, and nobody is told.
     dark: BTreeSet<Host>,
-    /// Seeds whose disk was replaced, and who were not.
+    /// Seeds whose disk is full, or returns errors.
+    troubled: BTreeSet<Host>,
+    /// Seeds whose disk was replaced, and who have no new seat yet.
     forgetful: BTreeSet<Host>,
     /// Between whom turmoil holds messages back just now.
     holding: BTreeSet<(Host, Host)>,
@@ -107,12 +121,15 @@ impl Cluster {
         let seen = Rc::new(RefCell::new(Seen::new(plan.max_neighbours, manner.is_told)));
         coterie_seed::shell::tap::put(SeedTap(Rc::clone(&seen)));
         coterie_peer::shell::tap::put(PeerTap(Rc::clone(&seen)));
-        let all = (0..plan.seeds).map(Host::Seed).chain((0..plan.peers).map(Host::Peer));
+        let all: BTreeSet<Host> =
+            (0..plan.seeds).map(Host::Seed).chain((0..plan.peers).map(Host::Peer)).collect();
+        let disk = |(host, n): (Host, u64)| (host, Disk::new(plan.number << 8 | n, manner.disks_lie));
         let common = Common {
             seen,
-            disks: seed_hosts(&plan).map(|host| (host, Disk::new(manner.disks_lie))).collect(),
-            wanted: Rc::new(RefCell::new(all.collect())),
+            disks: seed_hosts(&plan).zip(1..).map(disk).collect(),
+            up: Rc::new(RefCell::new(all.clone())),
             peers: Rc::default(),
+            fallen: Rc::default(),
             changes: Rc::default(),
             changed: Rc::default(),
         };
@@ -124,9 +141,13 @@ impl Cluster {
             common,
             rng,
             ticks: 0,
+            wanted: all,
+            ending: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             held: Vec::new(),
             slow: BTreeSet::new(),
             dark: BTreeSet::new(),
+            troubled: BTreeSet::new(),
             forgetful: BTreeSet::new(),
             holding: BTreeSet::new(),
         }
@@ -155,9 +176,18 @@ impl Cluster {
         if let Err(error) = stepped {
             panic!("a host failed: {error}");
         }
+        let fallen: Vec<Fallen> = self.common.fallen.borrow_mut().drain(..).collect();
+        for (host, why) in fallen {
+            self.fell(host, why)?;
+        }
+        let due = |(host, (_, latest)): (&Host, &(End, u64))| {
+            (self.common.disks[host].has_ended() || self.ticks >= *latest).then_some(*host)
+        };
+        let due: Vec<Host> = self.ending.iter().filter_map(due).collect();
+        due.into_iter().for_each(|host| self.end_now(host));
         let changed: Vec<SeedChange> = self.common.changed.borrow_mut().drain(..).collect();
         changed.iter().for_each(|change| self.follow(change));
-        if std::mem::take(&mut self.common.seen.borrow_mut().is_life_new) {
+        if std::mem::take(&mut self.common.seen.borrow_mut().is_truth_stale) {
             self.update_truth();
         }
         match self.common.seen.borrow_mut().watch.violation.take() {
@@ -166,8 +196,12 @@ impl Cluster {
         }
     }
 
-    fn is_running(&mut self, host: Host) -> bool {
-        self.common.wanted.borrow().contains(&host) && self.sim.is_host_running(host.address().ip())
+    fn is_running(&self, host: Host) -> bool {
+        self.common.up.borrow().contains(&host)
+    }
+
+    fn mark(&self, mark: &str) {
+        self.common.seen.borrow_mut().marks.hit(mark);
     }
 
     // ---- what is done to hosts ----
@@ -175,16 +209,12 @@ impl Cluster {
     fn act(&mut self, act: &Act) {
         self.common.seen.borrow_mut().hash(&format!("{act:?}"));
         match act {
-            Act::Kill(host) => self.kill(*host),
+            Act::Kill(host) => self.end(*host, End::Killed),
             Act::CutPower(host) => {
-                self.common.seen.borrow_mut().marks.hit("hosts_dark");
-                // Of what it still had under way nothing arrives.
-                self.dark.insert(*host);
-                self.update_holding();
-                let disk = self.common.disks[host].clone();
-                disk.cut_power(&mut self.rng);
-                self.kill(*host);
+                self.mark("hosts_dark");
+                self.end(*host, End::WithoutPower);
             }
+            Act::Leave(host) => self.leave(*host),
             Act::Start(host) => self.start(*host),
             Act::Hold(side) => {
                 self.held.push(side.clone());
@@ -197,12 +227,19 @@ impl Cluster {
                 self.update_holding();
             }
             Act::Slow(host, latency) => self.slow_down(*host, *latency),
-            Act::FillDisk(host, is_full) => self.common.disks[host].set_full(*is_full),
-            Act::BreakDisk(host, is_broken) => self.common.disks[host].set_broken(*is_broken),
+            Act::FillDisk(host, is_full) => {
+                self.common.disks[host].set_full(*is_full);
+                self.trouble(*host, *is_full);
+            }
+            Act::BreakDisk(host, is_broken) => {
+                self.common.disks[host].set_broken(*is_broken);
+                self.trouble(*host, *is_broken);
+            }
             // Where a majority needs every seed, nobody could make good what one forgets.
             Act::ReplaceDisk(_) if !self.can_spare_one() => {}
             Act::ReplaceDisk(host) => {
-                self.kill(*host);
+                self.end(*host, End::Killed);
+                self.end_now(*host);
                 if !self.common.disks[host].is_empty() {
                     self.forgetful.insert(*host);
                 }
@@ -219,42 +256,116 @@ impl Cluster {
         sets.all(|set| majority(set.len()) < set.len())
     }
 
-    fn kill(&mut self, host: Host) {
-        if !self.is_running(host) {
+    fn trouble(&mut self, host: Host, is_troubled: bool) {
+        match is_troubled {
+            true => self.troubled.insert(host),
+            false => self.troubled.remove(&host),
+        };
+    }
+
+    /// A node ends: a seed in the middle of its next commit, if there is one soon.
+    fn end(&mut self, host: Host, end: End) {
+        if !self.is_running(host) || self.ending.contains_key(&host) {
             return;
         }
-        if let Some(disk) = self.common.disks.get(&host) {
-            disk.end_process();
+        let latest = match self.common.disks.get(&host) {
+            Some(disk) => {
+                disk.end_after(self.rng.random_range(1..OPERATIONS_OF_A_COMMIT), end);
+                self.ticks + ENDS_WITHIN_TICKS
+            }
+            None => self.ticks,
+        };
+        self.ending.insert(host, (end, latest));
+        if latest == self.ticks {
+            self.end_now(host);
         }
-        self.sim.crash(host.address().ip());
+    }
+
+    fn end_now(&mut self, host: Host) {
+        let Some((end, _)) = self.ending.remove(&host) else { return };
+        if self.common.disks.get(&host).is_some_and(|disk| disk.end(end)) {
+            self.mark("ended_in_mid_operation");
+        }
+        if end == End::WithoutPower {
+            // Of what it still had under way nothing arrives.
+            self.dark.insert(host);
+            self.update_holding();
+        }
+        self.clear(host);
+    }
+
+    /// No node runs there any more; the host is as new.
+    fn clear(&mut self, host: Host) {
+        self.common.up.borrow_mut().remove(&host);
         self.common.peers.borrow_mut().remove(&host);
         self.common.seen.borrow_mut().ended(host);
+        self.sim.bounce(host.address().ip());
+    }
+
+    /// A node has ended by itself. That it may.
+    fn fell(&mut self, host: Host, why: Option<String>) -> Result<(), Violation> {
+        if self.ending.contains_key(&host) {
+            // What it was doing on its disk failed as that ended.
+            self.end_now(host);
+            return Ok(());
+        }
+        let (what, name) = (why.unwrap_or_else(|| "it left".to_owned()), host.address().to_string());
+        let seat = self.common.seen.borrow().seat_at(&name);
+        let reasons = [
+            ("data directory is empty", "seeds_without_directory", self.forgetful.contains(&host)),
+            ("was removed", "seeds_removed", seat.is_none_or(|(_, is_taken)| !is_taken)),
+            ("the log has stopped", "seeds_without_disk", self.troubled.contains(&host)),
+            ("no storage space", "seeds_without_disk", self.troubled.contains(&host)),
+            ("the disk returned an error", "seeds_without_disk", self.troubled.contains(&host)),
+            ("it left", "departures", self.leaving.remove(&host)),
+        ];
+        let known = reasons.iter().find(|(text, _, may)| *may && what.contains(text));
+        self.common.seen.borrow_mut().hash(&format!("{host} ended: {what}"));
+        self.clear(host);
+        match known {
+            Some((_, mark, _)) => {
+                self.mark(mark);
+                Ok(())
+            }
+            None => {
+                let at = self.common.seen.borrow().now;
+                Err(Violation { invariant: "seats", at, what: format!("{host} ended by itself: {what}") })
+            }
+        }
+    }
+
+    fn leave(&mut self, host: Host) {
+        if let Some(handle) = self.common.peers.borrow().get(&host) {
+            self.leaving.insert(host);
+            let _ = pin!(handle.stop()).poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 
     fn start(&mut self, host: Host) {
+        self.end_now(host);
         if self.dark.remove(&host) {
             self.update_holding();
         }
-        if self.common.wanted.borrow().contains(&host) && !self.sim.is_host_running(host.address().ip()) {
+        if self.wanted.contains(&host) && self.common.up.borrow_mut().insert(host) {
+            self.leaving.remove(&host);
             self.sim.bounce(host.address().ip());
         }
     }
 
-    /// The operator's change is made: whoever is new, or is to begin anew, is started.
+    /// The operator's change is made: whoever has a seat that nobody has taken yet begins anew.
     fn follow(&mut self, change: &SeedChange) {
         let (SeedChange::Add(name) | SeedChange::Replace(name) | SeedChange::Remove(name)) = change;
         let Some(host) = name.parse().ok().and_then(Host::at) else { return };
-        match change {
-            SeedChange::Remove(_) => {}
-            SeedChange::Add(_) | SeedChange::Replace(_) => {
-                // The directory of one that was removed, or is replaced, is of no use any more.
-                if !self.is_running(host) {
-                    self.common.disks[&host].replace();
-                }
-                self.forgetful.remove(&host);
-                self.common.wanted.borrow_mut().insert(host);
-                self.start(host);
-            }
+        let seat = self.common.seen.borrow().seat_at(name);
+        if seat.is_some_and(|(_, is_taken)| !is_taken) {
+            // A directory from before the seat is of no use any more.
+            self.end(host, End::Killed);
+            self.end_now(host);
+            self.common.disks[&host].replace();
+            self.troubled.remove(&host);
+            self.forgetful.remove(&host);
+            self.wanted.insert(host);
+            self.start(host);
         }
     }
 
@@ -313,8 +424,10 @@ impl Cluster {
     /// Whatever was wrong is wrong no longer; peers that are dead stay dead.
     fn heal(&mut self) {
         self.common.seen.borrow_mut().hash("all is healed");
+        self.ending.keys().copied().collect::<Vec<_>>().into_iter().for_each(|host| self.end_now(host));
         self.held.clear();
         self.dark.clear();
+        self.troubled.clear();
         self.update_holding();
         for host in std::mem::take(&mut self.slow) {
             self.slow_down(host, self.plan.latency);
@@ -334,13 +447,23 @@ impl Cluster {
             let address = host.address();
             let is_member =
                 self.common.seen.borrow().peer(address).is_some_and(|core| core.incarnation().is_some());
-            if is_member && self.is_running(host) {
+            if is_member {
                 let words = Bytes::from(format!("the last words of {host}"));
                 // There is room in its inbox: nothing happens between two ticks.
                 let _ = pin!(handle.broadcast(words.clone())).poll(&mut Context::from_waker(Waker::noop()));
                 self.common.seen.borrow_mut().last_words.push((address, words));
             }
         }
+    }
+
+    /// A seat whose seed does not take part.
+    fn empty_seat(&self, seen: &Seen) -> Option<(&'static str, String)> {
+        let mut seats = seed_hosts(&self.plan).filter_map(|host| {
+            let (id, _) = seen.seat_at(&host.address().to_string())?;
+            Some((host, id))
+        });
+        let (host, id) = seats.find(|(host, id)| !seen.takes_part(host.address(), *id))?;
+        Some(("seats", format!("{host} does not take part as seed {id}")))
     }
 
     fn settle(&mut self) -> Result<(), Violation> {
@@ -352,7 +475,7 @@ impl Cluster {
             let seen = self.common.seen.borrow();
             let unsettled = match self.common.changes.borrow().front() {
                 Some(change) => Some(("seats", format!("the operator waits for {change:?}"))),
-                None => seen.unsettled(),
+                None => self.empty_seat(&seen).or_else(|| seen.unsettled()),
             };
             match unsettled {
                 None => return Ok(()),

@@ -17,10 +17,12 @@ const FAULTS_FROM_MS: u64 = 3_000;
 /// Something that happens to hosts.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    /// kill -9.
+    /// kill -9; of a seed, in the middle of what it does on its disk.
     Kill(Host),
-    /// The host of a seed is gone with all that was not synced; nobody is told.
+    /// The host of a seed is gone, in the middle of what it does on its disk, with all that was not synced; nobody is told.
     CutPower(Host),
+    /// A peer is told to leave.
+    Leave(Host),
     /// A node that does not run is started.
     Start(Host),
     /// Between these and all others whatever is sent waits.
@@ -46,6 +48,7 @@ pub(super) enum Kind {
     KillAllSeeds,
     CutPower,
     KillPeer,
+    LeavePeer,
     Churn,
     Hold,
     Slow,
@@ -58,11 +61,12 @@ pub(super) enum Kind {
 }
 
 /// All there are.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::KillSeed,
     Kind::KillAllSeeds,
     Kind::CutPower,
     Kind::KillPeer,
+    Kind::LeavePeer,
     Kind::Churn,
     Kind::Hold,
     Kind::Slow,
@@ -135,6 +139,7 @@ impl Plan {
             Kind::CutPower => vec![(at, Act::CutPower(any_seed)), (end, Act::Start(any_seed))],
             Kind::KillPeer if rng.random_ratio(1, 4) => vec![(at, Act::Kill(peer))],
             Kind::KillPeer => vec![(at, Act::Kill(peer)), (end, Act::Start(peer))],
+            Kind::LeavePeer => vec![(at, Act::Leave(peer)), (end, Act::Start(peer))],
             // The log grows while others are away.
             Kind::Churn => (0..lasts / 400)
                 .map(|turn| (at + turn * 400, Host::Peer(rng.random_range(0..self.peers))))

@@ -28,8 +28,8 @@ pub(super) struct Seen {
     pub(super) steps: u64,
     /// What each peer must have heard.
     pub(super) last_words: Vec<(Address, Bytes)>,
-    /// Whether a peer began another life: who reaches it has to be found anew.
-    pub(super) is_life_new: bool,
+    /// Whether a node is there that was not, or goes by another name: who reaches whom has to be found anew.
+    pub(super) is_truth_stale: bool,
     is_told: bool,
     max_neighbours: usize,
     /// How many entries the log has.
@@ -66,7 +66,7 @@ impl Seen {
             digest: DefaultHasher::new(),
             steps: 0,
             last_words: Vec::new(),
-            is_life_new: false,
+            is_truth_stale: false,
             is_told,
             max_neighbours,
             committed: 0,
@@ -91,18 +91,8 @@ impl Seen {
         self.observe(&Observed::Started { host });
     }
 
-    /// A node has ended by itself, with this to say.
-    pub(super) fn gave_up(&mut self, host: Host, why: &str) {
-        let kinds = [
-            ("data directory is empty", "seeds_without_directory"),
-            ("was removed", "seeds_removed"),
-            ("the log has stopped", "seeds_without_disk"),
-        ];
-        kinds.iter().filter(|(text, _)| why.contains(text)).for_each(|(_, mark)| self.marks.hit(mark));
-        self.hash(&format!("{host} ended: {why}"));
-    }
-
     pub(super) fn ended(&mut self, host: Host) {
+        self.is_truth_stale = true;
         let (marks, address) = (&mut self.marks, host.address());
         if let Some(core) = self.seeds.get_mut(&address).and_then(|seed| seed.core.take()) {
             marks.add_counters(core.counters());
@@ -117,6 +107,19 @@ impl Seen {
     /// The life that runs at a peer's address.
     pub(super) fn peer(&self, address: Address) -> Option<&peer::Peer> {
         self.peers.get(&address)?.core.as_ref()
+    }
+
+    /// The seat at a seed's address: its id, and whether somebody has taken it.
+    pub(super) fn seat_at(&self, name: &str) -> Option<(SeedId, bool)> {
+        let seats = self.watch.truth.registry.seeds();
+        let seat = seats.iter().find(|(_, seat)| seat.address == name);
+        seat.map(|(id, seat)| (*id, seat.birth.is_some()))
+    }
+
+    /// Whether the seed that runs there takes part in the log, with that id.
+    pub(super) fn takes_part(&self, address: Address, id: SeedId) -> bool {
+        let seed = self.seeds.get(&address).filter(|seed| seed.takes_part);
+        seed.and_then(|seed| seed.core.as_ref()).is_some_and(|core| core.id() == id)
     }
 
     /// The ids of the seeds that run, as they know themselves.
@@ -149,6 +152,13 @@ impl Seen {
         }
         let Seen { watch, seeds, peers, last_words, max_neighbours, now, .. } = self;
         watch.look(*now, |truth, show| show(&state(truth, (seeds, peers), last_words, *max_neighbours)));
+    }
+
+    /// A seed's log begins, or goes on.
+    fn begins(&mut self, me: Address, core: &seed::Seed) {
+        if !std::mem::replace(&mut self.seeds.entry(me).or_default().takes_part, true) {
+            self.observe(&Observed::TakesPart { seed: core.id(), birth: core.birth() });
+        }
     }
 
     fn note_entry(&mut self, payload: &seed::Payload) {
@@ -197,10 +207,6 @@ impl coterie_seed::shell::tap::Tap for SeedTap {
         seen.pass_time();
         match input {
             seed::Input::Committed(commits) => {
-                let known = seen.seeds.entry(me).or_default();
-                if !std::mem::replace(&mut known.takes_part, true) {
-                    seen.observe(&Observed::TakesPart { seed: core.id(), birth: core.birth() });
-                }
                 for commit in commits {
                     // Whoever is the first to be told of an entry tells everybody that it is committed.
                     if commit.index == seen.committed {
@@ -213,10 +219,7 @@ impl coterie_seed::shell::tap::Tap for SeedTap {
                 }
             }
             seed::Input::SeatTaken { .. } => seen.marks.hit("seats_taken"),
-            seed::Input::Restored(_) => {
-                seen.seeds.entry(me).or_default().takes_part = true;
-                seen.marks.hit("snapshots_installed");
-            }
+            seed::Input::Restored(_) => seen.marks.hit("snapshots_installed"),
             seed::Input::Probed { target, finding, .. } => {
                 seen.observe(&Observed::Probed { seed: core.id(), target: *target, finding: *finding });
             }
@@ -239,7 +242,11 @@ impl coterie_seed::shell::tap::Tap for SeedTap {
         let known = seen.seeds.entry(me).or_default();
         let applied = known.core.as_ref().map_or(0, |core| core.registry().applied());
         let start = known.start;
-        known.core = Some(core.clone());
+        let before = known.core.replace(core.clone());
+        seen.is_truth_stale |= before.is_none_or(|before| before.id() != core.id());
+        if core.registry().cluster().is_some() {
+            seen.begins(me, core);
+        }
         if core.registry().applied() != applied {
             seen.observe(&Observed::Applied { seed: core.id(), start, registry: core.registry() });
         }
@@ -312,7 +319,7 @@ impl coterie_peer::shell::tap::Tap for PeerTap {
         let before = known.core.replace(core.clone());
         let member = before.as_ref().and_then(peer::Peer::incarnation);
         let from = before.as_ref().map(|core| core.view().epoch).unwrap_or_default();
-        seen.is_life_new |= before.is_none_or(|before| before.life() != core.life());
+        seen.is_truth_stale |= before.is_none_or(|before| before.life() != core.life());
         if core.view().epoch != from {
             seen.observe(&Observed::Viewed { peer: me, start, from, view: core.view() });
         }
