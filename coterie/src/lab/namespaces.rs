@@ -52,7 +52,7 @@ impl Namespaces {
         let script = format!(
             "for n in {}; do ip netns pids $n | xargs -r kill -9; ip netns del $n; done\n\
              for c in {lab} {}; do ip link del $c; done\n\
-             umount -l \"$1\"/data/*\n\
+             [ -e \"$1/kept\" ] || umount -l \"$1\"/data/*\n\
              iptables -w -D DOCKER-USER -i {lab} -o {lab} -j ACCEPT",
             namespaces.join(" "),
             cables.join(" ")

@@ -177,6 +177,21 @@ fn two_views_of_one_epoch_are_found() {
 }
 
 #[test]
+fn who_is_told_that_it_has_ended_while_it_lives_is_found() {
+    let history = History::new();
+    let (address, life) = (address(1), A);
+    let registering = history.call("seed", Call::Register { address, life });
+    history.call("", Call::End { address, life });
+    history.answer(registering, Answer::Ended);
+    assert_eq!(history.check_endings(), Ok(()), "it had ended by then");
+    let history = History::new();
+    let leave = Call::Leave { id: MemberId { address, incarnation: Incarnation(5) }, life };
+    let leaving = history.call("seed", leave);
+    history.answer(leaving, Answer::Ended);
+    assert!(history.check_endings().unwrap_err().contains("life 1 at 127.0.0.1:1 was alive"));
+}
+
+#[test]
 fn a_life_with_two_incarnations_is_found() {
     let history = History::new();
     read(&history, false, roster(7, &[(1, A, 7)]));

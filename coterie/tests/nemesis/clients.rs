@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{sleep, timeout};
 
-use super::history::{Answer, Call, History, is_open};
+use super::history::{Answer, Call, History};
 
 /// How long a client waits for an answer: some give up early.
 const PATIENCE_MS: std::ops::Range<u64> = 300..12_000;
@@ -125,16 +125,13 @@ async fn register(
         SessionMessage::Registered(Registration::Admitted { incarnation, roster }) => {
             Some(Answer::Admitted { incarnation, roster })
         }
-        SessionMessage::Registered(Registration::Refused(refusal)) if is_open(&refusal) => {
-            Some(Answer::Unknown(refusal.to_string()))
-        }
-        SessionMessage::Registered(Registration::Refused(refusal)) => Some(Answer::Refused(refusal)),
+        SessionMessage::Registered(Registration::Refused(refusal)) => Some(Answer::of_refused(refusal)),
         _ => None,
     });
     let answer = answered.await;
     let incarnation = match &answer {
         Answer::Admitted { incarnation, .. } => Some(*incarnation),
-        Answer::Left | Answer::Members(_) | Answer::Refused(_) | Answer::Unknown(_) => None,
+        Answer::Left | Answer::Ended | Answer::Members(_) | Answer::Refused(_) | Answer::Unknown(_) => None,
     };
     shared.history.answer(number, answer);
     incarnation
@@ -158,8 +155,7 @@ async fn leave(shared: Rc<Shared>, seed: String, id: MemberId, life: Life, patie
             }
             _ => None,
         };
-        is_left
-            .map(|is_left| if is_left { Answer::Left } else { Answer::Unknown("ended otherwise".to_owned()) })
+        is_left.map(|is_left| if is_left { Answer::Left } else { Answer::Ended })
     });
     shared.history.answer(number, answered.await);
 }
@@ -192,7 +188,9 @@ pub(crate) async fn read(
     shared.history.answer(number, answer.clone());
     match answer {
         Answer::Members(roster) => Some(roster),
-        Answer::Admitted { .. } | Answer::Left | Answer::Refused(_) | Answer::Unknown(_) => None,
+        Answer::Admitted { .. } | Answer::Left | Answer::Ended | Answer::Refused(_) | Answer::Unknown(_) => {
+            None
+        }
     }
 }
 

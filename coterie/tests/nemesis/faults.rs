@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coterie::lab::{Lab, enter};
 use coterie_common::clock::Clock;
+use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::{Instant, Role};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -170,14 +171,25 @@ impl<'a> Nemesis<'a> {
             }
             Fault::Exchange => self.exchange(seed),
         }
-        self.mend();
+        self.mend(fault, seed);
     }
 
-    /// Takes back what can be, and starts what does not run.
-    fn mend(&mut self) {
+    /// Takes back what can be, and starts what this fault may have ended. Nobody else may have ended.
+    fn mend(&mut self, fault: Fault, seed: usize) {
         self.lab.heal_all().unwrap();
+        let may_have_ended = |host: usize, role: Role| match fault {
+            Fault::Kill | Fault::FillDisk => host == seed,
+            Fault::KillAll | Fault::Exchange => role == Role::Seed,
+            Fault::KillPeer => role == Role::Peer,
+            Fault::Pause | Fault::Disconnect | Fault::Split | Fault::Deaf | Fault::Mute | Fault::Lose => {
+                false
+            }
+        };
         for host in (0..self.lab.hosts.len()).filter(|host| *host != self.bystander).collect::<Vec<_>>() {
             if !self.lab.runs(host) {
+                let (name, role) = (&self.lab.hosts[host].name, self.lab.hosts[host].role);
+                let said = self.lab.stderr(host);
+                assert!(may_have_ended(host, role), "{name} ended under {fault:?}: {said}");
                 self.note(&format!("start {}", self.lab.hosts[host].name));
                 self.lab.start(host).unwrap();
             }
@@ -196,7 +208,12 @@ impl<'a> Nemesis<'a> {
         let through = self.lab.hosts[*others.choose(&mut self.rng).unwrap()].address.to_string();
         let removed = self.operator(&["seed-remove", &own, "--seed", &through]);
         if !removed.status.success() {
-            return self.note(&format!("not removed: {}", String::from_utf8_lossy(&removed.stderr)));
+            // Where nobody decided, it may be removed yet: then it goes on as if it had been.
+            self.note(&format!("not removed: {}", String::from_utf8_lossy(&removed.stderr)));
+            std::thread::park_timeout(REGISTRATION_TIME_MAX);
+            if self.is_seed(&own, &through) {
+                return;
+            }
         }
         self.note("removed");
         if self.rng.random_range(0..2) == 0 {

@@ -33,6 +33,8 @@ pub(crate) enum Answer {
     Left,
     /// These are there.
     Members(Roster),
+    /// This life has ended, in another way than by leaving just now.
+    Ended,
     /// No, and nothing came of it.
     Refused(Refusal),
     /// Nobody knows what came of it.
@@ -66,6 +68,7 @@ pub(crate) struct History {
 pub(crate) struct Tally {
     pub(crate) admitted: usize,
     pub(crate) left: usize,
+    pub(crate) told_ended: usize,
     pub(crate) ended: usize,
     pub(crate) linearizable_reads: usize,
     pub(crate) local_reads: usize,
@@ -111,6 +114,7 @@ impl History {
                 What::Call { .. } | What::Note(_) => {}
                 What::Answer(Answer::Admitted { .. }) => tally.admitted += 1,
                 What::Answer(Answer::Left) => tally.left += 1,
+                What::Answer(Answer::Ended) => tally.told_ended += 1,
                 What::Answer(Answer::Members(_)) if reads[&event.number] => tally.linearizable_reads += 1,
                 What::Answer(Answer::Members(_)) => tally.local_reads += 1,
                 What::Answer(Answer::Refused(_)) => tally.refused += 1,
@@ -148,12 +152,41 @@ impl History {
                     Some(Step::Call { number: event.number, op, is_answered })
                 }
                 // What nobody knows the end of has none.
-                What::Answer(Answer::Unknown(_) | Answer::Refused(_)) | What::Note(_) => None,
+                What::Answer(Answer::Unknown(_) | Answer::Ended | Answer::Refused(_)) | What::Note(_) => None,
                 What::Answer(_) => Some(Step::Return { number: event.number }),
             });
             (key, steps.collect())
         };
         Ok(addresses.into_iter().map(history).collect())
+    }
+
+    /// Whether nobody was told that a life has ended that had neither left nor ended.
+    pub(crate) fn check_endings(&self) -> Result<(), String> {
+        let mut over: BTreeSet<(Address, Life)> = BTreeSet::new();
+        let mut about: BTreeMap<usize, (Address, Life)> = BTreeMap::new();
+        for event in self.events.lock().unwrap().iter() {
+            match &event.what {
+                What::Call { call: Call::Register { address, life }, .. } => {
+                    about.insert(event.number, (*address, *life));
+                }
+                What::Call { call: Call::Leave { id, life }, .. } => {
+                    about.insert(event.number, (id.address, *life));
+                }
+                What::Call { call: Call::End { address, life }, .. } => {
+                    over.insert((*address, *life));
+                }
+                What::Answer(Answer::Left) => {
+                    over.insert(about[&event.number]);
+                }
+                What::Answer(Answer::Ended) if !over.contains(&about[&event.number]) => {
+                    let ((address, life), at) = (about[&event.number], event.at.as_nanos() as f64 / 1e9);
+                    let number = event.number;
+                    return Err(format!("{at:.6} #{number}: life {} at {address} was alive", life.0));
+                }
+                What::Call { .. } | What::Answer(_) | What::Note(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether one view belongs to each epoch, and whether who asked for the latest got nothing older than what was
@@ -265,9 +298,15 @@ fn op(
     }
 }
 
-/// Whether a refusal leaves open what came of the request: the log may still have taken it, or had taken it before.
-pub(crate) fn is_open(refusal: &Refusal) -> bool {
-    matches!(refusal.why, Why::NoQuorum | Why::Ended)
+impl Answer {
+    /// What a refused registration is. Where nobody decided, the log may still take it.
+    pub(crate) fn of_refused(refusal: Refusal) -> Self {
+        match refusal.why {
+            Why::NoQuorum => Answer::Unknown(refusal.to_string()),
+            Why::Ended => Answer::Ended,
+            _ => Answer::Refused(refusal),
+        }
+    }
 }
 
 impl fmt::Display for History {
@@ -287,6 +326,7 @@ impl fmt::Display for History {
                     writeln!(f, "epoch {}: {}", roster.epoch, members.join(" "))?;
                 }
                 What::Answer(Answer::Left) => writeln!(f, "left")?,
+                What::Answer(Answer::Ended) => writeln!(f, "it has ended")?,
                 What::Answer(Answer::Refused(refusal)) => writeln!(f, "refused: {refusal}")?,
                 What::Answer(Answer::Unknown(why)) => writeln!(f, "unknown: {why}")?,
                 What::Note(note) => writeln!(f, "---- {note}")?,

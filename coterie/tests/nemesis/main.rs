@@ -110,6 +110,7 @@ impl Trial {
         nemesis.rage(Duration::from_secs(time));
         let done = std::mem::take(&mut nemesis.done);
         clients.finish();
+        self.assert_nobody_suffered();
         let kinds = FAULTS.iter().filter(|fault| done.contains(fault)).count();
         let tally = self.history.tally();
         println!("{} faults of {kinds} kinds; {tally:?}", done.len());
@@ -118,9 +119,22 @@ impl Trial {
         self.check();
     }
 
+    /// No node has panicked, and no peer was ever taken for dead that lived.
+    fn assert_nobody_suffered(&mut self) {
+        for host in 0..self.lab.hosts.len() {
+            let said = self.lab.stderr(host);
+            assert!(!said.contains("panicked"), "{}: {said}", self.lab.hosts[host].name);
+        }
+        let events = self.lab.events();
+        let wronged: Vec<&str> =
+            events.iter().filter(|(_, e)| e.event == "DECLARED_DEAD").map(|(_, e)| e.line.as_str()).collect();
+        assert_eq!(wronged, Vec::<&str>::new(), "a peer that was told that it is dead lives");
+    }
+
     fn check(&self) {
         let clock = Clock::start();
         self.history.check_epochs().unwrap();
+        self.history.check_endings().unwrap();
         for (key, steps) in self.history.keys().unwrap() {
             if let Err(problem) = checker::check(&steps) {
                 panic!("{key} is not linearizable: {problem:?}");
