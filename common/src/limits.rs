@@ -167,8 +167,8 @@ pub const PROBE_CONNECTIONS_MAX: u32 = 8;
 /// centre 0.5 ms; below 25 ms a second SYN would overtake a first that merely waits in a queue.
 pub const PROBE_SPACING_MIN: Duration = Duration::from_millis(25);
 
-/// How much later than its patience allows a probe may end and still be evidence of a death. A guess: many times the worst
-/// scheduling delay, and a quarter of what evidence may age. A node that is later than that stood still itself.
+/// How much later than its patience allows a probe may end and still be evidence of a death. A guess: many times the
+/// worst scheduling delay, and a quarter of what evidence may age. A node that is later than that stood still itself.
 pub const PROBE_LATE_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes of an append that one seed sends another: above it openraft's entries are split, because an append

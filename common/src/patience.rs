@@ -14,8 +14,8 @@ pub const DEFAULT: Duration = Duration::from_millis(800);
 /// paused peer takes minutes.
 pub const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
 
-/// How long a connection may take to open, for a prober that has reason to think the suspect's host gone: a connection to
-/// it broke. Four round trips of 50 ms, or one of 200 ms.
+/// How long a connection may take to open, for a prober that has reason to think the suspect's host gone: a
+/// connection to it broke. Four round trips of 50 ms, or one of 200 ms.
 const AFTER_A_BREAK: Duration = Duration::from_millis(200);
 
 /// The longest patience of one probe, however much is lost on the way.

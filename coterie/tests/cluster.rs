@@ -468,8 +468,8 @@ fn a_seed_that_missed_an_election_does_not_tell_of_the_leader_before_it() {
     assert!(!told, "that one is dead");
 }
 
-/// A seed that had just started knew nobody: it called every reporter a stranger, the peers dropped what they had rightly
-/// suspected, and the death was found ten seconds after there was a leader again.
+/// A seed that had just started knew nobody: it called every reporter a stranger, the peers dropped what they had
+/// rightly suspected, and the death was found ten seconds after there was a leader again.
 #[test]
 fn what_is_reported_while_no_seed_can_decide_is_decided_as_soon_as_one_can() {
     let mut cluster = TestCluster::form(3, 4, &["--messages", "0"]);

@@ -52,8 +52,8 @@ fn a_run_is_determined_by_its_number() {
     }
 }
 
-/// A disk that forgets what it said it had written breaks what is promised of the log: that the invariants find it shows
-/// that they see what real logs do.
+/// A disk that forgets what it said it had written breaks what is promised of the log: that the invariants find it
+/// shows that they see what real logs do.
 #[test]
 fn disks_that_lie_about_what_they_have_synced_are_found() {
     let ran = simulate(&["--lying-disks", "--from", "0", "--seeds", "200"]);

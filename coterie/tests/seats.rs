@@ -122,8 +122,8 @@ fn a_seed_that_lost_its_disk_is_replaced_at_its_address() {
     kill_and_confirm(&mut cluster, peers[0], &[leader, lost, peers[1], peers[2]]);
 }
 
-/// The list of a seed that lost its disk is older than the cluster, which has grown: it waited for ever for seeds that it
-/// did not know how to reach.
+/// The list of a seed that lost its disk is older than the cluster, which has grown: it waited for ever for seeds
+/// that it did not know how to reach.
 #[test]
 fn a_seed_that_lost_its_disk_stops_also_where_its_list_is_older_than_the_cluster() {
     let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
@@ -174,6 +174,20 @@ fn peers_follow_their_seeds_when_all_of_them_are_exchanged() {
     kill_and_confirm(&mut cluster, peers[0], &witnesses);
     cluster.look();
     assert!(!cluster.seen.iter().any(|(_, e)| e.event == "DECLARED_DEAD"), "nobody was taken for dead");
+}
+
+/// The command was silent while it waited, and was cut off after three seconds, long before the seeds gave up.
+#[test]
+fn a_change_of_the_seeds_that_nobody_can_decide_is_answered_with_the_reason() {
+    let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
+    let gone = cluster.address(2).to_string();
+    cluster.kill(1);
+    cluster.kill(2);
+    let through = cluster.address(0).to_string();
+    let output = run(&["seed-remove", &gone, "--seed", &through]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no_quorum"), "{said}");
 }
 
 #[test]

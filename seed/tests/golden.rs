@@ -388,7 +388,8 @@ impl Player {
         }
     }
 
-    /// `10 p1`, `11 join 6001 life=7 replaces=3`, `12 deaths 6001#11`, `13 leave 6001#3`, `14 seeds 3`, `15 voters s0+s1|s0+s1007`, `16 found`, `17 blank`.
+    /// `10 p1`, `11 join 6001 life=7 replaces=3`, `12 deaths 6001#11`, `13 leave 6001#3`, `14 seeds 3`, `15 voters
+    /// s0+s1|s0+s1007`, `16 found`, `17 blank`.
     fn commit(&self, words: Words<'_>) -> Commit {
         let rest = words.from(2);
         let entry = match words.at(1) {

@@ -26,8 +26,8 @@ use super::{Candidate, DeathReport, Links, SessionMessage};
 use crate::line::hex;
 use crate::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
-/// A seed's number in the log: its rank in the sorted list at formation; of one that was added later, 1000 and the index
-/// of the entry that added it. Never used twice.
+/// A seed's number in the log: its rank in the sorted list at formation; of one that was added later, 1000 and the
+/// index of the entry that added it. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeedId(pub u64);
 

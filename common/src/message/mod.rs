@@ -84,8 +84,8 @@ pub enum CloseReason {
     Protocol(String),
     /// The two seeds cannot be of one cluster; the text says why.
     Refused(String),
-    /// The seed of this id was removed from its cluster. Another at the same address may have taken its place, and is not
-    /// meant.
+    /// The seed of this id was removed from its cluster. Another at the same address may have taken its place, and is
+    /// not meant.
     Removed(SeedId),
 }
 

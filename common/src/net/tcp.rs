@@ -98,7 +98,7 @@ mod simulated {
         Ok(bound)
     }
 
-    /// No kernel watches over a simulated connection. That is why simulated networks hold what they delay and deliver it
-    /// later, and lose nothing but what hosts lose when they end.
+    /// No kernel watches over a simulated connection. That is why simulated networks hold what they delay and deliver
+    /// it later, and lose nothing but what hosts lose when they end.
     pub fn notice_vanishing(_: &TcpStream) {}
 }

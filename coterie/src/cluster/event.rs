@@ -47,7 +47,8 @@ impl LogEvent {
         self.get(key).parse().ok()
     }
 
-    /// How long after `moment` it happened; nothing where it happened before. Within half a day, for lines are of one day.
+    /// How long after `moment` it happened; nothing where it happened before. Within half a day, for lines are of one
+    /// day.
     pub fn after(&self, moment: Timestamp) -> Duration {
         let of_day = self.micros_of_day().unwrap_or_default();
         let micros = (of_day + DAY_MICROS - moment.as_micros() % DAY_MICROS) % DAY_MICROS;

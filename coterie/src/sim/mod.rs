@@ -13,9 +13,9 @@
 //! become one again within a bound. A run that fails is shrunk: fewer faults, fewer nodes, a shorter time.
 //!
 //! What is real: every decision of peers and seeds. What is modelled: TCP (`connection`, `network`), probes, clocks
-//! (`process`), and the replicated log (`replica`), whose promises alone matter here; openraft itself is put to the test
-//! by the seeds' own suites. Left out: JSON programs, which are tested on sockets; readers that do not read; probers that
-//! find no descriptor; elections that fail; logs that are compacted.
+//! (`process`), and the replicated log (`replica`), whose promises alone matter here; openraft itself is put to the
+//! test by the seeds' own suites. Left out: JSON programs, which are tested on sockets; readers that do not read;
+//! probers that find no descriptor; elections that fail; logs that are compacted.
 
 pub mod command;
 mod connection;

@@ -160,8 +160,8 @@ impl Network {
         delay
     }
 
-    /// A probe that opens `connections` at most, one every `spacing`: how long after its start the first of them opens, and
-    /// how long after it the answer comes of one that answers.
+    /// A probe that opens `connections` at most, one every `spacing`: how long after its start the first of them
+    /// opens, and how long after it the answer comes of one that answers.
     pub(super) fn probe(
         &self,
         (from, to): (Address, Address),

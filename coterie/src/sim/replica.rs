@@ -1,9 +1,9 @@
 //! A model of the replicated log, one replica for each seed's disk.
 //!
 //! What Raft promises is modelled, not how it finds a leader: an election is held by the world, which lets nobody win
-//! whose log lacks what a majority of the seeds has on disk. Everything else is there: an entry is committed when a majority
-//! of the voters has written it; what a leader appended and nobody else has is truncated by the next, or becomes the
-//! next one's log; a crash costs what was not yet written; a seed that lags behind gets a snapshot.
+//! whose log lacks what a majority of the seeds has on disk. Everything else is there: an entry is committed when a
+//! majority of the voters has written it; what a leader appended and nobody else has is truncated by the next, or
+//! becomes the next one's log; a crash costs what was not yet written; a seed that lags behind gets a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -1,8 +1,9 @@
 //! The faults by which papers measure membership systems, put to this one.
 //!
-//! (a) to (c) are those of Rapid (Suresh et al., USENIX ATC 2018, section 7), (d) that of Lifeguard (Dadgar, Phillips and
-//! Currey, 2018), (e) that of HyParView (Leitão, Pereira and Rodrigues, DSN 2007); (f) is (e) with the biggest hubs first.
-//! A cluster is formed in a calm network, one fault is brought about, and everything is counted from that moment on.
+//! (a) to (c) are those of Rapid (Suresh et al., USENIX ATC 2018, section 7), (d) that of Lifeguard (Dadgar, Phillips
+//! and Currey, 2018), (e) that of HyParView (Leitão, Pereira and Rodrigues, DSN 2007); (f) is (e) with the biggest
+//! hubs first. A cluster is formed in a calm network, one fault is brought about, and everything is counted from that
+//! moment on.
 
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! A nemesis for real processes on a real kernel, and whether the registry stays linearizable under it.
 //!
 //! `cargo test -p coterie --features hosts --test nemesis`, as root: seeds and peers are processes in network
-//! namespaces of their own, and seeds have disks of their own. Clients register, leave, die and read, through any seed;
-//! meanwhile the nemesis kills, pauses, cuts and fills. Every call and answer is recorded, and the record is checked: for
-//! each address whether some order of the operations explains all answers, and over all of them whether epochs are what
-//! they are to be. `COTERIE_NEMESIS_SECONDS` says how long each of the two clusters is tried; 60 otherwise.
+//! namespaces of their own, and seeds have disks of their own. Clients register, leave, die and read, through any
+//! seed; meanwhile the nemesis kills, pauses, cuts and fills. Every call and answer is recorded, and the record is
+//! checked: for each address whether some order of the operations explains all answers, and over all of them whether
+//! epochs are what they are to be. `COTERIE_NEMESIS_SECONDS` says how long each of the two clusters is tried; 60
+//! otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 

@@ -86,8 +86,8 @@ impl Peer {
             .collect();
         candidates.sort_unstable();
         let broke = matches!(cause, Cause::ConnectionLost | Cause::ConnectRefused);
-        // Another takes the place of one that has not found a gone host gone by then; whose host accepts connections may
-        // take longer, and its vote counts all the same.
+        // Another takes the place of one that has not found a gone host gone by then; whose host accepts connections
+        // may take longer, and its vote counts all the same.
         let grace = self.config.patience.witness_grace();
         let replaced_after = self.config.patience.for_opening(broke, 0.0, false) + grace;
         let patience = self.config.patience.for_probe(0.0, false) + grace;

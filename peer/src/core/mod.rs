@@ -54,7 +54,7 @@ use suspicion::Suspicion;
 use talk::Talk;
 use witness::Probing;
 
-/// The core of a peer.
+/// The core of a peer. A value like any other: who looks on may keep a copy of it.
 #[derive(Clone, Debug)]
 pub struct Peer {
     me: Address,

@@ -23,7 +23,8 @@ pub enum Decision {
     Take(SeedId),
     /// A cluster has another directory of this seed in its log: this one is not it.
     Lost(ClusterId),
-    /// Wait until enough of these seeds have answered; or, where none is named, for a leader to record this seed's birth.
+    /// Wait until enough of these seeds have answered; or, where none is named, for a leader to record this seed's
+    /// birth.
     Wait(Vec<SeedId>),
     /// A cluster has a history without this seed.
     Stranger(ClusterId),
@@ -64,8 +65,8 @@ pub fn decide(
     Decision::Wait(seeds.iter().copied().filter(|seed| *seed != me && !others.contains_key(seed)).collect())
 }
 
-/// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was decided
-/// is in the logs of a majority of those who have logs at all: of any majority of them one tells of it.
+/// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was
+/// decided is in the logs of a majority of those who have logs at all: of any majority of them one tells of it.
 fn unheard(history: &History, holder: SeedId, others: &BTreeMap<SeedId, SeedHello>) -> Option<Vec<SeedId>> {
     let born = history.seats.iter().filter(|(_, seat)| seat.birth.is_some()).map(|(id, _)| *id);
     let rest: Vec<SeedId> = born.filter(|id| *id != holder).collect();

@@ -4,11 +4,11 @@
 //! Input --> Seed::step(now) --> [Effect]        Seed::next_deadline() --> the shell sleeps until then
 //! ```
 //!
-//! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of
-//! its result to the sessions. The steps stand by what they are about: `serving`, `observing` and `pushing`
-//! (sessions), `asking` (what is passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting`
-//! (every seed's votes), `seats` (who the seeds are), `applying` (what the log has decided), `tending` (what falls due: silence, absence, the
-//! overlay's components).
+//! [`Registry`] is the replicated state; everything else here serves the way of a request into the log and of its
+//! result to the sessions. The steps stand by what they are about: `serving`, `observing` and `pushing` (sessions),
+//! `asking` (what is passed on to the leader), `admitting` and `burying` (the leader's ballots), `voting` (every
+//! seed's votes), `seats` (who the seeds are), `applying` (what the log has decided), `tending` (what falls due:
+//! silence, absence, the overlay's components).
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside.
@@ -62,7 +62,7 @@ use tending::Tending;
 /// Pieces of soft state that may come before the news of an election: a few from each seed.
 const EARLY_SOFT_MAX: usize = 64;
 
-/// The core of a seed.
+/// The core of a seed. A value like any other: who looks on may keep a copy of it.
 #[derive(Clone, Debug)]
 pub struct Seed {
     config: Config,

@@ -50,7 +50,8 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Somebody waits for a probe of `target`. Returns whether one has to be started, which bears silence for `patience`.
+    /// Somebody waits for a probe of `target`. Returns whether one has to be started, which bears silence for
+    /// `patience`.
     pub fn wait(&mut self, now: Instant, target: Target, waiting: Waiting, patience: Duration) -> bool {
         let start = !self.running.contains_key(&target);
         let running = self.running.entry(target);

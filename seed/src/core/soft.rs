@@ -54,8 +54,8 @@ impl Soft {
         }
     }
 
-    /// Takes what is newer than what is known; returns whether it was. Seeds hear of the same links from each other, and
-    /// one that was cut off for a while tells what was true before.
+    /// Takes what is newer than what is known; returns whether it was. Seeds hear of the same links from each other,
+    /// and one that was cut off for a while tells what was true before.
     fn put_links(&mut self, member: MemberId, links: Links) -> bool {
         let order = |member: &MemberId, links: &Links| (member.incarnation, links.number);
         let known = self.links.get(&member.address);
@@ -223,8 +223,8 @@ mod tests {
         assert_eq!((news.whole, news.held, news.links.len()), (true, vec![id(1)], 1));
     }
 
-    /// Found by simulation: a seed that had been cut off told the leader what had been true before, the leader believed it
-    /// over what it had heard since, and an overlay in two pieces looked whole to it for ever.
+    /// Found by simulation: a seed that had been cut off told the leader what had been true before, the leader
+    /// believed it over what it had heard since, and an overlay in two pieces looked whole to it for ever.
     #[test]
     fn what_a_seed_tells_late_does_not_undo_what_is_newer() {
         let mut soft = Soft::default();

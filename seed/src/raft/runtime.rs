@@ -1,5 +1,5 @@
-//! What the log runs on: the operating system's threads, or, under `--cfg coterie_simulated`, nothing but the one thread
-//! on which everything is simulated.
+//! What the log runs on: the operating system's threads, or, under `--cfg coterie_simulated`, nothing but the one
+//! thread on which everything is simulated.
 
 #[cfg(not(coterie_simulated))]
 pub(super) use real::Runtime;

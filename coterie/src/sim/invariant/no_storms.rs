@@ -19,11 +19,12 @@ const REGISTRATIONS_OF_ONE: u64 = 8;
 /// one for its absence, held again with every leader that is lost, and when it was stale.
 const BALLOTS_OF_ONE: u64 = 8;
 
-/// Probes that one node begins in a second, for each peer there is: a hint, a jury, a ballot, and each again; and a seed
-/// that was cut off, or stood still, gets all proposals of some seconds at once.
+/// Probes that one node begins in a second, for each peer there is: a hint, a jury, a ballot, and each again; and a
+/// seed that was cut off, or stood still, gets all proposals of some seconds at once.
 const PROBES_FOR_EACH: u64 = 60;
 
-/// Frames that one node sends in a second, for each peer there is: votes and proposals go to every seed, gossip to every link.
+/// Frames that one node sends in a second, for each peer there is: votes and proposals go to every seed, gossip to
+/// every link.
 const FRAMES_FOR_EACH: u64 = 400;
 
 /// The same, whatever the size of the cluster.

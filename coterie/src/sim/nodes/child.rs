@@ -1,8 +1,8 @@
 //! A run in a process of its own.
 //!
 //! tokio numbers the tasks of a process one after the other, whichever runtime they belong to, and what is dropped in
-//! which order when a host crashes follows from these numbers. So a run repeats to the millisecond only in a process that
-//! does nothing else.
+//! which order when a host crashes follows from these numbers. So a run repeats to the millisecond only in a process
+//! that does nothing else.
 
 use std::process::{Command, Stdio};
 

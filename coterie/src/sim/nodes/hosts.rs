@@ -51,7 +51,8 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// The operator has asked for a change; it is made, or pointless, or, as nobody could make it, to be asked for again.
+    /// The operator has asked for a change; it is made, or pointless, or, as nobody could make it, to be asked for
+    /// again.
     fn note_attempt(&self, change: &SeedChange, made: Option<bool>) {
         let (SeedChange::Add(name) | SeedChange::Remove(name) | SeedChange::Replace(name)) = change;
         let is_seat = self.seen.borrow().seat_at(name).is_some();

@@ -1,12 +1,14 @@
 //! Real seeds and peers in one thread: real cores, shells, codecs and openraft, on simulated time, TCP and disks.
 //!
 //! Only under `--cfg coterie_simulated`, which makes the nodes' sockets those of turmoil, their clocks those of its
-//! runtimes, and the log's writer a task: see `coterie_common::net::tcp` and `coterie_seed`'s `raft::runtime`. The disks
-//! are ours. Every step of every core is seen by a tap and held against the same invariants as in the worlds of models.
+//! runtimes, and the log's writer a task: see `coterie_common::net::tcp` and `coterie_seed`'s `raft::runtime`. The
+//! disks are ours. Every step of every core is seen by a tap and held against the same invariants as in the worlds of
+//! models.
 //!
 //! What repeats: a number draws the plan, and everything that nodes log is the same in every run of it, to the
-//! millisecond, which is turmoil's tick; if the run has a process to itself: see [`run_apart`]. What is left out: packets that are lost (turmoil's TCP does not repeat them;
-//! they are held back and delivered late, which is what TCP makes of loss), ICMP, processes that are paused.
+//! millisecond, which is turmoil's tick; if the run has a process to itself: see [`run_apart`]. What is left out:
+//! packets that are lost (turmoil's TCP does not repeat them; they are held back and delivered late, which is what
+//! TCP makes of loss), ICMP, processes that are paused.
 
 mod child;
 mod disk;

@@ -19,7 +19,8 @@ const FAULTS_FROM_MS: u64 = 3_000;
 pub(super) enum Act {
     /// kill -9; of a seed, in the middle of what it does on its disk.
     Kill(Host),
-    /// The host of a seed is gone, in the middle of what it does on its disk, with all that was not synced; nobody is told.
+    /// The host of a seed is gone, in the middle of what it does on its disk, with all that was not synced; nobody is
+    /// told.
     CutPower(Host),
     /// A peer is told to leave.
     Leave(Host),

@@ -54,8 +54,8 @@ struct SeedHost {
     takes_part: bool,
     /// Whether it is a seed at all: added, or there from the beginning.
     is_listed: bool,
-    /// Whether it found that its directory is not the one that its cluster knows, or that it was removed: it never starts
-    /// again by itself.
+    /// Whether it found that its directory is not the one that its cluster knows, or that it was removed: it never
+    /// starts again by itself.
     is_lost: bool,
     told_leader: Option<(Option<SeedId>, u64)>,
 }

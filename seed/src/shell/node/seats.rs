@@ -125,7 +125,8 @@ impl Node {
         Ok(hello)
     }
 
-    /// A cluster keeps a seat for this seed's address: it is that seed from now on, and greets the others again as such.
+    /// A cluster keeps a seat for this seed's address: it is that seed from now on, and greets the others again as
+    /// such.
     pub(super) fn take_seat(&mut self, seat: SeedId) -> Result<(), Failure> {
         let told =
             |hello: &SeedHello| hello.history.clone().filter(|history| history.seats.contains_key(&seat));

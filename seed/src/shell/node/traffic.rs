@@ -239,8 +239,8 @@ impl Node {
         Ok(())
     }
 
-    /// Somebody else answers. By its list alone a new seed does not know the ids of a cluster that has changed since: then
-    /// what it is told counts, but not the connection, on which it would take one seed for another.
+    /// Somebody else answers. By its list alone a new seed does not know the ids of a cluster that has changed since:
+    /// then what it is told counts, but not the connection, on which it would take one seed for another.
     fn on_met_another(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
         if self.store.history().is_none() && hello.history.is_some() {
             self.note_hello(hello)?;
