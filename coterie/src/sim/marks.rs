@@ -60,10 +60,9 @@ pub const MARKS: [&str; 41] = [
 
 /// The same of runs of real nodes, where it is the logs and disks that matter.
 #[cfg(coterie_simulated)]
-pub(super) const MARKS_OF_NODES: [&str; 24] = [
+pub(super) const MARKS_OF_NODES: [&str; 23] = [
     "ballots_lost",
     "ballots_joined",
-    "ballots_of_absence",
     "cause_connection_lost",
     "cause_pings_missed",
     "departures",
