@@ -34,12 +34,13 @@ fn wait_for_votes(cluster: &TestCluster, through: usize, seeds: &[usize]) {
     });
 }
 
-/// Kills a peer, and waits until everybody of these has heard that it is dead.
-fn kill_and_confirm(cluster: &mut TestCluster, victim: usize, witnesses: &[usize]) {
-    let mark = cluster.mark();
-    let dead = cluster.address(victim);
-    cluster.kill(victim);
-    cluster.wait_for_death(mark, dead, witnesses);
+/// Has the first peer die, and waits until these seeds and all other peers have heard of it.
+fn have_a_death_confirmed(cluster: &mut TestCluster, seeds: &[usize]) {
+    let peers = cluster.peers();
+    let witnesses: Vec<usize> = seeds.iter().chain(&peers[1..]).copied().collect();
+    let (mark, dead) = (cluster.mark(), cluster.address(peers[0]));
+    cluster.kill(peers[0]);
+    cluster.wait_for_death(mark, dead, &witnesses);
 }
 
 #[test]
@@ -56,9 +57,8 @@ fn a_seed_is_added_while_the_cluster_runs_and_takes_part_in_what_is_decided() {
     // Four seeds need three: without the new one's vote nothing could be decided now.
     let follower = (0..3).find(|seed| *seed != cluster.leader()).unwrap();
     cluster.kill(follower);
-    let peers = cluster.peers();
-    let witnesses: Vec<usize> = (0..3).filter(|s| *s != follower).chain([new, peers[1], peers[2]]).collect();
-    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+    let seeds: Vec<usize> = (0..3).filter(|seed| *seed != follower).chain([new]).collect();
+    have_a_death_confirmed(&mut cluster, &seeds);
 }
 
 /// What Jepsen found of others: a node that was removed and runs on with its old data must not disturb anybody.
@@ -81,9 +81,7 @@ fn a_removed_seed_stops_and_disturbs_nobody_when_it_comes_back_with_its_old_data
     assert_eq!(words(&term(&cluster)), words(&before), "the same leader in the same term");
     cluster.look();
     assert!(!cluster.seen[mark..].iter().any(|(_, e)| e.event == "LEADER"), "nobody stood for election");
-    let peers = cluster.peers();
-    let witnesses: Vec<usize> = left.iter().copied().chain([peers[1], peers[2]]).collect();
-    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+    have_a_death_confirmed(&mut cluster, &left);
 }
 
 #[test]
@@ -94,9 +92,7 @@ fn a_leader_that_is_removed_hands_over_and_stops() {
     change(&cluster, "seed-remove", leader, left[0]);
     wait_until("the removed leader to stop", || !cluster.cluster.is_alive(leader));
     wait_for_votes(&cluster, left[0], &left);
-    let peers = cluster.peers();
-    let witnesses: Vec<usize> = left.iter().copied().chain([peers[1], peers[2]]).collect();
-    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+    have_a_death_confirmed(&mut cluster, &left);
 }
 
 #[test]
@@ -118,8 +114,7 @@ fn a_seed_that_lost_its_disk_is_replaced_at_its_address() {
     // Two of three: the new one's vote is needed.
     let other = (0..3).find(|seed| *seed != leader && *seed != lost).unwrap();
     cluster.kill(other);
-    let peers = cluster.peers();
-    kill_and_confirm(&mut cluster, peers[0], &[leader, lost, peers[1], peers[2]]);
+    have_a_death_confirmed(&mut cluster, &[leader, lost]);
 }
 
 /// The list of a seed that lost its disk is older than the cluster, which has grown: it waited for ever for seeds
@@ -167,11 +162,7 @@ fn peers_follow_their_seeds_when_all_of_them_are_exchanged() {
         wait_for_votes(&cluster, new, &seeds);
         wait_until("the old seed to stop", || !cluster.cluster.is_alive(old));
     }
-    let peers: Vec<usize> = (0..cluster.cluster.nodes.len())
-        .filter(|i| cluster.cluster.nodes[*i].record.role() == Role::Peer)
-        .collect();
-    let witnesses: Vec<usize> = seeds.iter().copied().chain([peers[1], peers[2]]).collect();
-    kill_and_confirm(&mut cluster, peers[0], &witnesses);
+    have_a_death_confirmed(&mut cluster, &seeds);
     cluster.look();
     assert!(!cluster.seen.iter().any(|(_, e)| e.event == "DECLARED_DEAD"), "nobody was taken for dead");
 }

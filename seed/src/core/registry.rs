@@ -109,7 +109,7 @@ impl Registry {
     }
 
     fn add_seed(&mut self, index: u64, address: &str, replaces: Option<SeedId>) -> Applied {
-        let present = self.seeds.iter().find(|(_, record)| record.address == address).map(|(id, _)| *id);
+        let present = self.seed_at(address);
         if present != replaces {
             return match present {
                 Some(id) => refused(Why::Superseded, &format!("{address} is seed {id}")),
@@ -231,7 +231,7 @@ impl Registry {
         let distinct = voters.len() == votes.len();
         let to_the_point = votes.iter().all(|v| v.ballot == ballot && v.subject == *subject);
         let enough = |set: &BTreeSet<SeedId>| voters.intersection(set).count() >= majority(set.len());
-        let no_strangers = voters.iter().all(|v| self.seed_sets.iter().any(|set| set.contains(v)));
+        let no_strangers = voters.iter().all(|voter| self.votes(*voter));
         distinct
             && to_the_point
             && no_strangers
@@ -273,14 +273,23 @@ impl Registry {
 
     /// Whether a seed was removed, and has no vote any more: until the log's own entry says so, it has.
     pub fn is_gone(&self, seed: SeedId) -> bool {
-        let votes = self.seed_sets.iter().any(|set| set.contains(&seed));
-        self.removed_seeds.contains_key(&seed) && !votes
+        self.removed_seeds.contains_key(&seed) && !self.votes(seed)
+    }
+
+    /// Whether a seed has a vote.
+    pub fn votes(&self, seed: SeedId) -> bool {
+        self.seed_sets.iter().any(|set| set.contains(&seed))
+    }
+
+    /// The seed at that address.
+    pub fn seed_at(&self, address: &str) -> Option<SeedId> {
+        self.seeds.iter().find(|(_, record)| record.address == address).map(|(id, _)| *id)
     }
 
     /// The seeds that are to have a vote: of those that there are, who has one, and who was added and has come.
     pub fn voters_wanted(&self) -> BTreeSet<SeedId> {
-        let votes = |id: &SeedId| self.seed_sets.iter().any(|set| set.contains(id));
-        self.seeds.iter().filter(|(id, seed)| seed.birth.is_some() || votes(id)).map(|(id, _)| *id).collect()
+        let wanted = self.seeds.iter().filter(|(id, seed)| seed.birth.is_some() || self.votes(**id));
+        wanted.map(|(id, _)| *id).collect()
     }
 
     /// The sets of seeds whose votes count.

@@ -52,16 +52,12 @@ impl Seed {
             .and_then(|(host, port)| Ok((parse_host(host)?, parse_port(port)?)))
             .map_err(|problem| Refusal::new(Why::BadRequest, problem));
         parsed?;
-        match (change, self.seed_at(address)) {
+        match (change, self.registry.seed_at(address)) {
             (SeedChange::Remove(_) | SeedChange::Replace(_), None) => {
                 Err(Refusal::new(Why::Stranger, format!("{address} is no seed of this cluster")))
             }
             _ => Ok(()),
         }
-    }
-
-    fn seed_at(&self, address: &str) -> Option<SeedId> {
-        self.registry.seeds().iter().find(|(_, seed)| seed.address == address).map(|(id, _)| *id)
     }
 
     /// The leader is asked for a change.
@@ -85,25 +81,24 @@ impl Seed {
     /// The entry that makes the change; none when it is made already, as when the same is asked again.
     fn entry_for(&self, change: SeedChange) -> Result<Option<Body>, Refusal> {
         let waits = |id: &SeedId| self.registry.seeds().get(id).is_some_and(|seed| seed.birth.is_none());
-        let votes = |id: &SeedId| self.registry.seed_sets().iter().any(|set| set.contains(id));
         match change {
-            SeedChange::Add(address) => match self.seed_at(&address) {
-                Some(id) if waits(&id) && !votes(&id) => Ok(None),
+            SeedChange::Add(address) => match self.registry.seed_at(&address) {
+                Some(id) if waits(&id) && !self.registry.votes(id) => Ok(None),
                 Some(_) => Err(Refusal::new(Why::Superseded, format!("{address} is a seed already"))),
                 None if self.registry.seeds().len() >= SEEDS_MAX => {
                     Err(Refusal::new(Why::Limit, format!("{SEEDS_MAX} seeds")))
                 }
                 None => Ok(Some(Body::SeedAdd { address, replaces: None })),
             },
-            SeedChange::Remove(address) => match self.seed_at(&address) {
+            SeedChange::Remove(address) => match self.registry.seed_at(&address) {
                 Some(_) if self.registry.seeds().len() == 1 => {
                     Err(Refusal::new(Why::BadRequest, "the last seed cannot be removed"))
                 }
                 Some(id) => self.check_majority_without(id).map(|()| Some(Body::SeedRemove(id))),
                 None => Ok(None),
             },
-            SeedChange::Replace(address) => match self.seed_at(&address) {
-                Some(id) if waits(&id) && !votes(&id) => Ok(None),
+            SeedChange::Replace(address) => match self.registry.seed_at(&address) {
+                Some(id) if waits(&id) && !self.registry.votes(id) => Ok(None),
                 Some(id) => {
                     self.check_majority_without(id)?;
                     Ok(Some(Body::SeedAdd { address, replaces: Some(id) }))

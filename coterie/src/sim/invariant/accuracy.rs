@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coterie_common::message::BallotId;
 use coterie_common::{Event, Instant, MemberId, majority};
 use coterie_seed::core::Payload;
 use coterie_seed::core::entry::{Body, Verdict};
@@ -20,7 +21,7 @@ const WELL_FOR: Duration = Duration::from_millis(4_000);
 #[derive(Default)]
 pub(super) struct Accuracy {
     /// Deaths that were proposed while the one they are about was well, and how well.
-    wrong: BTreeMap<String, usize>,
+    wrong: BTreeMap<(MemberId, BallotId), usize>,
     /// Those of the entry that is being committed.
     committing: BTreeMap<MemberId, usize>,
 }
@@ -41,16 +42,14 @@ impl Invariant for Accuracy {
                         set.intersection(&reached).count() >= majority(set.len())
                     };
                     if truth.registry.seed_sets().iter().all(enough) {
-                        let name = format!("{} {}", verdict.dead, verdict.ballot);
-                        self.wrong.insert(name, reached.len());
+                        self.wrong.insert((verdict.dead, verdict.ballot), reached.len());
                     }
                 }
                 Ok(())
             }
             Observed::Committing { payload: Payload::Entry(entry), .. } => {
                 let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
-                let wrong =
-                    |v: &Verdict| Some((v.dead, *self.wrong.get(&format!("{} {}", v.dead, v.ballot))?));
+                let wrong = |v: &Verdict| Some((v.dead, *self.wrong.get(&(v.dead, v.ballot))?));
                 self.committing = verdicts.iter().filter_map(wrong).collect();
                 Ok(())
             }

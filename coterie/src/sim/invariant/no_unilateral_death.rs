@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::message::SeedId;
+use coterie_common::message::{BallotId, SeedId};
 use coterie_common::{Event, Instant, MemberId, majority};
 use coterie_seed::core::Payload;
 use coterie_seed::core::entry::Body;
@@ -23,7 +23,7 @@ pub(super) struct NoUnilateralDeath {
     /// When each seed's probes of a life last found it dead.
     found_dead: BTreeMap<(SeedId, Target), Instant>,
     /// The seeds that had found the dead of a proposal dead when it was made, by what it says.
-    proposed: BTreeMap<String, BTreeSet<SeedId>>,
+    proposed: BTreeMap<(MemberId, BallotId), BTreeSet<SeedId>>,
     /// Of the entry that is being committed: verdicts that must not be taken, and who had found them dead.
     unfounded: BTreeMap<MemberId, BTreeSet<SeedId>>,
 }
@@ -50,14 +50,14 @@ impl Invariant for NoUnilateralDeath {
                     };
                     let found: BTreeSet<SeedId> =
                         verdict.votes.iter().map(|v| v.seed).filter(lately).collect();
-                    self.proposed.insert(format!("{} {}", verdict.dead, verdict.ballot), found);
+                    self.proposed.insert((verdict.dead, verdict.ballot), found);
                 }
             }
             Observed::Committing { payload: Payload::Entry(entry), .. } => {
                 self.unfounded.clear();
                 let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
                 for verdict in verdicts.iter().filter(|v| truth.registry.member(v.dead).is_some()) {
-                    let found = self.proposed.get(&format!("{} {}", verdict.dead, verdict.ballot));
+                    let found = self.proposed.get(&(verdict.dead, verdict.ballot));
                     let found = found.cloned().unwrap_or_default();
                     let enough =
                         |set: &BTreeSet<SeedId>| found.intersection(set).count() >= majority(set.len());
