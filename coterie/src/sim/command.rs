@@ -15,6 +15,7 @@ use super::run::{Report, Violation, run};
 use super::sabotage::Sabotage;
 use super::scenario::Scenario;
 use super::shrink::shrink;
+use super::tell::tell;
 
 /// The options of `coterie sim`, as typed.
 #[derive(Args, Clone, Debug)]
@@ -114,7 +115,7 @@ pub fn execute(args: &SimArgs) -> Result<(), Failure> {
     }
     let fresh = || u64::from_le_bytes(entropy()[..8].try_into().unwrap_or_default()) >> 24;
     let from = args.from.unwrap_or_else(fresh);
-    println!("runs from {from}: coterie sim --from {from} --seeds {}", args.seeds);
+    tell(format_args!("runs from {from}: coterie sim --from {from} --seeds {}", args.seeds));
     let clock = Clock::start();
     let limit = args.minutes.map(|minutes| Duration::from_secs(minutes * 60));
     let count = if limit.is_some() { u64::MAX - from } else { args.seeds };
@@ -166,7 +167,7 @@ fn run_one(args: &SimArgs, number: u64) -> Result<Report, Violation> {
 
 /// A scenario's table, a row as soon as it is there.
 fn measure(scenario: Scenario, number: u64, peers: usize) -> Result<(), Failure> {
-    println!(
+    tell(format_args!(
         "{:>6} {:>7} {:>8} {:>9} {:>8} {:>6} {:>6} {:>10} {:>10} {:>8}",
         "peers",
         "faulty",
@@ -178,12 +179,12 @@ fn measure(scenario: Scenario, number: u64, peers: usize) -> Result<(), Failure>
         "confirmed",
         "one again",
         "reached"
-    );
+    ));
     let time = |time: Option<Duration>| {
         time.map_or("-".to_owned(), |time| format!("{:.0} ms", time.as_secs_f64() * 1e3))
     };
     let result = scenario.run(number, peers, |peers, row| {
-        println!(
+        tell(format_args!(
             "{peers:>6} {:>7} {:>8} {:>9} {:>8} {:>6} {:>6} {:>10} {:>10} {:>8}",
             row.faulty,
             row.faulty_removed,
@@ -194,7 +195,7 @@ fn measure(scenario: Scenario, number: u64, peers: usize) -> Result<(), Failure>
             time(row.last_confirmation),
             time(row.one_again),
             row.reached.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0)),
-        );
+        ));
     });
     result.map_err(|violation| Failure::running(format!("the scenario violates {violation}")))
 }
@@ -230,38 +231,49 @@ fn collect(
 fn fail(args: &SimArgs, number: u64, violation: &Violation) -> Failure {
     #[cfg(coterie_simulated)]
     if args.nodes {
-        println!("run {number} violates {violation}");
+        tell(format_args!("run {number} violates {violation}"));
         let planted = if args.lying_disks { " --lying-disks" } else { "" };
-        println!("again: coterie sim --nodes --seeds 1 --threads 1 --tell --from {number}{planted}");
+        tell(format_args!(
+            "again: coterie sim --nodes --seeds 1 --threads 1 --tell --from {number}{planted}"
+        ));
         return Failure::running(format!("run {number} violates {}", violation.invariant));
     }
     let mut plan = plan(args, number);
-    println!("run {number} violates {violation}");
-    println!("  {} faults, {}", plan.faults.len(), plan.swarm);
+    tell(format_args!("run {number} violates {violation}"));
+    tell(format_args!("  {} faults, {}", plan.faults.len(), plan.swarm));
     let planted = args.plant.map_or(String::new(), |bug| format!(" --plant {bug}"));
     plan.is_told = false;
     let is_whole = args.peers.is_none() && args.keep.is_none() && args.until.is_none();
     if is_whole {
         let (restriction, violation) = shrink(&plan, violation);
         let shrunk = plan.restricted(&restriction);
-        println!("shrunk to {} faults, {} peers: {violation}", shrunk.faults.len(), shrunk.swarm.peers);
-        shrunk.faults.iter().for_each(|(at, fault)| println!("  {at:>6} ms {fault:?}"));
+        tell(format_args!(
+            "shrunk to {} faults, {} peers: {violation}",
+            shrunk.faults.len(),
+            shrunk.swarm.peers
+        ));
+        shrunk.faults.iter().for_each(|(at, fault)| tell(format_args!("  {at:>6} ms {fault:?}")));
         let large = args.large.map_or(String::new(), |peers| format!(" --large {peers}"));
-        println!("again: coterie sim --seeds 1 --tell --from {number}{large}{restriction}{planted}");
+        tell(format_args!(
+            "again: coterie sim --seeds 1 --tell --from {number}{large}{restriction}{planted}"
+        ));
     }
     Failure::running(format!("run {number} violates {}", violation.invariant))
 }
 
 fn summarise(args: &SimArgs, total: &Total, seconds: f64) -> Result<(), Failure> {
     let Report { simulated, events, steps, marks, .. } = &total.report;
-    println!(
+    tell(format_args!(
         "{} runs kept every promise: {:.0} simulated seconds in {seconds:.1} s, {events} events ({:.0}/s), {steps} steps of cores",
         total.runs,
         simulated.as_secs_f64(),
         *events as f64 / seconds,
-    );
+    ));
+    if let Some(bug) = args.plant {
+        return Err(Failure::running(format!("no run found the planted bug {bug}")));
+    }
     if args.marks {
-        marks.iter().for_each(|(mark, times)| println!("  {mark} {times}"));
+        marks.iter().for_each(|(mark, times)| tell(format_args!("  {mark} {times}")));
         check_marks(args, marks)?;
     }
     Ok(())

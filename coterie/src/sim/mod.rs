@@ -35,6 +35,7 @@ mod sabotage;
 mod scenario;
 mod shrink;
 mod swarm;
+mod tell;
 mod watch;
 mod world;
 

@@ -26,6 +26,7 @@ use coterie_common::Instant;
 pub use child::{run_and_tell, run_apart};
 
 use super::run::{Report, Violation};
+use super::tell::tell;
 use cluster::Cluster;
 use plan::Plan;
 
@@ -42,7 +43,7 @@ pub struct Manner {
 pub fn run(number: u64, manner: Manner) -> Result<Report, Violation> {
     let plan = Plan::draw(number);
     if manner.is_told {
-        print!("{plan}");
+        tell(plan.to_string().trim_end());
     }
     let ran = catch_unwind(AssertUnwindSafe(|| Cluster::new(plan, manner).run()));
     ran.unwrap_or_else(|panic| {

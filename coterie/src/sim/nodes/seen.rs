@@ -14,6 +14,7 @@ use coterie_seed::core::entry::Body;
 
 use crate::sim::host::Host;
 use crate::sim::marks::Marks;
+use crate::sim::tell::tell;
 use crate::sim::watch::{Observed, State, Truth, Watch};
 
 /// The whole state is looked at after so many steps.
@@ -135,7 +136,7 @@ impl Seen {
     pub(super) fn hash(&mut self, what: &str) {
         (self.now.as_nanos(), what).hash(&mut self.digest);
         if self.is_told {
-            println!("{:>12.3} {what}", self.now.as_nanos() as f64 / 1e6);
+            tell(format_args!("{:>12.3} {what}", self.now.as_nanos() as f64 / 1e6));
         }
     }
 

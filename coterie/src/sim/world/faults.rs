@@ -15,6 +15,7 @@ use crate::sim::fault::Fault;
 use crate::sim::host::Host;
 use crate::sim::replica::Replica;
 use crate::sim::sabotage::Sabotage;
+use crate::sim::tell::tell;
 
 /// How long a seed that loses its directory is down.
 const WIPED_FOR: Duration = Duration::from_millis(500);
@@ -22,7 +23,7 @@ const WIPED_FOR: Duration = Duration::from_millis(500);
 impl World<'_> {
     pub(super) fn fault(&mut self, fault: &Fault) {
         if self.plan.is_told {
-            println!("{:>12.3} -- {fault:?}", self.now.as_nanos() as f64 / 1e6);
+            tell(format_args!("{:>12.3} -- {fault:?}", self.now.as_nanos() as f64 / 1e6));
         }
         match fault {
             Fault::Kill(host) => self.end_process(*host),

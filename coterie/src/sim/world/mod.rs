@@ -37,6 +37,7 @@ use super::plan::Plan;
 use super::process::Process;
 use super::replica::Replica;
 use super::run::{Report, Violation};
+use super::tell::tell;
 use super::watch::{Observed, State, Watch};
 
 /// The whole state is looked at after so many happenings, or as many as there are peers: a look at all of them costs as
@@ -122,7 +123,7 @@ impl<'a> World<'a> {
     /// Lets it happen: chaos, healing, convergence.
     pub(super) fn run(mut self) -> Result<Report, Violation> {
         if self.plan.is_told {
-            println!("{} of {}", self.plan.faults.len(), self.plan.swarm);
+            tell(format_args!("{} of {}", self.plan.faults.len(), self.plan.swarm));
         }
         self.start_everybody();
         for (at, fault) in &self.plan.faults {
@@ -222,7 +223,7 @@ impl<'a> World<'a> {
         self.marks.note(line);
         self.observe(&Observed::Said { by: host, line });
         if self.plan.is_told {
-            println!("{:>12.3} {host} {}", self.now.as_nanos() as f64 / 1e6, line.body());
+            tell(format_args!("{:>12.3} {host} {}", self.now.as_nanos() as f64 / 1e6, line.body()));
         }
     }
 
