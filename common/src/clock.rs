@@ -101,7 +101,7 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-#[cfg(coterie_simulated)]
+#[cfg(all(feature = "net", coterie_simulated))]
 pub use system::draw_entropy_from;
 #[cfg(feature = "net")]
 pub use system::{Clock, entropy, wall};

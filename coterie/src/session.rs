@@ -15,7 +15,7 @@ use tokio::time::timeout;
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How often who waits speaks, so that neither end takes the other for silent.
-pub const PING_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// An open session.
 pub struct Session {

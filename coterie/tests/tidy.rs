@@ -81,6 +81,27 @@ fn each_foreign_library_stays_in_its_room() {
     }
 }
 
+/// A node that is simulated differs from a real one in these places, and in no other.
+#[test]
+fn few_places_know_that_a_node_is_simulated() {
+    let known = [
+        "common/src/clock.rs",
+        "common/src/net/icmp.rs",
+        "common/src/net/tcp.rs",
+        "peer/src/shell/mod.rs",
+        "peer/src/shell/node.rs",
+        "seed/src/raft/runtime.rs",
+        "seed/src/shell/mod.rs",
+        "seed/src/shell/node.rs",
+    ];
+    let sources =
+        ["common/src", "peer/src", "seed/src"].into_iter().flat_map(|part| sources(&root().join(part)));
+    let mut found: Vec<PathBuf> =
+        sources.filter(|path| code_of(path).contains("coterie_simulated")).collect();
+    found.sort();
+    assert_eq!(found, known.map(|place| root().join(place)));
+}
+
 #[test]
 fn nothing_is_left_for_later_and_no_test_is_skipped() {
     for part in ["common", "peer", "seed", "coterie"] {

@@ -9,7 +9,7 @@ use coterie_common::clock::{Clock, entropy};
 use coterie_common::net::options::parse_duration;
 use coterie_common::net::process::Failure;
 
-use super::marks::{MARKS, Marks};
+use super::marks::{MARKS, MARKS_OF_NODES, Marks};
 use super::plan::{Plan, Restriction};
 use super::run::{Report, Violation, run};
 use super::sabotage::Sabotage;
@@ -68,6 +68,17 @@ pub struct SimArgs {
     /// Chaos ends after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     until: Option<Duration>,
+}
+
+impl SimArgs {
+    /// Whether runs are of real nodes: only a simulated build has them.
+    fn runs_nodes(&self) -> bool {
+        #[cfg(coterie_simulated)]
+        let runs_nodes = self.nodes;
+        #[cfg(not(coterie_simulated))]
+        let runs_nodes = false;
+        runs_nodes
+    }
 }
 
 /// Places of faults in a plan.
@@ -274,16 +285,12 @@ fn summarise(args: &SimArgs, total: &Total, seconds: f64) -> Result<(), Failure>
     }
     if args.marks {
         marks.iter().for_each(|(mark, times)| tell(format_args!("  {mark} {times}")));
-        check_marks(args, marks)?;
+        check_marks(marks, if args.runs_nodes() { &MARKS_OF_NODES } else { &MARKS })?;
     }
     Ok(())
 }
 
-fn check_marks(args: &SimArgs, marks: &Marks) -> Result<(), Failure> {
-    #[cfg(coterie_simulated)]
-    let wanted: &[&str] = if args.nodes { &super::marks::MARKS_OF_NODES } else { &MARKS };
-    #[cfg(not(coterie_simulated))]
-    let (wanted, _): (&[&str], _) = (&MARKS, args);
+fn check_marks(marks: &Marks, wanted: &[&'static str]) -> Result<(), Failure> {
     let missing = marks.missing(wanted);
     match missing.is_empty() {
         true => Ok(()),

@@ -59,7 +59,6 @@ pub const MARKS: [&str; 41] = [
 ];
 
 /// The same of runs of real nodes, where it is the logs and disks that matter.
-#[cfg(coterie_simulated)]
 pub(super) const MARKS_OF_NODES: [&str; 23] = [
     "ballots_lost",
     "ballots_joined",

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use coterie::session::{PING_EVERY, Session};
+use coterie::session::Session;
 use coterie::stand_in::StandIn;
-use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::message::{Candidate, Registration, Roster, SessionMessage};
 use coterie_common::{Address, Ending, Epoch, Event, Incarnation, Life, MemberId, Tags, Wire};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{sleep, timeout};
 
+use super::common::{DEADLINE, LOOK_EVERY};
 use super::history::{Answer, Call, History};
 
 /// How long a client waits for an answer: some give up early.
@@ -76,13 +76,16 @@ pub(crate) async fn live(shared: Rc<Shared>, address: SocketAddr, number: u64) -
 
 /// A place where nobody answers yet; the one who was there before may not have gone entirely.
 async fn place(address: SocketAddr) -> StandIn {
-    loop {
-        match StandIn::at(address) {
-            Ok(place) => return place,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(Duration::from_millis(5)).await,
-            Err(error) => panic!("{address}: {error}"),
+    let freed = async {
+        loop {
+            match StandIn::at(address) {
+                Ok(place) => return place,
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(LOOK_EVERY).await,
+                Err(error) => panic!("{address}: {error}"),
+            }
         }
-    }
+    };
+    timeout(DEADLINE, freed).await.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for {address} to be free"))
 }
 
 /// Registers a life through one seed after the other, or through two at once; some give up.
@@ -205,12 +208,11 @@ async fn wait(
     patience: Duration,
     wanted: impl Fn(SessionMessage) -> Option<Answer>,
 ) -> Answer {
-    let patience = patience.min(REGISTRATION_TIME_MAX + PING_EVERY);
     let answer = session.wait_for(patience, wanted).await;
     answer.unwrap_or_else(|failure| Answer::Unknown(format!("{failure:?}")))
 }
 
-fn draw(rng: &mut StdRng, millis: std::ops::Range<u64>) -> Duration {
+pub(crate) fn draw(rng: &mut StdRng, millis: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.random_range(millis))
 }
 

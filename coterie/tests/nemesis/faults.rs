@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use coterie::lab::{Lab, enter};
 use coterie_common::clock::Clock;
-use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::{Instant, Role};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
+use super::clients::draw;
 use super::common::program;
 use super::history::History;
 
@@ -93,17 +93,13 @@ impl<'a> Nemesis<'a> {
             let Some(fault) = turn.pop() else { continue };
             self.commit(fault);
             self.done.push(fault);
-            let quiet = self.draw(QUIET_MS);
+            let quiet = draw(&mut self.rng, QUIET_MS);
             std::thread::park_timeout(quiet);
         }
     }
 
-    fn draw(&mut self, millis: std::ops::Range<u64>) -> Duration {
-        Duration::from_millis(self.rng.random_range(millis))
-    }
-
     fn last(&mut self) {
-        let time = self.draw(LASTS_MS);
+        let time = draw(&mut self.rng, LASTS_MS);
         std::thread::park_timeout(time);
     }
 
@@ -206,14 +202,8 @@ impl<'a> Nemesis<'a> {
             self.lab.kill(seed).unwrap();
         }
         let through = self.lab.hosts[*others.choose(&mut self.rng).unwrap()].address.to_string();
-        let removed = self.operator(&["seed-remove", &own, "--seed", &through]);
-        if !removed.status.success() {
-            // Where nobody decided, it may be removed yet: then it goes on as if it had been.
-            self.note(&format!("not removed: {}", String::from_utf8_lossy(&removed.stderr)));
-            std::thread::park_timeout(REGISTRATION_TIME_MAX);
-            if self.is_seed(&own, &through) {
-                return;
-            }
+        if !self.remove(&own, &through) {
+            return;
         }
         self.note("removed");
         if self.rng.random_range(0..2) == 0 {
@@ -230,25 +220,34 @@ impl<'a> Nemesis<'a> {
         self.lab.lose_disk(seed).unwrap();
         self.wait("a seed to be added", |nemesis| {
             nemesis.operator(&["seed-add", &own, "--seed", &through]).status.success()
-                || nemesis.is_seed(&own, &through)
+                || nemesis.seeds(&through).iter().any(|seed| seed.starts_with(&own))
         });
         self.note("added");
         self.lab.start(seed).unwrap();
-        self.wait("the new seed's vote", |nemesis| nemesis.votes(&own, &through));
+        self.wait("the new seed's vote", |nemesis| nemesis.seeds(&through).contains(&own));
     }
 
-    fn status(&mut self, through: &str) -> String {
-        String::from_utf8(self.operator(&["status", "--seed", through]).stdout).unwrap_or_default()
+    /// Has a seed removed; false, if the seeds will not. What nobody has decided is asked again, for it may be in the log.
+    fn remove(&mut self, seed: &str, through: &str) -> bool {
+        let mut is_removed = false;
+        self.wait("a seed to be removed, or refused to be", |nemesis| {
+            let asked = nemesis.operator(&["seed-remove", seed, "--seed", through]);
+            let said = String::from_utf8(asked.stderr).unwrap();
+            // Asked again, it is none any more.
+            is_removed = asked.status.success() || said.contains("is no seed of this cluster");
+            if !is_removed {
+                nemesis.note(&format!("not removed: {said}"));
+            }
+            is_removed || said.contains("that would be left are connected")
+        });
+        is_removed
     }
 
-    fn is_seed(&mut self, seed: &str, through: &str) -> bool {
-        self.status(through).lines().any(|line| line.starts_with("seeds ") && line.contains(seed))
-    }
-
-    fn votes(&mut self, seed: &str, through: &str) -> bool {
-        let status = self.status(through);
+    /// The seeds, as one of them tells them; of those without a vote it says so.
+    fn seeds(&mut self, through: &str) -> Vec<String> {
+        let status = String::from_utf8(self.operator(&["status", "--seed", through]).stdout).unwrap();
         let seeds = status.lines().find_map(|line| line.strip_prefix("seeds "));
-        seeds.is_some_and(|seeds| seeds.split(", ").any(|told| told == seed))
+        seeds.into_iter().flat_map(|seeds| seeds.split(", ")).map(str::to_owned).collect()
     }
 
     fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {

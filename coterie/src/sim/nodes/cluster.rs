@@ -50,7 +50,8 @@ pub(super) struct Cluster {
     pub(super) leaving: BTreeSet<Host>,
     /// What is held back, by who is on one side of it.
     pub(super) held: Vec<Vec<Host>>,
-    pub(super) slow: BTreeSet<Host>,
+    /// Whose packets take how long at most.
+    pub(super) slow: BTreeMap<Host, Duration>,
     /// Hosts without power: nothing arrives there, and nobody is told.
     pub(super) dark: BTreeSet<Host>,
     /// Seeds whose disk is full, or returns errors.
@@ -101,7 +102,7 @@ impl Cluster {
             followed: Vec::new(),
             leaving: BTreeSet::new(),
             held: Vec::new(),
-            slow: BTreeSet::new(),
+            slow: BTreeMap::new(),
             dark: BTreeSet::new(),
             troubled: BTreeSet::new(),
             forgetful: BTreeSet::new(),
@@ -170,7 +171,7 @@ impl Cluster {
         self.dark.clear();
         self.troubled.clear();
         self.update_holding();
-        for host in std::mem::take(&mut self.slow) {
+        for host in std::mem::take(&mut self.slow).into_keys() {
             self.slow_down(host, self.plan.latency);
         }
         self.common.disks.values().for_each(|disk| disk.set_full(false));

@@ -1,6 +1,5 @@
 //! Who reaches whom: what is held back and what is slow, and what the invariants are told of it.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,11 +13,12 @@ use crate::sim::host::Host;
 impl Cluster {
     pub(super) fn slow_down(&mut self, host: Host, latency: Duration) {
         match latency > self.plan.latency {
-            true => self.slow.insert(host),
+            true => self.slow.insert(host, latency),
             false => self.slow.remove(&host),
         };
         for other in hosts(&self.plan).into_iter().filter(|other| *other != host) {
-            let most = if self.slow.contains(&other) { latency * 2 } else { latency };
+            // Of two slow ones the slower counts, when the other is not slow any more too.
+            let most = self.slow.get(&other).map_or(latency, |others| latency.max(*others));
             self.sim.set_link_max_message_latency(host.address().ip(), other.address().ip(), most);
         }
     }
@@ -43,7 +43,7 @@ impl Cluster {
     /// Tells the invariants who reaches whom, and whether all is well.
     pub(super) fn update_truth(&mut self) {
         let peers: Vec<Host> = (0..self.plan.peers).map(Host::Peer).collect();
-        let running: BTreeSet<Host> = self.common.up.borrow().clone();
+        let running = self.common.up.borrow();
         let seen = &mut *self.common.seen.borrow_mut();
         let is_empty = |seed: &Host| seen.seat_at(&seed.address().to_string()).is_none();
         let are_seeds_up = seed_hosts(&self.plan).all(|seed| running.contains(&seed) || is_empty(&seed));
@@ -53,9 +53,8 @@ impl Cluster {
         for peer in peers {
             let life = seen.peer(peer.address()).filter(|_| running.contains(&peer)).map(Peer::life);
             let reaches = |seed: &Host| {
-                let pair = if *seed < peer { (*seed, peer) } else { (peer, *seed) };
-                let holds = self.holding.contains(&pair) || self.holding.contains(&(pair.1, pair.0));
-                !holds && !self.slow.contains(seed)
+                // In the order of `hosts`, in which seeds come first.
+                !self.holding.contains(&(*seed, peer)) && !self.slow.contains_key(seed)
             };
             let reached = seeds.iter().filter(|(seed, _)| reaches(seed)).map(|(_, id)| *id).collect();
             seen.watch.truth.reaches(seen.now, peer.address(), life.map(|life| (life, reached)));

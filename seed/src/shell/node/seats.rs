@@ -48,8 +48,8 @@ impl Node {
     pub(super) fn meet(&mut self, seeds: &[SeedId]) {
         let unknown: Vec<SeedId> = seeds.iter().copied().filter(|seed| self.entry(*seed).is_none()).collect();
         for seed in unknown {
-            let histories = self.hellos.values().filter_map(|hello| hello.history.as_ref());
-            let told = histories.filter_map(|history| history.seats.get(&seed)).next();
+            let mut histories = self.hellos.values().filter_map(|hello| hello.history.as_ref());
+            let told = histories.find_map(|history| history.seats.get(&seed));
             let entry = told.map(|seat| entries([(seed, seat.address.as_str())].into_iter()));
             self.met.extend(entry.unwrap_or_default());
             self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
