@@ -11,11 +11,16 @@ COPY common/Cargo.toml common/
 COPY peer/Cargo.toml peer/
 COPY seed/Cargo.toml seed/
 COPY coterie/Cargo.toml coterie/
+COPY lab/Cargo.toml lab/
+COPY simulator/Cargo.toml simulator/
+COPY simulator/nodes/Cargo.toml simulator/nodes/
+COPY simulator/wasm/Cargo.toml simulator/wasm/
 COPY fuzz/Cargo.toml fuzz/
-RUN for crate in common peer seed coterie; do \
+RUN for crate in common peer seed coterie lab simulator simulator/nodes simulator/wasm; do \
       mkdir "$crate/src" && touch "$crate/src/lib.rs" && echo 'fn main() {}' > "$crate/src/main.rs"; \
     done \
- && rm common/src/main.rs \
+ && rm common/src/main.rs && mkdir -p lab/tests/hosts lab/tests/nemesis simulator/tests \
+ && touch lab/tests/hosts/main.rs lab/tests/nemesis/main.rs simulator/tests/simulation.rs \
  && mkdir -p fuzz/src/bin && touch fuzz/src/lib.rs fuzz/src/bin/fuzz.rs \
  && cargo build --release --locked --package coterie --target "$(rustc -vV | sed -n 's/^host: //p')"
 COPY . .

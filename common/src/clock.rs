@@ -19,6 +19,9 @@ impl Instant {
     /// The start of the process.
     pub const START: Instant = Instant(0);
 
+    /// A moment that does not come: the deadline of what has none.
+    pub const NEVER: Instant = Instant(u64::MAX);
+
     /// The moment `nanos` nanoseconds after the start.
     pub const fn from_nanos(nanos: u64) -> Self {
         Instant(nanos)
@@ -171,7 +174,7 @@ mod system {
 
     #[cfg(coterie_simulated)]
     thread_local! {
-        static ENTROPY: std::cell::RefCell<rand_chacha::ChaCha8Rng> =
+        static ENTROPY: std::cell::RefCell<rand::rngs::ChaCha8Rng> =
             std::cell::RefCell::new(rand::SeedableRng::seed_from_u64(0));
     }
 

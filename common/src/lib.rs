@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod chance;
 pub mod clock;
 pub mod codec;
 pub mod finding;
@@ -25,6 +26,7 @@ pub mod view;
 
 pub use address::Address;
 pub use backoff::Backoff;
+pub use chance::Chance;
 pub use clock::{Instant, Timestamp};
 pub use finding::{Finding, HostEvidence};
 pub use line::{Line, Role, Value};
@@ -32,6 +34,6 @@ pub use majority::majority;
 pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire, tag_bytes};
 pub use message::Message;
 pub use patience::Patience;
-pub use probe::{ProbeOrder, UnderWay};
+pub use probe::{ProbeOrder, ProbeTarget, UnderWay};
 pub use refusal::{Refusal, Why};
 pub use view::{Change, Ended, Ending, Event, Tally, View};

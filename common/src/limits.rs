@@ -69,7 +69,7 @@ pub const SUSPICIONS_MAX: usize = 256;
 pub const PROBES_MAX: usize = 256;
 
 /// What sessions asked of one seed and the leader has not decided yet: twice what the leader conducts.
-pub const ERRANDS_MAX: usize = 8_192;
+pub const FORWARDED_MAX: usize = 8_192;
 
 /// Ballots that are open at the leader at once: 64 registrations in flight from each of 64 seeds.
 pub const BALLOTS_MAX: usize = 4_096;

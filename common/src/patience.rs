@@ -21,8 +21,8 @@ const AFTER_A_BREAK: Duration = Duration::from_millis(200);
 /// The longest patience of one probe, however much is lost on the way.
 const LONGEST: Duration = Duration::from_millis(1500);
 
-/// How far self-doubt stretches a probe.
-const SELF_DOUBT_FACTOR: f64 = 1.5;
+/// How far a probe is stretched by a node that is unwell itself.
+const UNWELL_FACTOR: f64 = 1.5;
 
 /// The value of `--patience`, from which the others follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +45,24 @@ impl Patience {
         time.mul_f64(self.0.as_secs_f64() / DEFAULT.as_secs_f64())
     }
 
-    /// How long a witness may take beyond its own patience before another is asked.
-    pub fn witness_grace(self) -> Duration {
+    /// How long a juror may take beyond its own patience before another is asked.
+    pub fn juror_grace(self) -> Duration {
         self.scale(Duration::from_millis(200))
     }
 
     /// How long one probe waits: longer by the share of this node's own pings that needed a repeat (`loss`, 0 to 1),
-    /// and under `self_doubt`.
-    pub fn for_probe(self, loss: f64, self_doubt: bool) -> Duration {
-        self.stretched(DEFAULT, loss, self_doubt)
+    /// and where it is `unwell` itself.
+    pub fn for_probe(self, loss: f64, unwell: bool) -> Duration {
+        self.stretched(DEFAULT, loss, unwell)
     }
 
     /// How long it waits for a connection to open: shorter when a connection to the suspect `broke`.
-    pub fn for_opening(self, broke: bool, loss: f64, self_doubt: bool) -> Duration {
-        self.stretched(if broke { AFTER_A_BREAK } else { DEFAULT }, loss, self_doubt)
+    pub fn for_opening(self, broke: bool, loss: f64, unwell: bool) -> Duration {
+        self.stretched(if broke { AFTER_A_BREAK } else { DEFAULT }, loss, unwell)
     }
 
-    fn stretched(self, base: Duration, loss: f64, self_doubt: bool) -> Duration {
-        let doubt = if self_doubt { SELF_DOUBT_FACTOR } else { 1.0 };
+    fn stretched(self, base: Duration, loss: f64, unwell: bool) -> Duration {
+        let doubt = if unwell { UNWELL_FACTOR } else { 1.0 };
         self.scale(base.mul_f64((1.0 + loss) * doubt).min(LONGEST))
     }
 }

@@ -23,6 +23,22 @@ pub struct ProbeOrder {
     pub spacing: Duration,
 }
 
+impl ProbeOrder {
+    /// Whom it is about.
+    pub fn target(&self) -> ProbeTarget {
+        ProbeTarget { address: self.address, life: self.life }
+    }
+}
+
+/// Whom a probe is about: one life at one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeTarget {
+    /// Where.
+    pub address: Address,
+    /// The life that must answer.
+    pub life: Life,
+}
+
 /// A probe under way, as the core that ordered it sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnderWay {

@@ -238,8 +238,8 @@ struct JsonHost(String);
 
 impl<'de> Deserialize<'de> for JsonHost {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Host;
-        impl Visitor<'_> for Host {
+        struct HostText;
+        impl Visitor<'_> for HostText {
             type Value = JsonHost;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -250,7 +250,7 @@ impl<'de> Deserialize<'de> for JsonHost {
                 parse_host(text).map(JsonHost).map_err(E::custom)
             }
         }
-        deserializer.deserialize_str(Host)
+        deserializer.deserialize_str(HostText)
     }
 }
 

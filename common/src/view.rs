@@ -113,20 +113,27 @@ impl View {
     }
 
     /// Takes those of `changes` that are newer than the view, moves it to `epoch`, and returns them.
+    ///
+    /// They are returned as they came true here: a life that begins where this view has another one has replaced it,
+    /// whatever the change says. So no life is ever gone from a view without a change that ends it.
     pub fn apply(&mut self, epoch: Epoch, changes: Vec<Change>) -> Vec<Change> {
         let from = self.epoch;
-        let news: Vec<Change> = changes.into_iter().filter(|c| c.epoch > from).collect();
-        for change in &news {
-            self.take(&change.event);
+        let mut news: Vec<Change> = changes.into_iter().filter(|c| c.epoch > from).collect();
+        for change in &mut news {
+            self.take(&mut change.event);
         }
         self.epoch = self.epoch.max(epoch);
         news
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &mut Event) {
         match event {
-            Event::Joined(member) | Event::Replaced { new: member, .. } => {
-                self.members.insert(member.id.address, member.clone());
+            Event::Joined(new) | Event::Replaced { new, .. } => {
+                let new = new.clone();
+                let before = self.members.insert(new.id.address, new.clone());
+                if let Some(old) = before.map(|m| m.id).filter(|old| *old != new.id) {
+                    *event = Event::Replaced { old, new };
+                }
             }
             Event::Left(id) | Event::Died(id) => {
                 if self.get(*id).is_some() {
@@ -203,6 +210,22 @@ mod tests {
         assert_eq!(view.apply(Epoch(4), joined.clone()), joined);
         assert_eq!(view.apply(Epoch(4), joined), vec![]);
         assert_eq!((view.epoch, view.len()), (Epoch(4), 1));
+    }
+
+    #[test]
+    fn a_life_that_is_displaced_without_a_word_has_been_replaced() {
+        let said = [
+            Event::Joined(member(1, 9)),
+            Event::Replaced { old: member(2, 5).id, new: member(1, 9) },
+            Event::Replaced { old: member(1, 3).id, new: member(1, 9) },
+        ];
+        for event in said {
+            let mut view = View::new(Epoch(8), [member(1, 4), member(2, 5)]);
+            let news = view.apply(Epoch(9), vec![Change { epoch: Epoch(9), event }]);
+            let came_true = Event::Replaced { old: member(1, 4).id, new: member(1, 9) };
+            assert_eq!(news, [Change { epoch: Epoch(9), event: came_true }]);
+            assert_eq!(view, View::new(Epoch(9), [member(1, 9), member(2, 5)]));
+        }
     }
 
     #[test]

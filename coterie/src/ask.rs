@@ -8,12 +8,11 @@ use clap::Args;
 use coterie_common::clock::Clock;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::message::{Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
+use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
 use coterie_common::{Change, Event, Instant, Timestamp, View};
 use tokio::time::{sleep, timeout_at};
-
-use crate::session::{ANSWER_TIME_MAX, PING_EVERY, Session};
 
 /// How long until a seed that has gone is asked again.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
@@ -39,9 +38,9 @@ pub struct AnySeed {
 
 impl AnySeed {
     /// A session with the seed that is named, or with the first of the list that can be reached, but not with `but`.
-    async fn open(&self, but: &str) -> Result<Session, Failure> {
+    async fn open(&self, but: &str) -> Result<Observer, Failure> {
         if let Some(seed) = &self.seed {
-            return Session::open(seed).await;
+            return Observer::open(seed).await;
         }
         let config = self.config.display();
         let text =
@@ -49,7 +48,7 @@ impl AnySeed {
         let list = SeedList::parse(&self.config, &text).map_err(|e| Failure::usage(e.to_string()))?;
         let mut problem = Failure::usage(format!("{config}: no seed but {but}"));
         for seed in list.seeds.iter().map(ToString::to_string).filter(|seed| seed != but) {
-            match Session::open(&seed).await {
+            match Observer::open(&seed).await {
                 Ok(session) => return Ok(session),
                 Err(unreachable) => problem = unreachable,
             }
@@ -69,7 +68,7 @@ fn print(line: &str) -> Result<bool, Failure> {
 
 /// Shows the members of the view that the seed has.
 pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failure> {
-    let mut session = Session::open(&seed.seed).await?;
+    let mut session = Observer::open(&seed.seed).await?;
     session.say(SessionMessage::Observe { linearizable });
     let SessionMessage::Whole { roster, .. } = session.answer().await? else {
         return Err(session.failure("answered something else"));
@@ -104,7 +103,7 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
     let clock = Clock::start();
     let end = limit.map(|limit| clock.now() + limit);
     let mut view = View::default();
-    let mut session = Session::open(&seed.seed).await?;
+    let mut session = Observer::open(&seed.seed).await?;
     loop {
         let Err(problem) = follow(&mut session, &mut view, &clock, end).await else { return Ok(()) };
         if view.is_empty() {
@@ -117,7 +116,7 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
                 return Ok(());
             }
             sleep(REOPEN_EVERY).await;
-            if let Ok(session) = Session::open(&seed.seed).await {
+            if let Ok(session) = Observer::open(&seed.seed).await {
                 break session;
             }
         };
@@ -126,7 +125,7 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
 
 /// Shows what a session tells, until `end`; an error says why it ended before.
 async fn follow(
-    session: &mut Session,
+    session: &mut Observer,
     view: &mut View,
     clock: &Clock,
     end: Option<Instant>,
@@ -151,7 +150,7 @@ async fn follow(
     }
 }
 
-fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<String> {
+fn changed(view: &mut View, message: SessionMessage, session: &Observer) -> Vec<String> {
     match message {
         SessionMessage::Whole { roster, ended } if !view.is_empty() => {
             // Asked again after a break: what was missed, or an older tale than the one before.
@@ -187,7 +186,7 @@ fn changed(view: &mut View, message: SessionMessage, session: &Session) -> Vec<S
 }
 
 /// One change in words; of a death it is asked how it was found.
-fn tell(change: &Change, view: &View, session: &Session) -> String {
+fn tell(change: &Change, view: &View, session: &Observer) -> String {
     if let Event::Died(dead) = change.event {
         session.say(SessionMessage::EvidenceRequest(dead));
     }
@@ -234,7 +233,7 @@ fn timeline(evidence: &Evidence) -> Vec<String> {
 
 /// Has a peer broadcast a message.
 pub async fn send(seed: SeedAddress, text: String) -> Result<(), Failure> {
-    let mut session = Session::open(&seed.seed).await?;
+    let mut session = Observer::open(&seed.seed).await?;
     let via = session.me().to_string();
     session.say(SessionMessage::Say { content: text.into(), via });
     match session.answer().await? {
@@ -269,7 +268,7 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
 
 /// Shows how a seed is.
 pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
-    let mut session = Session::open(&seed.seed).await?;
+    let mut session = Observer::open(&seed.seed).await?;
     session.say(SessionMessage::StatusRequest);
     let SessionMessage::Status(status) = session.answer().await? else {
         return Err(session.failure("answered something else"));

@@ -5,9 +5,6 @@
 pub mod ask;
 pub mod bench;
 pub mod cluster;
-pub mod lab;
-pub mod session;
+pub mod command;
 pub mod share;
-pub mod sim;
-pub mod stand_in;
 pub mod up;

@@ -37,10 +37,10 @@ fn wait_for_votes(cluster: &TestCluster, through: usize, seeds: &[usize]) {
 /// Has the first peer die, and waits until these seeds and all other peers have heard of it.
 fn have_a_death_confirmed(cluster: &mut TestCluster, seeds: &[usize]) {
     let peers = cluster.peers();
-    let witnesses: Vec<usize> = seeds.iter().chain(&peers[1..]).copied().collect();
+    let survivors: Vec<usize> = seeds.iter().chain(&peers[1..]).copied().collect();
     let (mark, dead) = (cluster.mark(), cluster.address(peers[0]));
     cluster.kill(peers[0]);
-    cluster.wait_for_death(mark, dead, &witnesses);
+    cluster.wait_for_death(mark, dead, &survivors);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use coterie_common::message::{BallotId, SeedId, Subject, Vote, VoteReply};
 use coterie_common::{
     Address, Finding, HostEvidence, Incarnation, Instant, MemberId, Refusal, Why, majority,
 };
-use coterie_seed::core::ballot::{Ballot, Standing};
+use coterie_seed::core::ballot::{Ballot, Verdict};
 
 use crate::stream::Stream;
 
@@ -24,7 +24,7 @@ pub(crate) fn target(bytes: &[u8]) {
     let mut ballot = Ballot::new(sets.clone(), ends);
     let dead = MemberId { address: Address::new([10, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
     let (mut now, mut counted) = (Instant::START, BTreeMap::new());
-    let mut decided = Standing::Pending;
+    let mut decided = Verdict::Pending;
     while !stream.is_over() {
         now = now + Duration::from_millis(stream.below(64));
         let (seed, yes) = (SeedId(stream.below(12)), stream.below(3) != 0);
@@ -45,12 +45,12 @@ pub(crate) fn target(bytes: &[u8]) {
         let yes_in =
             |set: &BTreeSet<SeedId>| set.iter().filter(|seed| counted.get(seed) == Some(&true)).count();
         let carried = sets.iter().all(|set| yes_in(set) >= majority(set.len()));
-        let standing = ballot.standing(now);
-        assert_eq!(standing == Standing::Carried, carried, "{counted:?} of {sets:?}");
-        if decided == Standing::Carried {
-            assert_eq!(standing, Standing::Carried, "what was carried was lost again");
+        let standing = ballot.verdict(now);
+        assert_eq!(standing == Verdict::Carried, carried, "{counted:?} of {sets:?}");
+        if decided == Verdict::Carried {
+            assert_eq!(standing, Verdict::Carried, "what was carried was lost again");
         }
         decided = standing;
     }
-    assert!(decided != Standing::Pending || now < ends || counted.is_empty(), "open after its time");
+    assert!(decided != Verdict::Pending || now < ends || counted.is_empty(), "open after its time");
 }

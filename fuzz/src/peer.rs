@@ -57,13 +57,34 @@ fn message(stream: &mut Stream<'_>) -> Option<Message> {
     from_bytes::<Message>(piece).ok().or_else(|| decode(piece).ok().and_then(|decoded| decoded.message))
 }
 
-fn input(stream: &mut Stream<'_>) -> Option<Input> {
-    let connection = ConnectionId(stream.below(12));
+/// Connections are numbered as a shell numbers them: each once, and what was dialled has a number of its own.
+#[derive(Default)]
+struct Connections {
+    last: u64,
+}
+
+impl Connections {
+    fn new_one(&mut self) -> ConnectionId {
+        self.last += 1;
+        ConnectionId(self.last)
+    }
+
+    /// One that was seen before, or one that was not.
+    fn any(&mut self, stream: &mut Stream<'_>) -> ConnectionId {
+        match stream.below(12) {
+            0 => self.new_one(),
+            back => ConnectionId(self.last.saturating_sub(back - 1).max(1)),
+        }
+    }
+}
+
+fn input(stream: &mut Stream<'_>, connections: &mut Connections) -> Option<Input> {
+    let connection = connections.any(stream);
     let seed = SeedSlot(stream.below(3) as usize);
     let someone = id(stream.below(8));
     Some(match stream.below(12) {
         0 => Input::Wake,
-        1 => Input::Dialled { address: someone.address, connection },
+        1 => Input::Dialled { address: someone.address, connection: connections.new_one() },
         2 => Input::DialFailed { address: someone.address, failure: DialFailure::Refused },
         3 => Input::DialFailed { address: someone.address, failure: DialFailure::Other },
         4 => Input::Frame { connection, wire: Wire::Native, message: message(stream)? },
@@ -84,11 +105,13 @@ fn input(stream: &mut Stream<'_>) -> Option<Input> {
 pub(crate) fn target(bytes: &[u8]) {
     let mut stream = Stream::new(bytes);
     let mut peer = member();
+    let mut connections = Connections::default();
     let mut now = Instant::START + Duration::from_secs(1);
     while !stream.is_over() {
         now = now + Duration::from_millis(u64::from(stream.byte()) * 8);
-        if let Some(input) = input(&mut stream) {
+        if let Some(input) = input(&mut stream, &mut connections) {
             let effects = peer.step(now, input);
+            peer.verify();
             if effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
                 return;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use coterie_common::codec::from_bytes;
 use coterie_common::message::{BallotId, Candidate, Cause, ClusterId, SeedId, Stages, Subject, Vote};
 use coterie_common::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Tags, Wire};
-use coterie_seed::core::entry::{Applied, Body, SeedRecord, Verdict};
+use coterie_seed::core::entry::{Applied, Body, DeathRecord, SeedRecord};
 use coterie_seed::core::{Entry, Registry};
 
 use crate::stream::Stream;
@@ -33,10 +33,11 @@ fn entry(stream: &mut Stream<'_>, index: u64) -> Option<Entry> {
     let member = MemberId { address: address(stream.below(6)), incarnation };
     Some(Entry::new(match stream.below(9) {
         0 => {
-            let record = |id: u64| (SeedId(id), SeedRecord { address: format!("s{id}:1"), birth: Some(id) });
+            let record =
+                |id: u64| (SeedId(id), SeedRecord { address: format!("s{id}:1"), directory_id: Some(id) });
             Body::Found { cluster: ClusterId([1; 16]), seeds: (0..3).map(record).collect() }
         }
-        1 => Body::SeedBirth { seed: SeedId(stream.below(5)), birth: stream.below(3) },
+        1 => Body::SeedDirectory { seed: SeedId(stream.below(5)), directory_id: stream.below(3) },
         2 => Body::SeedAdd { address: format!("s{}:1", stream.below(6)), replaces: None },
         3 => Body::SeedRemove(SeedId(stream.below(5))),
         4 | 5 => {
@@ -49,7 +50,7 @@ fn entry(stream: &mut Stream<'_>, index: u64) -> Option<Entry> {
         }
         6 => Body::Leave(member),
         7 => {
-            let verdict = Verdict {
+            let verdict = DeathRecord {
                 dead: member,
                 ballot,
                 votes: votes(stream, ballot, &Subject::Death(member)),

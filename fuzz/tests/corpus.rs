@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use coterie_fuzz::find;
+use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// Inputs drawn for each target.
 const INPUTS: u64 = 4_000;

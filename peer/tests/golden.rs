@@ -16,6 +16,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
+#[path = "golden/heard.rs"]
+mod heard;
 #[path = "golden/script.rs"]
 mod script;
 #[path = "golden/show.rs"]
@@ -129,11 +131,23 @@ impl Player {
                 todo.extend(self.core.step(self.now, input));
             }
         }
-        // Nothing falls due meanwhile that a script would want to see.
-        let handshake = words.key("handshake").map_or(Duration::ZERO, duration);
+        self.link_with(&linked, words.key("handshake").map_or(Duration::ZERO, duration));
+        self.pass_until(Instant::START + Duration::from_millis(200));
+        self.lives = vec![self.core.life()];
+        let neighbours: Vec<String> = self.core.neighbours().map(|n| n.address.to_string()).collect();
+        let (view, neighbours) = (self.core.view(), neighbours.join(","));
+        vec![brief(&format!(
+            "a member at 200ms: epoch {}, {} members, linked with {neighbours}",
+            view.epoch,
+            view.len()
+        ))]
+    }
+
+    /// Its neighbours answer its HELLOs. Nothing falls due meanwhile that a script would want to see.
+    fn link_with(&mut self, linked: &BTreeSet<Address>, handshake: Duration) {
         self.now = self.now + handshake;
         let mut natives = Vec::new();
-        for address in &linked {
+        for address in linked {
             let member =
                 self.core.view().at(*address).cloned().unwrap_or_else(|| panic!("{address} is no member"));
             let connection = ConnectionId(u64::from(address.port()) % 1000);
@@ -157,15 +171,6 @@ impl Player {
             let (wire, message) = (Wire::Native, Message::Link(LinkMessage::Recent(Vec::new())));
             self.core.step(self.now, Input::Frame { connection, wire, message });
         }
-        self.pass_until(Instant::START + Duration::from_millis(200));
-        self.lives = vec![self.core.life()];
-        let neighbours: Vec<String> = self.core.neighbours().map(|n| n.address.to_string()).collect();
-        let (view, neighbours) = (self.core.view(), neighbours.join(","));
-        vec![brief(&format!(
-            "a member at 200ms: epoch {}, {} members, linked with {neighbours}",
-            view.epoch,
-            view.len()
-        ))]
     }
 
     // ---- time ----
@@ -227,153 +232,13 @@ impl Player {
     }
 
     // ---- reading ----
+}
 
-    /// A frame of a link. A member's life is its incarnation's number.
-    fn link(&mut self, words: Words<'_>) -> Message {
-        let life = |text: &str| Life(words.number("life").unwrap_or(member(text).life.0));
-        match words.at(0) {
-            "ping" => Message::Ping { nonce: number(words.at(1)) },
-            "pong" => {
-                let id = id(words.at(1));
-                Message::Pong {
-                    nonce: 1,
-                    address: id.address,
-                    life: Some(life(words.at(1))),
-                    incarnation: Some(id.incarnation),
-                    ready: true,
-                }
-            }
-            "close" => Message::Close(close_reason(words.at(1))),
-            "hello" if !words.at(1).contains('#') => Message::Link(LinkMessage::Hello {
-                address: address(words.at(1)),
-                life: Life::NONE,
-                incarnation: Incarnation::NONE,
-                mending: false,
-            }),
-            "hello" => {
-                let id = id(words.at(1));
-                let hello = LinkMessage::Hello {
-                    address: id.address,
-                    life: life(words.at(1)),
-                    incarnation: id.incarnation,
-                    mending: words.has("mending"),
-                };
-                Message::Link(hello)
-            }
-            "gossip" | "forged" => {
-                let rumor = self.rumor(words.at(1), &words.from(2).text());
-                let id =
-                    if words.at(0) == "gossip" { rumor.id } else { RumorId::of_content(b"something else") };
-                Message::Link(LinkMessage::Gossip(Rumor { id, ..rumor }))
-            }
-            "recent" | "want" => {
-                let ids = words.from(1).0.iter().map(|name| self.rumor_named(name)).collect();
-                Message::Link(if words.at(0) == "want" {
-                    LinkMessage::Want(ids)
-                } else {
-                    LinkMessage::Recent(ids)
-                })
-            }
-            "suspects" => {
-                let suspect = if words.at(1).contains('#') {
-                    id(words.at(1))
-                } else {
-                    id(&format!("{}#0", words.at(1)))
-                };
-                Message::Link(LinkMessage::SuspectRequest {
-                    suspect,
-                    cause: cause(words.at(2)),
-                    requester: address(words.at(3)),
-                })
-            }
-            "votes" => Message::Link(LinkMessage::SuspectResponse {
-                suspect: id(words.at(1)),
-                alive: words.at(2) == "alive",
-                responder: address("6999"),
-            }),
-            "misplaced" => Message::Session(SessionMessage::StatusRequest),
-            other => panic!("{other:?} is no frame"),
-        }
-    }
-
-    /// `6003#4.1 words` is numbered; `6005 words` is a JSON program's. `hex:ff` are bytes.
-    fn rumor(&mut self, who: &str, said: &str) -> Rumor {
-        let content = match said.strip_prefix("hex:") {
-            Some(hex) => Bytes::from(vec![u8::from_str_radix(hex, 16).unwrap_or_else(|e| panic!("{e}"))]),
-            None => Bytes::copy_from_slice(said.as_bytes()),
-        };
-        let (origin, sequence) = match who.split_once('.') {
-            Some((origin, sequence)) => (id(origin), number(sequence)),
-            None => (id(&format!("{who}#0")), 0),
-        };
-        let rumor_id = match sequence {
-            0 => RumorId::of_content(&content),
-            n => RumorId::of(origin.address, origin.incarnation, n, &content),
-        };
-        self.rumors.insert(rumor_id, who.to_owned());
-        Rumor {
-            id: rumor_id,
-            origin: origin.address,
-            incarnation: origin.incarnation,
-            sequence,
-            via: None,
-            content,
-        }
-    }
-
-    fn rumor_named(&mut self, name: &str) -> RumorId {
-        if let Some((id, _)) = self.rumors.iter().find(|(_, known)| *known == name) {
-            return *id;
-        }
-        self.rumor(name, "words that were not heard here").id
-    }
-
-    /// What a seed says.
-    fn session(&self, words: Words<'_>) -> Message {
-        let own = |mut m: Arc<Member>| {
-            if m.id.address == self.me {
-                Arc::make_mut(&mut m).life = self.core.life();
-            }
-            (m, 0)
-        };
-        let roster = |epoch: u64| Roster {
-            epoch: Epoch(epoch),
-            members: words.list("members").into_iter().map(|m| own(member(m))).collect(),
-        };
-        Message::Session(match words.at(0) {
-            "ping" => return Message::Ping { nonce: number(words.at(1)) },
-            "close" => return Message::Close(close_reason(words.at(1))),
-            "admitted" => {
-                let incarnation = Incarnation(number(words.at(1)));
-                let epoch = words.number("epoch").unwrap_or(incarnation.0);
-                SessionMessage::Registered(Registration::Admitted { incarnation, roster: roster(epoch) })
-            }
-            "refused" => SessionMessage::Registered(Registration::Refused(refusal(words.from(1)))),
-            "changes" => {
-                let (previous, epoch) =
-                    words.at(1).split_once("..").unwrap_or_else(|| panic!("from where to where?"));
-                let changes = words.from(2).0.iter().map(|c| change(c)).collect();
-                SessionMessage::Changes {
-                    previous: Epoch(number(previous)),
-                    epoch: Epoch(number(epoch)),
-                    changes,
-                }
-            }
-            "whole" => {
-                let ended = words.from(2).0.iter().filter(|w| w.contains('@')).map(|e| ended(e)).collect();
-                SessionMessage::Whole { roster: roster(number(words.at(1))), ended }
-            }
-            "rejected" => SessionMessage::Rejected { dead: id(words.at(1)), refusal: refusal(words.from(2)) },
-            "dial" => SessionMessage::Dial(address(words.at(1))),
-            "seeds" => SessionMessage::Seeds {
-                since: number(words.at(1)),
-                seeds: list(words.at(2)).into_iter().map(|port| format!("{HOST}{port}")).collect(),
-            },
-            "say" => {
-                SessionMessage::Say { via: words.at(1).to_owned(), content: words.from(2).text().into() }
-            }
-            other => panic!("no seed says {other:?}"),
-        })
+/// What is to be broadcast: words, or one byte as `hex:ff`.
+fn content(words: Words<'_>) -> Bytes {
+    match words.at(0).strip_prefix("hex:") {
+        Some(hex) => Bytes::from(vec![u8::from_str_radix(hex, 16).unwrap_or_else(|e| panic!("{e}"))]),
+        None => Bytes::from(words.text()),
     }
 }
 
@@ -425,28 +290,23 @@ impl script::Player for Player {
             ("wake", ..) => Input::Wake,
             ("stop", ..) => Input::Stop,
             ("type", ..) => Input::Console(words.from(1).text()),
-            ("broadcast", ..) => Input::Broadcast(match words.at(1).strip_prefix("hex:") {
-                Some(hex) => Bytes::from(vec![u8::from_str_radix(hex, 16).unwrap_or_else(|e| panic!("{e}"))]),
-                None => Bytes::from(words.from(1).text()),
-            }),
+            ("broadcast", ..) => Input::Broadcast(content(words.from(1))),
             ("dialled", ..) => Input::Dialled {
                 address: address(words.at(1)),
                 connection: ConnectionId(number(&words.at(2)[1..])),
             },
-            ("refused", ..) => {
-                Input::DialFailed { address: address(words.at(1)), failure: DialFailure::Refused }
-            }
-            ("unreachable", ..) => {
-                Input::DialFailed { address: address(words.at(1)), failure: DialFailure::Other }
+            (how @ ("refused" | "unreachable"), ..) => {
+                let failure = if how == "refused" { DialFailure::Refused } else { DialFailure::Other };
+                Input::DialFailed { address: address(words.at(1)), failure }
             }
             ("probed", ..) => {
                 Input::Probed { target: id(words.at(1)), finding: finding(words.at(2)), host: host(words) }
             }
-            (witness, ..) if words.0.get(1) == Some(&"votes") => {
+            (juror, ..) if words.0.get(1) == Some(&"votes") => {
                 let Message::Link(message) = self.link(words.from(1)) else {
                     unreachable!("a vote is a link's message")
                 };
-                Input::Answered { witness: address(witness), message }
+                Input::Answered { juror: address(juror), message }
             }
             (other, ..) => panic!("{other:?} is no command"),
         };

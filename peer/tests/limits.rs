@@ -69,6 +69,40 @@ fn one_link_too_many_is_closed_and_the_others_stay() {
     assert_eq!(peer.neighbours().len(), LINKS_MAX);
 }
 
+/// A dial that is to mend the overlay goes over the neighbours that a peer wants, and not over the links that it can
+/// hold: it was linked once more than the limit says.
+#[test]
+fn a_dial_that_mends_the_overlay_is_one_link_too_many_too() {
+    let mut peer = member_among(LINKS_MAX + 1);
+    (1..=LINKS_MAX).for_each(|number| drop(hello(&mut peer, number)));
+    let address = id(LINKS_MAX + 1).address;
+    let order = Message::Session(SessionMessage::Dial(address));
+    let effects = peer.step(Instant::START, Input::Session { seed: SeedSlot(0), message: order });
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Dial { .. })), "{effects:?}");
+    let connection = ConnectionId(LINKS_MAX as u64 + 1);
+    let effects = peer.step(Instant::START, Input::Dialled { address, connection });
+    let full = Effect::Send { to: connection, message: Message::Close(CloseReason::Full) };
+    assert!(effects.contains(&full), "{effects:?}");
+    assert_eq!(peer.neighbours().len(), LINKS_MAX);
+    peer.verify();
+}
+
+/// The core does not rely on its shell to hear nothing after the end.
+#[test]
+fn an_admission_that_comes_after_the_end_makes_no_member() {
+    let config = Config { seeds: vec!["seed".to_owned()], ..Config::default() };
+    let mut peer = Peer::new(id(0).address, config, [7; 32]);
+    let seed = SeedSlot(0);
+    for input in [Input::Start, Input::SessionUp { seed }, Input::Stop] {
+        peer.step(Instant::START, input);
+    }
+    let admitted = Registration::Admitted { incarnation: id(0).incarnation, roster: Roster::default() };
+    let message = Message::Session(SessionMessage::Registered(admitted));
+    peer.step(Instant::START, Input::Session { seed, message });
+    peer.verify();
+    assert!(peer.view().is_empty());
+}
+
 #[test]
 fn suspicions_beyond_the_limit_are_left_to_the_seeds_and_counted() {
     let mut peer = member_among(SUSPICIONS_MAX + 10);

@@ -15,7 +15,7 @@ use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Why, Wire};
 use coterie_seed::core::Registry;
 use coterie_seed::raft;
-use coterie_seed::shell::{Handle, Options, Probing, start};
+use coterie_seed::shell::{Handle, Options, ProbeMode, start};
 use tokio::runtime::{Builder, Runtime};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -89,7 +89,7 @@ impl Seeds {
             },
             patience: Patience::default(),
             raft: raft::Options { snapshot_every: self.snapshot_every, ..raft::Options::default() },
-            probing: Probing::Assumed,
+            probe_mode: ProbeMode::Assumed,
         }
     }
 

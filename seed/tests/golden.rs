@@ -5,11 +5,11 @@
 //! ```text
 //! seed 0 of 3 printed=9                 a seed with an empty log; this is always seed s0
 //! given leader members=6001#3,6005#5j sessions=1:6001#3 ...     s0 leads in term 1; s1 and s2 are connected, s1 holds
-//!                                       the sessions of all members (`unheld`: not) and the overlay is a ring (`unlinked`)
+//!                                       the sessions of all members (`unheld`: not), the overlay a ring (`unlinked`)
 //! given follower members=...            likewise, but s1 leads
 //! at 3s | wait                          time passes; ... to the next deadline
 //! 1 register 6001 life=7 | 2 json report 6002#4 asked | 1 drained | 1 closed | ...       a session's frames
-//! s1 up | s1 errand 4 leave 6001#3 | s1 done 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
+//! s1 up | s1 request 4 leave 6001#3 | s1 reply 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
 //! s1 votes 1.1 refused age=300 | s1 votes 1.1 no alive                       a vote in a ballot opened here
 //! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
 //! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
@@ -20,6 +20,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
+#[path = "golden/heard.rs"]
+mod heard;
 #[path = "../../peer/tests/golden/script.rs"]
 mod script;
 #[path = "golden/show.rs"]
@@ -31,13 +33,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::message::{
-    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, Errand, Links, MeshMessage,
+    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, ForwardedRequest, Links, MeshMessage,
     RegisterProposal, SeedChange, SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
 };
 use coterie_common::{
-    Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Wire,
+    Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, ProbeTarget, Wire,
 };
-use coterie_seed::core::entry::{Body, SeedRecord, Verdict};
+use coterie_seed::core::entry::{Body, DeathRecord, SeedRecord};
 use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
 
 use script::Player as _;
@@ -72,8 +74,8 @@ fn core(printed: u64, seeds: u64) -> Seed {
         id: SeedId(0),
         address: address("5000"),
         seeds: (0..seeds).map(|n| (SeedId(n), format!("{HOST}{}", 5000 + n))).collect(),
-        birth: 100,
-        errands_from: 0,
+        directory_id: 100,
+        requests_from: 0,
         patience: Patience::default(),
         printed,
         started: STARTED,
@@ -95,9 +97,9 @@ fn ballot(text: &str) -> BallotId {
 }
 
 /// `6001/7`: one life at one address.
-fn target(text: &str) -> (Address, Life) {
+fn target(text: &str) -> ProbeTarget {
     let (at, life) = text.split_once('/').unwrap_or_else(|| panic!("{text:?} is no life"));
-    (address(at), Life(number(life)))
+    ProbeTarget { address: address(at), life: Life(number(life)) }
 }
 
 fn vote(seed: u64, ballot: BallotId, subject: &Subject, finding: Finding) -> Vote {
@@ -124,8 +126,9 @@ impl Player {
         let members: Vec<_> = words.list("members").into_iter().map(member).collect();
         self.core = core(words.number("printed").unwrap_or(0), 3);
         let seeds = (0..3).map(SeedId).collect::<BTreeSet<_>>();
-        let record =
-            |n: u64| (SeedId(n), SeedRecord { address: format!("{HOST}{}", 5000 + n), birth: Some(100 + n) });
+        let record = |n: u64| {
+            (SeedId(n), SeedRecord { address: format!("{HOST}{}", 5000 + n), directory_id: Some(100 + n) })
+        };
         let found = Body::Found { cluster: ClusterId([0xab; 16]), seeds: (0..3).map(record).collect() };
         let mut log = vec![
             Commit { index: 1, payload: Payload::Seeds(vec![seeds]) },
@@ -143,7 +146,7 @@ impl Player {
         }
         self.core.step(self.now, Input::Committed(log));
         for seed in [1, 2] {
-            self.core.step(self.now, Input::SeedUp { seed: SeedId(seed), birth: 100 + seed });
+            self.core.step(self.now, Input::SeedUp { seed: SeedId(seed), directory_id: 100 + seed });
         }
         let leader = SeedId(u64::from(!words.has("leader")));
         self.core.step(self.now, Input::Leader { leader: Some(leader), term: 1 });
@@ -188,11 +191,11 @@ impl Player {
             Input::Session { session, wire: member.wire, message: Message::Session(message) },
         );
         for effect in effects {
-            if let Effect::ToSeed { message: MeshMessage::Errand { number, .. }, .. } = effect {
+            if let Effect::ToSeed { message: MeshMessage::Request { number, .. }, .. } = effect {
                 let answer = Answer::Admitted { incarnation: id.incarnation, index: id.incarnation.0 };
                 self.core.step(
                     self.now,
-                    Input::Mesh { from: leader, message: MeshMessage::Done { number, answer } },
+                    Input::Mesh { from: leader, message: MeshMessage::Reply { number, answer } },
                 );
             }
         }
@@ -256,181 +259,6 @@ impl Player {
 
     // ---- reading ----
 
-    fn on_session(&mut self, id: SessionId, words: Words<'_>) -> Input {
-        let is_json = words.at(0) == "json";
-        let (wire, words) = if is_json { (Wire::Json, words.from(1)) } else { (Wire::Native, words.from(0)) };
-        let rest = words.from(1);
-        let message = match words.at(0) {
-            "drained" => return Input::SessionDrained(id),
-            "closed" => {
-                self.talking.remove(&id);
-                return Input::SessionClosed(id);
-            }
-            "ping" => {
-                return Input::Session {
-                    session: id,
-                    wire,
-                    message: Message::Ping { nonce: number(rest.at(0)) },
-                };
-            }
-            "register" => {
-                let wire_words: Vec<&str> =
-                    if is_json { [rest.0, &["json"]].concat() } else { rest.0.to_vec() };
-                SessionMessage::Register(candidate(Words(&wire_words)))
-            }
-            "open" => {
-                let member = member(rest.at(0));
-                SessionMessage::Open {
-                    member: member.id,
-                    life: member.life,
-                    epoch: Epoch(rest.number("epoch").unwrap_or(0)),
-                }
-            }
-            "observe" => SessionMessage::Observe { linearizable: rest.has("linearizable") },
-            "list" => SessionMessage::ListRequest { asker: None },
-            "changes-since" => SessionMessage::ChangesSince(Epoch(number(rest.at(0)))),
-            "hint" => SessionMessage::Hint { suspect: words::id(rest.at(0)), cause: cause(rest.at(1)) },
-            "report" => SessionMessage::Report(report(rest)),
-            "leave" => SessionMessage::Leave(words::id(rest.at(0))),
-            "neighbours" => {
-                let to = list(rest.0.first().copied().unwrap_or_default()).into_iter().map(address).collect();
-                SessionMessage::Neighbours(Links { number: self.next_number(), to })
-            }
-            "say" => SessionMessage::Say { via: rest.at(0).to_owned(), content: rest.from(1).text().into() },
-            "status" => SessionMessage::StatusRequest,
-            "seed-add" => SessionMessage::ChangeSeeds(SeedChange::Add(address(rest.at(0)).to_string())),
-            "seed-remove" => SessionMessage::ChangeSeeds(SeedChange::Remove(address(rest.at(0)).to_string())),
-            "seed-replace" => {
-                SessionMessage::ChangeSeeds(SeedChange::Replace(address(rest.at(0)).to_string()))
-            }
-            other => panic!("no session says {other:?}"),
-        };
-        if wire == Wire::Native {
-            self.talking.insert(id);
-        }
-        Input::Session { session: id, wire, message: Message::Session(message) }
-    }
-
-    fn on_seed(&mut self, from: SeedId, words: Words<'_>) -> Input {
-        let rest = words.from(1);
-        let message = match words.at(0) {
-            "up" => return Input::SeedUp { seed: from, birth: rest.number("birth").unwrap_or(100 + from.0) },
-            "down" => return Input::SeedDown(from),
-            "silent" => return Input::SeedSilent(from),
-            "errand" => MeshMessage::Errand {
-                number: number(rest.at(0)),
-                errand: errand(rest.from(1), self.core.registry()),
-            },
-            "done" => MeshMessage::Done { number: number(rest.at(0)), answer: answer(rest.from(1)) },
-            "votes" => MeshMessage::Vote(self.vote_of(from, rest)),
-            "proposes" => self.proposal(rest),
-            "soft" => MeshMessage::Soft(SoftState {
-                whole: rest.has("whole"),
-                held: rest.list("held").into_iter().map(id).collect(),
-                lost: rest.list("lost").into_iter().map(id).collect(),
-                links: rest.list("links").into_iter().map(|text| self.links(text)).collect(),
-                term: 0,
-            }),
-            "relay" => MeshMessage::Relay {
-                to: id(rest.at(0)),
-                message: Box::new(SessionMessage::Dial(address(rest.at(1)))),
-            },
-            other => panic!("no seed says {other:?}"),
-        };
-        Input::Mesh { from, message }
-    }
-
-    /// `6001:6002+6003`, of the member that is at 6001 now.
-    fn links(&mut self, text: &str) -> (MemberId, Links) {
-        let (from, to) = text.split_once(':').unwrap_or_else(|| panic!("{text:?} are no links"));
-        let member = self.core.registry().at(address(from)).unwrap_or_else(|| panic!("{from} is no member"));
-        let to = to.split('+').filter(|t| !t.is_empty()).map(address).collect();
-        (member.id, Links { number: self.next_number(), to })
-    }
-
-    /// Later tales of links have higher numbers.
-    fn next_number(&mut self) -> u64 {
-        self.tales += 1;
-        self.tales
-    }
-
-    /// `1.1 refused age=300`, `1.1 no alive`. Whoever votes no found somebody alive.
-    fn vote_of(&self, from: SeedId, words: Words<'_>) -> VoteReply {
-        let id = ballot(words.at(0));
-        let subject = self.ballots.get(&id).unwrap_or_else(|| panic!("ballot {id} was not seen"));
-        let (finding, refusal) = match words.at(1) {
-            "no" => (Finding::Alive, Some(refusal(words.from(2)))),
-            yes => (finding(yes), None),
-        };
-        VoteReply {
-            vote: vote(from.0, id, subject, finding),
-            refusal,
-            age_ms: words.number("age").unwrap_or(0),
-        }
-    }
-
-    fn proposal(&mut self, words: Words<'_>) -> MeshMessage {
-        let (id, commit) = (ballot(words.at(1)), words.number("commit").unwrap_or(0));
-        match words.at(0) {
-            "register" => MeshMessage::RegisterProposal(RegisterProposal {
-                ballot: id,
-                candidate: candidate(words.from(2)),
-                replaces: Incarnation(words.number("replaces").unwrap_or(0)),
-                commit,
-            }),
-            "death" => MeshMessage::DeathProposal(DeathProposal {
-                ballot: id,
-                dead: words::id(words.at(2)),
-                commit,
-                broke: words.has("broke"),
-            }),
-            other => panic!("no seed proposes {other:?}"),
-        }
-    }
-
-    /// `10 p1`, `11 join 6001 life=7 replaces=3`, `12 deaths 6001#11`, `13 leave 6001#3`, `14 seeds 3`, `15 voters
-    /// s0+s1|s0+s1007`, `16 found`, `17 blank`.
-    fn commit(&self, words: Words<'_>) -> Commit {
-        let rest = words.from(2);
-        let entry = match words.at(1) {
-            "blank" => return Commit { index: number(words.at(0)), payload: Payload::Blank },
-            "seeds" => {
-                let set = (0..number(rest.at(0))).map(SeedId).collect();
-                return Commit { index: number(words.at(0)), payload: Payload::Seeds(vec![set]) };
-            }
-            "voters" => {
-                let set = |text: &str| text.split('+').map(seed).collect();
-                let sets = rest.at(0).split('|').map(set).collect();
-                return Commit { index: number(words.at(0)), payload: Payload::Seeds(sets) };
-            }
-            "found" => {
-                let record = |n: u64| {
-                    (SeedId(n), SeedRecord { address: format!("{HOST}{}", 5000 + n), birth: Some(100 + n) })
-                };
-                Entry::new(Body::Found {
-                    cluster: ClusterId([0xab; 16]),
-                    seeds: (0..3).map(record).collect(),
-                })
-            }
-            "join" => self.join(candidate(rest), Incarnation(rest.number("replaces").unwrap_or(0))),
-            "leave" => Entry::new(Body::Leave(id(rest.at(0)))),
-            "deaths" => {
-                Entry::new(Body::Deaths(list(rest.at(0)).into_iter().map(|dead| death(id(dead))).collect()))
-            }
-            mine => self.proposed(mine).clone(),
-        };
-        Commit { index: number(words.at(0)), payload: Payload::Entry(entry) }
-    }
-
-    fn commits(&self, words: Words<'_>) -> Vec<Commit> {
-        words.0.split(|word| *word == "&").map(|one| self.commit(Words(one))).collect()
-    }
-
-    fn proposed(&self, name: &str) -> &Entry {
-        let index = name.strip_prefix('p').map_or(0, number) as usize;
-        self.proposed.get(index.wrapping_sub(1)).unwrap_or_else(|| panic!("{name:?} was not proposed"))
-    }
-
     // ---- showing ----
 
     fn show(&mut self, effect: &Effect) -> String {
@@ -483,9 +311,9 @@ impl Player {
     }
 }
 
-fn death(dead: MemberId) -> Verdict {
+fn death(dead: MemberId) -> DeathRecord {
     let votes = [0, 1].map(|seed| vote(seed, ELSEWHERE, &Subject::Death(dead), Finding::Refused)).into();
-    Verdict {
+    DeathRecord {
         dead,
         ballot: ELSEWHERE,
         votes,
@@ -496,7 +324,7 @@ fn death(dead: MemberId) -> Verdict {
     }
 }
 
-fn errand(words: Words<'_>, registry: &Registry) -> Errand {
+fn forwarded(words: Words<'_>, registry: &Registry) -> ForwardedRequest {
     // `by=6001` is whoever is there now.
     let by = words.key("by").map(address);
     let by = by.map_or(id("6999#0"), |address| {
@@ -504,10 +332,10 @@ fn errand(words: Words<'_>, registry: &Registry) -> Errand {
         registry.at(address).map_or(nobody, |member| member.id)
     });
     match words.at(0) {
-        "register" => Errand::Register(candidate(words.from(1))),
-        "leave" => Errand::Leave(id(words.at(1))),
-        "report" => Errand::Report { report: report(words.from(1)), reporter: by },
-        other => panic!("{other:?} is no errand"),
+        "register" => ForwardedRequest::Register(candidate(words.from(1))),
+        "leave" => ForwardedRequest::Leave(id(words.at(1))),
+        "report" => ForwardedRequest::Report { report: report(words.from(1)), reporter: by },
+        other => panic!("{other:?} is no request"),
     }
 }
 

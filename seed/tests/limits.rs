@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use coterie_common::limits::{
-    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, ERRANDS_MAX, HINTS_PER_SECOND,
+    ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, FORWARDED_MAX, HINTS_PER_SECOND,
     JSON_PEER_LIST_MAX, MEMBERS_MAX, REQUESTS_PER_SECOND, TAG_BYTES_MAX, VIA_BYTES_MAX,
 };
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, ClusterId, SeedId, SessionMessage, Subject, Vote,
 };
 use coterie_common::{
-    Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, Tags,
-    Timestamp, Why, Wire,
+    Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience,
+    ProbeTarget, Tags, Timestamp, Why, Wire,
 };
 use coterie_seed::core::entry::{Body, SeedRecord};
 use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed, SessionId};
@@ -33,7 +33,7 @@ fn candidate(number: usize, tag_bytes: usize) -> Candidate {
 fn registry(members: usize, tag_bytes: usize) -> Registry {
     let mut registry = Registry::default();
     registry.set_seeds(0, vec![[SeedId(0)].into()]);
-    let record = SeedRecord { address: "10.255.0.1:5011".to_owned(), birth: Some(1) };
+    let record = SeedRecord { address: "10.255.0.1:5011".to_owned(), directory_id: Some(1) };
     let found = Body::Found { cluster: ClusterId([1; 16]), seeds: [(SeedId(0), record)].into() };
     registry.apply(1, &Entry::new(found));
     for number in 0..members {
@@ -55,8 +55,8 @@ fn leader(registry: Registry) -> Seed {
         id: SeedId(0),
         address: "10.255.0.1:5011".parse().unwrap(),
         seeds: [(SeedId(0), "10.255.0.1:5011".to_owned())].into(),
-        birth: 1,
-        errands_from: 0,
+        directory_id: 1,
+        requests_from: 0,
         patience: Patience::default(),
         printed: 0,
         started: Timestamp::default(),
@@ -87,8 +87,11 @@ fn one_ballot_too_many_is_refused_and_those_under_way_go_on() {
         assert_eq!(register(&mut seed, number as u64, candidate(number, 0)), None);
     }
     assert_limit(register(&mut seed, 9_999, candidate(BALLOTS_MAX, 0)), BALLOTS_MAX);
-    let probed =
-        Input::Probed { target: (address(0), Life(1)), finding: Finding::Alive, host: HostEvidence::Unknown };
+    let probed = Input::Probed {
+        target: ProbeTarget { address: address(0), life: Life(1) },
+        finding: Finding::Alive,
+        host: HostEvidence::Unknown,
+    };
     let effects = seed.step(Instant::START, probed);
     assert!(
         effects.iter().any(|e| matches!(e, Effect::Propose(Entry { body: Body::Join { .. }, .. }))),
@@ -122,7 +125,7 @@ fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
     let targets: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Probe(order) => Some((order.address, order.life)),
+            Effect::Probe(order) => Some(order.target()),
             _ => None,
         })
         .collect();
@@ -198,10 +201,10 @@ fn reports_and_reads_that_come_too_often_are_not_taken() {
 fn so_many_requests_wait_for_a_leader_and_no_more() {
     let mut seed = leader(registry(0, 0));
     seed.step(Instant::START, Input::Leader { leader: None, term: 1 });
-    for number in 0..ERRANDS_MAX {
+    for number in 0..FORWARDED_MAX {
         assert_eq!(register(&mut seed, number as u64, candidate(number, 0)), None);
     }
-    assert_limit(register(&mut seed, 99_999, candidate(ERRANDS_MAX, 0)), ERRANDS_MAX);
+    assert_limit(register(&mut seed, 99_999, candidate(FORWARDED_MAX, 0)), FORWARDED_MAX);
 }
 
 #[test]

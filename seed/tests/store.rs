@@ -57,9 +57,9 @@ async fn the_store_conforms_to_what_openraft_expects() {
 #[test]
 fn a_directory_keeps_the_identity_it_was_given_first() {
     let directory = tempfile::tempdir().unwrap();
-    let first = Identity { id: SeedId(1), birth: 77 };
+    let first = Identity { id: SeedId(1), directory_id: 77 };
     assert_eq!(Store::open(directory.path()).unwrap().identity(first).unwrap(), first);
-    let second = Identity { id: SeedId(2), birth: 78 };
+    let second = Identity { id: SeedId(2), directory_id: 78 };
     assert_eq!(Store::open(directory.path()).unwrap().identity(second).unwrap(), first);
 }
 
@@ -166,14 +166,67 @@ async fn a_received_snapshot_is_history() {
     let mut machine = Machine::new(own_registry(&store), store.clone()).unwrap();
     assert_eq!(store.history(), None);
     let mut registry = Registry::default();
-    let record = SeedRecord { address: "10.0.0.1:5011".to_owned(), birth: Some(77) };
+    let record = SeedRecord { address: "10.0.0.1:5011".to_owned(), directory_id: Some(77) };
     let found = Body::Found { cluster: ClusterId([3; 16]), seeds: [(SeedId(0), record)].into() };
     registry.apply(1, &Entry::new(found));
-    let meta = openraft::alias::SnapshotMetaOf::<Types>::default();
-    machine.install_snapshot(&meta, to_bytes(&registry)).await.unwrap();
+    machine.install_snapshot(&snapshot_up_to(1), to_bytes(&registry)).await.unwrap();
     let history = store.history().unwrap();
-    let seat = Seat { address: "10.0.0.1:5011".to_owned(), birth: Some(77) };
+    let seat = Seat { address: "10.0.0.1:5011".to_owned(), directory_id: Some(77) };
     assert_eq!((history.cluster, history.seats), (ClusterId([3; 16]), [(SeedId(0), seat)].into()));
+}
+
+/// What is said about a snapshot whose last entry has that index.
+fn snapshot_up_to(index: u64) -> openraft::alias::SnapshotMetaOf<Types> {
+    let leader = openraft::vote::leader_id_std::CommittedLeaderId::new(1);
+    let last_log_id = Some(openraft::LogId::new(leader, index));
+    openraft::alias::SnapshotMetaOf::<Types> { last_log_id, last_membership: Default::default() }
+}
+
+/// The registry of one seed and one member, up to entry 2.
+fn with_one_member() -> Registry {
+    use coterie_common::message::{BallotId, Candidate, ClusterId, Subject, Vote};
+    use coterie_common::{Finding, HostEvidence, Incarnation, Life, Tags, Wire};
+    use coterie_seed::core::Entry;
+    use coterie_seed::core::entry::{Body, SeedRecord};
+    let mut registry = Registry::default();
+    registry.set_seeds(0, vec![[SeedId(0)].into()]);
+    let record = SeedRecord { address: "10.0.0.1:5011".to_owned(), directory_id: Some(77) };
+    let found = Body::Found { cluster: ClusterId([3; 16]), seeds: [(SeedId(0), record)].into() };
+    registry.apply(1, &Entry::new(found));
+    let (address, life, replaces) = ("10.0.0.2:6001".parse().unwrap(), Life(1), Incarnation::NONE);
+    let ballot = BallotId { term: 1, number: 1 };
+    let subject = Subject::Admission { address, life, replaces };
+    let votes =
+        vec![Vote { seed: SeedId(0), ballot, subject, finding: Finding::Alive, host: HostEvidence::Unknown }];
+    let candidate = Candidate { address, life, wire: Wire::Native, tags: Tags::new() };
+    registry.apply(2, &Entry::new(Body::Join { ballot, candidate, replaces, votes }));
+    assert_eq!(registry.members().len(), 1);
+    registry
+}
+
+/// A snapshot is what another seed says: one that no log makes is refused, and nothing of it is kept.
+#[tokio::test]
+async fn a_snapshot_that_no_log_makes_is_refused() {
+    use coterie_common::codec::to_bytes;
+    use openraft::storage::RaftStateMachine;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut machine = Machine::new(own_registry(&store), store.clone()).unwrap();
+    let mut short = Registry::default();
+    short.skip(5);
+    let mut torn = with_one_member();
+    torn.skip(1);
+    let refused = [
+        (9, to_bytes(&short), "a snapshot up to entry 9 has one up to 5 in it"),
+        (1, to_bytes(&torn), "a snapshot that no log makes: epoch 2 after entry 1"),
+    ];
+    for (index, bytes, why) in refused {
+        let error = machine.install_snapshot(&snapshot_up_to(index), bytes).await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::InvalidData, why));
+    }
+    let noise = machine.install_snapshot(&snapshot_up_to(5), vec![0xff; 40]).await.unwrap_err();
+    assert_eq!(noise.kind(), io::ErrorKind::InvalidData);
+    assert!(store.snapshot().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -219,11 +272,11 @@ async fn what_is_sent_at_once_is_limited_by_bytes() {
 async fn what_a_full_disk_left_half_made_does_not_keep_a_seed_from_starting() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("log.redb.new"), vec![0; 1_056_768]).unwrap();
-    let identity = Identity { id: SeedId(3), birth: 77 };
+    let identity = Identity { id: SeedId(3), directory_id: 77 };
     let store = Store::open(directory.path()).unwrap();
     assert_eq!(store.identity(identity).unwrap(), identity);
     drop(store);
     let store = Store::open(directory.path()).unwrap();
-    let another = Identity { id: SeedId(4), birth: 78 };
+    let another = Identity { id: SeedId(4), directory_id: 78 };
     assert_eq!(store.identity(another).unwrap(), identity, "it is the directory that it was");
 }

@@ -78,6 +78,16 @@ pub enum Cause {
     Absent,
 }
 
+impl Cause {
+    /// Whether it is a connection that broke: then another must open soon, or the host is gone.
+    pub fn is_break(self) -> bool {
+        match self {
+            Cause::ConnectionLost | Cause::ConnectRefused => true,
+            Cause::PingsMissed | Cause::Asked | Cause::Absent => false,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

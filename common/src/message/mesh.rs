@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! seed (dials every other)               seed
-//!   | SeedHello(cluster, id, birth, ..) ---> |   one cluster? else Close(Refused)
+//!   | SeedHello(cluster, id, ..) ----------> |   one cluster? else Close(Refused)
 //!   | <------------------- SeedHello         |
-//!   | Errand(n, register | leave | report)-> |   at the leader
-//!   | <------------------- Done(n, answer)   |
+//!   | Request(n, register | leave | ..) ---> |   at the leader
+//!   | <------------------ Reply(n, answer)   |
 //!   | <--------- RegisterProposal, DeathProposal (from the leader)
 //!   | Vote --------------------------------> |
 //!   | Raft(n, bytes) ----> <---- RaftReply   |   openraft's own conversation
@@ -56,7 +56,7 @@ pub struct SeedHello {
     /// Its id.
     pub id: SeedId,
     /// The number drawn when its data directory was made.
-    pub birth: u64,
+    pub directory_id: u64,
     /// Where it listens, as its list names it.
     pub address: String,
     /// The seeds of its list, sorted.
@@ -72,7 +72,7 @@ pub struct History {
     pub cluster: ClusterId,
     /// Its seeds.
     pub seats: BTreeMap<SeedId, Seat>,
-    /// Seeds that were removed, with their births. Their ids are never used again.
+    /// Seeds that were removed, with their directory ids. Their ids are never used again.
     pub removed: BTreeMap<SeedId, Option<u64>>,
 }
 
@@ -82,7 +82,7 @@ pub struct Seat {
     /// Its address, as the log names it.
     pub address: String,
     /// The number of the data directory that takes it, once it is known.
-    pub birth: Option<u64>,
+    pub directory_id: Option<u64>,
 }
 
 impl History {
@@ -93,9 +93,10 @@ impl History {
 
     /// Whether that data directory has that seat, or had it: one that was removed has a vote until the log's own entry
     /// says otherwise.
-    pub fn is_seated(&self, id: SeedId, birth: u64) -> bool {
-        let known = self.seats.get(&id).map(|seat| seat.birth).or_else(|| self.removed.get(&id).copied());
-        known == Some(Some(birth))
+    pub fn is_seated(&self, id: SeedId, directory_id: u64) -> bool {
+        let known =
+            self.seats.get(&id).map(|seat| seat.directory_id).or_else(|| self.removed.get(&id).copied());
+        known == Some(Some(directory_id))
     }
 }
 
@@ -116,15 +117,15 @@ pub enum MeshMessage {
     /// First frame in both directions, and again whenever the sender's history changes.
     Hello(SeedHello),
     /// To the leader, on behalf of a session.
-    Errand {
+    Request {
         /// Repeated by the answer.
         number: u64,
         /// What is asked.
-        errand: Errand,
+        forwarded: ForwardedRequest,
     },
     /// The leader's answer.
-    Done {
-        /// The errand's number.
+    Reply {
+        /// The request's number.
         number: u64,
         /// What came of it.
         answer: Answer,
@@ -162,7 +163,7 @@ pub enum MeshMessage {
 
 /// What a seed asks of the leader for one of its sessions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Errand {
+pub enum ForwardedRequest {
     /// Admit this candidate.
     Register(Candidate),
     /// Record that this member left.
@@ -178,7 +179,7 @@ pub enum Errand {
     Seeds(SeedChange),
 }
 
-/// What came of an errand.
+/// What came of a forwarded request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// In the log: the incarnation, and the entry that must be applied before the answer is passed on.

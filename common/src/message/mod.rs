@@ -6,7 +6,7 @@
 //! ```text
 //! peer  -> peer   Hello   a link: gossip, pings, suspicions, until Close        [`LinkMessage`]
 //! any   -> seed   Register, Open, Observe   a session: requests and pushes      [`SessionMessage`]
-//! seed  -> seed   SeedHello   the mesh: ballots, log, errands                   [`MeshMessage`]
+//! seed  -> seed   SeedHello   the mesh: ballots, log, forwarded requests        [`MeshMessage`]
 //! any   -> any    Ping, SuspectRequest, ListRequest   a question, answered on its own connection
 //! ```
 //!
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use evidence::{Evidence, SeedFinding, Stages};
 pub use link::{Cause, LinkMessage, Rumor, RumorId};
 pub use mesh::{
-    Answer, BallotId, ClusterId, DeathProposal, Errand, History, MeshMessage, RegisterProposal, Seat,
-    SeedChange, SeedHello, SeedId, SoftState, Subject, Vote, VoteReply,
+    Answer, BallotId, ClusterId, DeathProposal, ForwardedRequest, History, MeshMessage, RegisterProposal,
+    Seat, SeedChange, SeedHello, SeedId, SoftState, Subject, Vote, VoteReply,
 };
 pub use session::{
     Candidate, DeathReport, JurorVote, Links, Registration, Roster, SeedStatus, SessionMessage,

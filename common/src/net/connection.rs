@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// What happens on a connection.
 #[derive(Debug)]
-pub enum Event {
+pub enum ConnectionEvent {
     /// A message came.
     Message {
         /// How it was said.
@@ -97,7 +97,7 @@ impl Outbox {
         self.send(frames)
     }
 
-    /// Asks for [`Event::Drained`] when everything sent before is written.
+    /// Asks for [`ConnectionEvent::Drained`] when everything sent before is written.
     pub fn mark(&self) -> Result<(), Overflow> {
         self.push(Out::Mark)
     }
@@ -131,8 +131,8 @@ pub async fn dial(address: Address, patience: Duration) -> io::Result<TcpStream>
     Ok(stream)
 }
 
-/// Begins to read and write `stream`. Events come to `inbox` under `key`, [`Event::Ended`] the last of them.
-pub fn spawn<K>(key: K, stream: TcpStream, inbox: mpsc::Sender<(K, Event)>) -> Outbox
+/// Begins to read and write `stream`. Events come to `inbox` under `key`, [`ConnectionEvent::Ended`] the last of them.
+pub fn spawn<K>(key: K, stream: TcpStream, inbox: mpsc::Sender<(K, ConnectionEvent)>) -> Outbox
 where
     K: Copy + Send + 'static,
 {
@@ -158,7 +158,7 @@ where
 async fn read_loop<K: Copy>(
     key: K,
     mut read: OwnedReadHalf,
-    inbox: mpsc::Sender<(K, Event)>,
+    inbox: mpsc::Sender<(K, ConnectionEvent)>,
     closing: Arc<Notify>,
 ) {
     let error = tokio::select! {
@@ -170,14 +170,14 @@ async fn read_loop<K: Copy>(
             None
         }
     };
-    let _ = inbox.send((key, Event::Ended(error))).await;
+    let _ = inbox.send((key, ConnectionEvent::Ended(error))).await;
 }
 
 /// Reads until the remote closes; an error is something that it should not have said.
 async fn read_frames<K: Copy>(
     key: K,
     read: &mut OwnedReadHalf,
-    inbox: &mpsc::Sender<(K, Event)>,
+    inbox: &mpsc::Sender<(K, ConnectionEvent)>,
 ) -> Result<(), String> {
     let mut frames = Frames::default();
     // What is awaited, and for how long: the first byte at all, then the end of each frame that has begun.
@@ -198,7 +198,7 @@ async fn read_frames<K: Copy>(
             took_one = true;
             let Decoded { wire, message } = codec::decode(&payload).map_err(|e| e.to_string())?;
             if let Some(message) = message
-                && inbox.send((key, Event::Message { wire, message })).await.is_err()
+                && inbox.send((key, ConnectionEvent::Message { wire, message })).await.is_err()
             {
                 return Ok(());
             }
@@ -224,7 +224,7 @@ async fn write_loop<K: Copy>(
     mut write: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Out>,
     bytes: Arc<AtomicUsize>,
-    inbox: mpsc::Sender<(K, Event)>,
+    inbox: mpsc::Sender<(K, ConnectionEvent)>,
 ) {
     let mut gathered = BytesMut::new();
     while let Some(first) = queue.recv().await {
@@ -246,7 +246,7 @@ async fn write_loop<K: Copy>(
             gathered = BytesMut::new();
         }
         if marked {
-            let _ = inbox.send((key, Event::Drained)).await;
+            let _ = inbox.send((key, ConnectionEvent::Drained)).await;
         }
         if close {
             break;
@@ -288,7 +288,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         for expected in 0..count {
-            let Some(((), Event::Message { message: Message::Ping { nonce }, .. })) = events.recv().await
+            let Some(((), ConnectionEvent::Message { message: Message::Ping { nonce }, .. })) =
+                events.recv().await
             else {
                 panic!("ping {expected} is missing");
             };
@@ -322,7 +323,9 @@ mod tests {
         let _outbox = spawn((), own, inbox);
         let early = FIRST_FRAME_TIME_MAX - Duration::from_millis(10);
         assert!(timeout(early, events.recv()).await.is_err(), "it may be silent so long");
-        let Some(((), Event::Ended(Some(reason)))) = events.recv().await else { panic!("it goes on") };
+        let Some(((), ConnectionEvent::Ended(Some(reason)))) = events.recv().await else {
+            panic!("it goes on")
+        };
         assert_eq!(reason, "said nothing in time");
     }
 
@@ -332,11 +335,11 @@ mod tests {
         let (inbox, mut events) = mpsc::channel(4);
         let outbox = spawn((), own, inbox);
         remote.write_all(&ping(1)).await.unwrap();
-        assert!(matches!(events.recv().await, Some(((), Event::Message { .. }))));
+        assert!(matches!(events.recv().await, Some(((), ConnectionEvent::Message { .. }))));
         // More than the sockets of both ends hold, and nobody reads it.
         assert_eq!(outbox.send(Bytes::from(vec![0; OUTBOX_BYTES_MAX - 1])), Ok(()));
         let early = WRITE_TIME_MAX - Duration::from_millis(10);
         assert!(timeout(early, events.recv()).await.is_err(), "it may take nothing so long");
-        assert!(matches!(events.recv().await, Some(((), Event::Ended(None)))));
+        assert!(matches!(events.recv().await, Some(((), ConnectionEvent::Ended(None)))));
     }
 }

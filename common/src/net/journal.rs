@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::platform::stdout_without_buffer;
 use crate::address::file_name_part;
 use crate::clock::wall;
 use crate::{Address, Line, Role};
@@ -66,19 +67,19 @@ pub struct Journal {
     own: String,
     format: Format,
     events: Events,
-    sinks: Vec<Arc<Sink>>,
+    sinks: Vec<Arc<JournalSink>>,
 }
 
 #[derive(Debug)]
-struct Sink {
+struct JournalSink {
     name: String,
-    state: Mutex<State>,
+    state: Mutex<SinkState>,
     wake: Condvar,
     done: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SinkState {
     buffer: Vec<u8>,
     lost: u64,
     said_lost: bool,
@@ -86,9 +87,9 @@ struct State {
     finished: bool,
 }
 
-impl Sink {
+impl JournalSink {
     /// The state. A thread that panicked while holding it left it whole: it only ever appends and takes.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SinkState> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -99,15 +100,19 @@ impl Journal {
         let mut sinks = Vec::new();
         if options.events != Events::None {
             if options.stdout {
-                let stdout = File::from(rustix::io::dup(io::stdout())?);
-                sinks.push(Sink::start("stdout".to_owned(), stdout, (role, own, options.format))?);
+                let stdout = stdout_without_buffer()?;
+                sinks.push(JournalSink::start("stdout".to_owned(), stdout, (role, own, options.format))?);
             }
             for pattern in &options.files {
                 let path = file_name(pattern, role, own);
                 let named =
                     |e: io::Error| io::Error::new(e.kind(), format!("log file {}: {e}", path.display()));
                 let file = open_append(&path).map_err(named)?;
-                sinks.push(Sink::start(path.display().to_string(), file, (role, own, options.format))?);
+                sinks.push(JournalSink::start(
+                    path.display().to_string(),
+                    file,
+                    (role, own, options.format),
+                )?);
             }
         }
         Ok(Journal { role, own: own.to_string(), format: options.format, events: options.events, sinks })
@@ -147,14 +152,14 @@ fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-impl Sink {
+impl JournalSink {
     fn start(
         name: String,
         file: File,
         (role, own, format): (Role, Address, Format),
-    ) -> io::Result<Arc<Sink>> {
+    ) -> io::Result<Arc<JournalSink>> {
         let (wake, done) = (Condvar::new(), Condvar::new());
-        let sink = Arc::new(Sink { name, state: Mutex::new(State::default()), wake, done });
+        let sink = Arc::new(JournalSink { name, state: Mutex::new(SinkState::default()), wake, done });
         let writer = Arc::clone(&sink);
         let lost_line = move |lines: u64| {
             let line = Line::new("LOST").with("lines", lines);
@@ -260,7 +265,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
         let own = "127.0.0.1:1".parse().unwrap();
-        let sink = Sink::start("a pipe".to_owned(), file, (Role::Peer, own, Format::Text)).unwrap();
+        let sink = JournalSink::start("a pipe".to_owned(), file, (Role::Peer, own, Format::Text)).unwrap();
         let line = format!("{}\n", "x".repeat(1023));
         let lines = 2 * BUFFER_BYTES_MAX / line.len();
         (0..lines).for_each(|_| sink.take(line.as_bytes()));

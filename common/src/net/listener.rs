@@ -1,10 +1,10 @@
 //! An accept loop that outlives a lack of descriptors.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::platform::is_own_shortage;
 use super::tcp::{TcpListener, TcpStream};
 
 /// How long to wait when there is no descriptor left.
@@ -28,22 +28,4 @@ pub async fn accept(listener: &TcpListener) -> TcpStream {
 /// Feeds the connections of `listener` to a node, each as an `arrival`, at the node's pace.
 pub async fn feed<A>(listener: TcpListener, arrivals: mpsc::Sender<A>, arrival: fn(TcpStream) -> A) {
     while arrivals.send(arrival(accept(&listener).await)).await.is_ok() {}
-}
-
-/// Whether this process or host lacks the means for a connection: that says nothing about the other end.
-pub fn is_own_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let own = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-        Errno::ADDRINUSE,
-        Errno::NETUNREACH,
-        Errno::NETDOWN,
-        Errno::PERM,
-        Errno::ACCESS,
-    ];
-    error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
 }

@@ -5,12 +5,14 @@ pub mod connection;
 pub mod icmp;
 pub mod journal;
 pub mod listener;
+pub mod observer;
 pub mod options;
+pub mod platform;
 pub mod probe;
 pub mod process;
 pub mod resolve;
 pub mod tcp;
 
-pub use connection::{Event, Outbox};
+pub use connection::{ConnectionEvent, Outbox};
 pub use journal::{Journal, JournalOptions};
 pub use probe::Prober;

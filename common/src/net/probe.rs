@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::icmp::Pinger;
-use super::listener::is_own_shortage;
+use super::platform::is_own_shortage;
 use super::tcp::TcpStream;
 use crate::clock::Clock;
 use crate::codec::{self, Decoded};

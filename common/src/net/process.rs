@@ -1,14 +1,17 @@
 //! The frame of a process: descriptors, diagnostics, signals, and how it ends.
 
+use std::env::{self, VarError};
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub use super::platform::{raise_descriptor_limit, stop_signal, survive_file_size_limit};
 
 /// How a program failed.
 #[derive(Debug)]
@@ -59,36 +62,36 @@ pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
 }
 
 /// Diagnostics, and as many descriptors as there may be.
-pub fn prepare() {
-    init_diagnostics();
+pub fn prepare() -> Result<(), Failure> {
+    init_diagnostics()?;
     raise_descriptor_limit();
+    Ok(())
 }
 
 /// Prepares this process and does its work on this one thread.
 pub fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    prepare();
+    prepare()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// Sends diagnostics to stderr, as `RUST_LOG` wishes; warnings by default.
-fn init_diagnostics() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,openraft=off"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+/// Sends diagnostics to stderr, as `RUST_LOG` wishes.
+fn init_diagnostics() -> Result<(), Failure> {
+    let wish = match env::var("RUST_LOG") {
+        Ok(wish) => wish,
+        Err(VarError::NotPresent) => String::new(),
+        Err(error @ VarError::NotUnicode(_)) => {
+            return Err(Failure::usage(format_args!("RUST_LOG: {error}")));
+        }
+    };
+    let written = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let _ = tracing_subscriber::registry().with(written).with(diagnostics_filter(&wish)?).try_init();
+    Ok(())
 }
 
-/// Raises the soft limit of descriptors to the hard one.
-pub fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// Has a write beyond the limit of a file's size fail with an error that can be told, instead of ending the process
-/// without a word.
-pub fn survive_file_size_limit() -> io::Result<()> {
-    const SIGXFSZ: i32 = 25;
-    // Once registered, the handler stays for the life of the process.
-    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+/// `LEVEL` or `TARGET=LEVEL`, separated by commas; warnings if there is no wish.
+fn diagnostics_filter(wish: &str) -> Result<Targets, Failure> {
+    let filter = if wish.is_empty() { "warn,openraft=off" } else { wish };
+    filter.parse().map_err(|error| Failure::usage(format_args!("RUST_LOG={wish:?}: {error}")))
 }
 
 /// Waits for a node to end; after `shutdown` it is told to `stop` first.
@@ -104,16 +107,27 @@ pub async fn until_stopped(
     running.await.map_err(Failure::running)?
 }
 
-/// Waits for SIGTERM or Ctrl-C; for ever, where neither can be waited for.
-pub async fn stop_signal() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        },
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!("signals cannot be waited for: {error}");
-            std::future::pending::<()>().await;
-        }
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn diagnostics_are_warnings_unless_somebody_wishes_others() {
+        let usual = diagnostics_filter("").unwrap();
+        assert!(usual.would_enable("coterie_seed", &Level::WARN));
+        assert!(!usual.would_enable("coterie_seed", &Level::INFO));
+        assert!(!usual.would_enable("openraft::core", &Level::ERROR));
+        let wished = diagnostics_filter("info,coterie_peer=debug").unwrap();
+        assert!(wished.would_enable("openraft::core", &Level::INFO));
+        assert!(wished.would_enable("coterie_peer::shell", &Level::DEBUG));
+    }
+
+    #[test]
+    fn a_wrong_filter_is_named() {
+        let failure = diagnostics_filter("warn,openraft=loud").unwrap_err();
+        assert!(matches!(failure, Failure::Usage(_)));
+        assert!(failure.to_string().starts_with("RUST_LOG=\"warn,openraft=loud\": "), "{failure}");
     }
 }

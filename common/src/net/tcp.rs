@@ -27,6 +27,8 @@ mod real {
     use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
     use tokio::net::{TcpListener, TcpStream};
 
+    use crate::net::platform::give_up_unacknowledged;
+
     /// Connections that may wait to be accepted: a thousand that arrive together, with room.
     const BACKLOG: i32 = 4_096;
 
@@ -64,10 +66,9 @@ mod real {
     pub fn notice_vanishing(stream: &TcpStream) {
         let socket = SockRef::from(stream);
         let keepalive = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY).with_retries(ASKS);
-        // A socket without these options still works; only such an end is noticed later, and a loss made good later.
+        // A socket without this option still works; only such an end is noticed later.
         let _ = socket.set_tcp_keepalive(&keepalive);
-        let _ = socket.set_tcp_user_timeout(Some(VANISHED_AFTER));
-        let _ = socket.set_tcp_thin_linear_timeouts(true);
+        give_up_unacknowledged(&socket, VANISHED_AFTER);
     }
 }
 

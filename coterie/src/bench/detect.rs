@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom;
 
 use super::{Figures, logs};
 use crate::cluster::process::STOP_TIME_MAX;
-use crate::cluster::{Cluster, Directory, LogEvent, Plan};
+use crate::cluster::{Cluster, Directory, Layout, LogEvent};
 
 /// Between a killed peer's return and the next kill.
 const SETTLE_TIME: Duration = Duration::from_millis(300);
@@ -40,7 +40,7 @@ pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
         .dir
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
-    let plan = Plan {
+    let layout = Layout {
         seeds: args.seeds,
         peers: args.peers,
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -49,7 +49,7 @@ pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
         peer_args: vec!["--messages".to_owned(), "0".to_owned()],
         program: std::env::current_exe()?,
     };
-    let cluster = Cluster::prepare(Directory::take(&directory, true)?, plan)?;
+    let cluster = Cluster::prepare(Directory::take(&directory, true)?, layout)?;
     let mut bench = Bench { cluster };
     let result = bench.measure(args.rounds);
     bench.cluster.stop_all();

@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const STEP_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Reads `events` until `done` says so; an error says for what it was waited in vain.
-pub(super) fn wait(
+pub fn wait(
     what: &str,
     mut events: impl FnMut() -> Vec<(usize, LogEvent)>,
     mut done: impl FnMut(usize, &LogEvent) -> bool,
@@ -36,7 +36,7 @@ pub(super) fn wait(
 }
 
 /// Reads past what happens in `time`, so that what is measured next does not run into what was before.
-pub(super) fn settle(time: Duration, mut events: impl FnMut() -> Vec<(usize, LogEvent)>) {
+pub fn settle(time: Duration, mut events: impl FnMut() -> Vec<(usize, LogEvent)>) {
     let clock = Clock::start();
     while clock.now() < Instant::START + time {
         std::thread::park_timeout(LOOK_EVERY);
@@ -45,6 +45,6 @@ pub(super) fn settle(time: Duration, mut events: impl FnMut() -> Vec<(usize, Log
 }
 
 /// Whether an event confirms the death of the node at `dead`.
-pub(super) fn confirms(event: &LogEvent, dead: Address) -> bool {
+pub fn confirms(event: &LogEvent, dead: Address) -> bool {
     event.event == "DEAD_CONFIRMED" && event.get("dead") == dead.to_string()
 }

@@ -2,9 +2,9 @@
 
 mod detect;
 mod figures;
-mod hosts;
-mod logs;
+pub mod logs;
 mod register;
+pub mod stub_peer;
 
 use clap::{Args, Subcommand};
 use coterie_common::net::process::{self, Failure};
@@ -15,25 +15,22 @@ pub use figures::Figures;
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
     #[command(subcommand)]
-    what: What,
+    what: Benchmark,
 }
 
 #[derive(Subcommand, Clone, Debug)]
-enum What {
+enum Benchmark {
     /// From kill -9 of a peer to DEAD_CONFIRMED at the last survivor and the last seed
     Detect(detect::DetectArgs),
-    /// From the death of a host (killed, paused, disconnected) to the last DEAD_CONFIRMED
-    Hosts(hosts::HostsArgs),
     /// Registrations a second: the commit path alone, and complete
     Register(register::RegisterArgs),
 }
 
 /// Measures.
 pub fn run(args: BenchArgs) -> Result<(), Failure> {
-    process::prepare();
+    process::prepare()?;
     match args.what {
-        What::Detect(args) => detect::run(&args),
-        What::Hosts(args) => hosts::run(&args),
-        What::Register(args) => register::run(&args),
+        Benchmark::Detect(args) => detect::run(&args),
+        Benchmark::Register(args) => register::run(&args),
     }
 }

@@ -22,10 +22,10 @@ use coterie_common::net::{JournalOptions, tcp};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Wire};
 use coterie_seed::raft;
-use coterie_seed::shell::{Handle, Options, Probing, start};
+use coterie_seed::shell::{Handle, Options, ProbeMode, start};
 
 use super::Figures;
-use crate::stand_in::StandIn;
+use super::stub_peer::StubPeer;
 
 /// How long the seeds may take to elect a leader.
 const FORMING_TIME_MAX: Duration = Duration::from_secs(10);
@@ -51,11 +51,11 @@ pub(super) fn run(args: &RegisterArgs) -> Result<(), Failure> {
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
     let result = runtime.block_on(async {
-        for (name, probing) in [("commit path", Probing::Assumed), ("complete", Probing::Sockets)] {
+        for (name, probe_mode) in [("commit path", ProbeMode::Assumed), ("complete", ProbeMode::Sockets)] {
             println!("{name}:");
             for in_flight in &args.in_flight {
                 let place = directory.join(format!("{}-{in_flight}", name.replace(' ', "-")));
-                measure(&place, probing, *in_flight, args.time).await?;
+                measure(&place, probe_mode, *in_flight, args.time).await?;
             }
         }
         Ok(())
@@ -68,14 +68,14 @@ pub(super) fn run(args: &RegisterArgs) -> Result<(), Failure> {
 
 async fn measure(
     directory: &Path,
-    probing: Probing,
+    probe_mode: ProbeMode,
     in_flight: usize,
     time: Duration,
 ) -> Result<(), Failure> {
     std::fs::create_dir_all(directory)?;
-    let seeds = start_seeds(directory, probing)?;
+    let seeds = start_seeds(directory, probe_mode)?;
     let clock = Clock::start();
-    let clients = (0..in_flight).map(|_| Client::new()).collect::<std::io::Result<Vec<_>>>()?;
+    let clients = (0..in_flight).map(|_| LoadClient::new()).collect::<std::io::Result<Vec<_>>>()?;
     for client in &clients {
         client.register(&seeds[0], clock).await?;
     }
@@ -106,14 +106,14 @@ async fn measure(
 }
 
 /// Somebody who registers one life after the other.
-struct Client {
-    place: StandIn,
+struct LoadClient {
+    place: StubPeer,
     lives: AtomicU64,
 }
 
-impl Client {
+impl LoadClient {
     fn new() -> std::io::Result<Self> {
-        Ok(Client { place: StandIn::at((Ipv4Addr::LOCALHOST, 0).into())?, lives: AtomicU64::new(0) })
+        Ok(LoadClient { place: StubPeer::at((Ipv4Addr::LOCALHOST, 0).into())?, lives: AtomicU64::new(0) })
     }
 
     /// Registers a new life, until it is admitted.
@@ -136,7 +136,7 @@ impl Client {
     }
 }
 
-fn start_seeds(directory: &Path, probing: Probing) -> Result<Vec<Handle>, Failure> {
+fn start_seeds(directory: &Path, probe_mode: ProbeMode) -> Result<Vec<Handle>, Failure> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let sockets: Vec<_> = (0..3).map(|_| tcp::bind((ip, 0).into())).collect::<std::io::Result<_>>()?;
     let addresses: Vec<Address> = sockets
@@ -157,12 +157,12 @@ fn start_seeds(directory: &Path, probing: Probing) -> Result<Vec<Handle>, Failur
             journal: JournalOptions {
                 files: vec![directory.join("{role}_{port}.txt").display().to_string()],
                 format: Format::Text,
-                events: if probing == Probing::Sockets { Events::All } else { Events::None },
+                events: if probe_mode == ProbeMode::Sockets { Events::All } else { Events::None },
                 stdout: false,
             },
             patience: Patience::default(),
             raft: raft::Options::default(),
-            probing,
+            probe_mode,
         };
         seeds.push(start(socket, options)?.0);
     }

@@ -3,6 +3,7 @@
 pub mod directory;
 pub mod event;
 pub mod process;
+mod signal;
 pub mod tail;
 
 use std::collections::BTreeMap;
@@ -15,12 +16,12 @@ use coterie_common::{Address, Role};
 
 pub use directory::{Directory, NodeRecord};
 pub use event::LogEvent;
-pub use process::{Command, Process};
+pub use process::{Command, NodeProcess};
 pub use tail::Tail;
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Layout {
     /// How many seeds.
     pub seeds: usize,
     /// How many peers.
@@ -45,7 +46,7 @@ pub struct Node {
     /// What stands in `cluster.json`.
     pub record: NodeRecord,
     /// Its process.
-    pub process: Option<Process>,
+    pub process: Option<NodeProcess>,
     /// Its log, from where it was when the cluster was started.
     pub tail: Tail,
 }
@@ -57,14 +58,14 @@ pub struct Cluster {
     pub directory: Directory,
     /// The nodes, seeds first.
     pub nodes: Vec<Node>,
-    plan: Plan,
+    layout: Layout,
 }
 
 impl Cluster {
     /// Makes the files of a cluster in `directory`, or takes those that are there; starts nothing yet.
-    pub fn prepare(mut directory: Directory, plan: Plan) -> io::Result<Self> {
+    pub fn prepare(mut directory: Directory, layout: Layout) -> io::Result<Self> {
         if directory.nodes().is_empty() {
-            let records = plan.records(&directory)?;
+            let records = layout.records(&directory)?;
             directory.write(records)?;
         }
         let mut counts: BTreeMap<char, usize> = BTreeMap::new();
@@ -76,7 +77,7 @@ impl Cluster {
             Node { name: format!("{letter}{count}"), record, process: None, tail }
         });
         let nodes = nodes.collect();
-        Ok(Cluster { directory, nodes, plan })
+        Ok(Cluster { directory, nodes, layout })
     }
 
     /// Starts every node that has no process.
@@ -91,10 +92,10 @@ impl Cluster {
         }
         let node = &mut self.nodes[index];
         let args = match node.record.role() {
-            Role::Seed => &self.plan.seed_args,
-            Role::Peer => &self.plan.peer_args,
+            Role::Seed => &self.layout.seed_args,
+            Role::Peer => &self.layout.peer_args,
         };
-        let program = std::process::Command::new(&self.plan.program);
+        let program = std::process::Command::new(&self.layout.program);
         let process = Command::new(program, &node.record, self.directory.path(), args).spawn()?;
         node.record.pid = Some(process.id());
         node.process = Some(process);
@@ -108,7 +109,7 @@ impl Cluster {
 
     /// Adds a node at a free port, not started yet; returns its place. The cluster's seed list has it from now on.
     pub fn add(&mut self, role: Role) -> io::Result<usize> {
-        let address = free(self.plan.ip, 1)?.remove(0);
+        let address = free(self.layout.ip, 1)?.remove(0);
         let record = self.directory.record(role, address);
         let letter = if role == Role::Seed { 's' } else { 'p' };
         let name = format!("{letter}{}", self.of(role).len() + 1);
@@ -120,7 +121,7 @@ impl Cluster {
 
     /// Whether a node's process lives.
     pub fn is_alive(&mut self, index: usize) -> bool {
-        self.nodes[index].process.as_mut().is_some_and(Process::is_alive)
+        self.nodes[index].process.as_mut().is_some_and(NodeProcess::is_alive)
     }
 
     /// The place of the node called `name`, such as `p3`, or listening at `name`.
@@ -163,7 +164,7 @@ impl Cluster {
     }
 }
 
-impl Plan {
+impl Layout {
     fn records(&self, directory: &Directory) -> io::Result<Vec<NodeRecord>> {
         let count = self.seeds + self.peers;
         let addresses = match self.base_port {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use coterie_common::Role;
 use coterie_common::clock::Clock;
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
 use super::directory::{NodeRecord, seeds_of, stderr_of};
+use super::signal::{self, NodeSignal};
 
 /// How long a node may take to stop in order.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(4);
@@ -25,12 +25,7 @@ pub const DIES_WITH: &str = "COTERIE_DIES_WITH";
 /// Has the kernel kill this process when the one that started it ends, however that ends, if it was asked to.
 pub fn die_with_parent() -> Result<(), String> {
     let Ok(parent) = std::env::var(DIES_WITH) else { return Ok(()) };
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|e| e.to_string())?;
-    // It may have ended before the line above.
-    match getppid().map(|pid| pid.as_raw_nonzero().to_string()) == Some(parent) {
-        true => Ok(()),
-        false => Err("the process that started this one has ended".to_owned()),
-    }
+    signal::die_with(&parent)
 }
 
 /// How a node is started.
@@ -68,24 +63,24 @@ impl Command {
     }
 
     /// Starts it. It dies with the thread that calls this.
-    pub fn spawn(mut self) -> io::Result<Process> {
+    pub fn spawn(mut self) -> io::Result<NodeProcess> {
         let stderr = File::options().create(true).append(true).open(&self.stderr);
         let stderr =
             stderr.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.stderr.display())))?;
         let mut child = self.command.stderr(stderr).spawn()?;
         let console = child.stdin.take();
-        Ok(Process { child, console })
+        Ok(NodeProcess { child, console })
     }
 }
 
 /// A running node.
 #[derive(Debug)]
-pub struct Process {
+pub struct NodeProcess {
     child: Child,
     console: Option<ChildStdin>,
 }
 
-impl Process {
+impl NodeProcess {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -106,31 +101,29 @@ impl Process {
 
     /// kill -9.
     pub fn kill(&mut self) {
-        self.signal(Signal::KILL);
+        self.signal(NodeSignal::Kill);
     }
 
     /// SIGSTOP: it stands still, and its connections stay open.
     pub fn pause(&mut self) {
-        self.signal(Signal::STOP);
+        self.signal(NodeSignal::Stop);
     }
 
     /// SIGCONT.
     pub fn resume(&mut self) {
-        self.signal(Signal::CONT);
+        self.signal(NodeSignal::Continue);
     }
 
     /// SIGTERM: it leaves in order.
     pub fn terminate(&mut self) {
-        self.signal(Signal::TERM);
-        self.signal(Signal::CONT);
+        self.signal(NodeSignal::Terminate);
+        self.signal(NodeSignal::Continue);
     }
 
-    fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: NodeSignal) {
         // Once it was waited for, its number may be another's.
-        let pid = if self.is_alive() { i32::try_from(self.child.id()).ok() } else { None };
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // The only failure left is that it has ended just now, and then it needs no signal.
-            let _ = kill_process(pid, signal);
+        if self.is_alive() {
+            signal::send(self.child.id(), signal);
         }
     }
 
@@ -149,7 +142,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for NodeProcess {
     fn drop(&mut self) {
         self.kill();
         let _ = self.child.wait();

@@ -17,7 +17,7 @@ use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::{Instant, Role, majority};
 use rand::seq::IndexedRandom;
 
-use crate::cluster::{Cluster, Directory, LogEvent, Plan};
+use crate::cluster::{Cluster, Directory, Layout, LogEvent};
 use command::Action;
 use screen::Screen;
 use status::Board;
@@ -79,7 +79,7 @@ pub async fn run(args: UpArgs) -> Result<(), Failure> {
     if resumed {
         args.check_resumed(&directory)?;
     }
-    let plan = Plan {
+    let layout = Layout {
         seeds: usize::from(args.seeds.unwrap_or(SEEDS)),
         peers: usize::from(args.peers.unwrap_or(PEERS)),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -88,7 +88,7 @@ pub async fn run(args: UpArgs) -> Result<(), Failure> {
         peer_args: Vec::new(),
         program: std::env::current_exe()?,
     };
-    let mut cluster = Cluster::prepare(directory, plan)?;
+    let mut cluster = Cluster::prepare(directory, layout)?;
     cluster.start_all()?;
     let clock = Clock::start();
     let mut up = Up {

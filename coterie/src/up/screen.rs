@@ -155,9 +155,9 @@ fn table(cluster: &mut Cluster, board: &Board) -> Vec<String> {
     lines
 }
 
-fn ended(state: super::status::State) -> &'static str {
+fn ended(state: super::status::NodeState) -> &'static str {
     match state {
-        super::status::State::Killed => "killed",
+        super::status::NodeState::Killed => "killed",
         _ => "ended",
     }
 }

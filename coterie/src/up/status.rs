@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, LogEvent};
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum NodeState {
     Starting,
     Up,
     Paused,
@@ -14,14 +14,14 @@ pub(super) enum State {
     Ended,
 }
 
-impl State {
+impl NodeState {
     pub(super) fn word(self) -> &'static str {
         match self {
-            State::Starting => "starting",
-            State::Up => "up",
-            State::Paused => "stopped",
-            State::Killed => "killed",
-            State::Ended => "ended",
+            NodeState::Starting => "starting",
+            NodeState::Up => "up",
+            NodeState::Paused => "stopped",
+            NodeState::Killed => "killed",
+            NodeState::Ended => "ended",
         }
     }
 }
@@ -30,7 +30,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub(super) struct Status {
     pub(super) role: Role,
-    pub(super) state: State,
+    pub(super) state: NodeState,
     pub(super) epoch: u64,
     pub(super) leader: String,
     pub(super) degree: usize,
@@ -47,7 +47,7 @@ impl Board {
     pub(super) fn new(cluster: &Cluster) -> Self {
         let fresh = |role| Status {
             role,
-            state: State::Starting,
+            state: NodeState::Starting,
             epoch: 0,
             leader: String::new(),
             degree: 0,
@@ -63,39 +63,39 @@ impl Board {
         }
         match event.event.as_str() {
             "LISTENING" => {
-                (node.state, node.degree, node.leader) = (State::Starting, 0, String::new());
+                (node.state, node.degree, node.leader) = (NodeState::Starting, 0, String::new());
             }
             "LEADER" => {
                 node.leader = event.get("leader").to_owned();
-                node.state = State::Up;
+                node.state = NodeState::Up;
             }
-            "JOINED" => node.state = State::Up,
-            "DECLARED_DEAD" => node.state = State::Starting,
+            "JOINED" => node.state = NodeState::Up,
+            "DECLARED_DEAD" => node.state = NodeState::Starting,
             "LINK_UP" => node.degree += 1,
             "LINK_DOWN" => node.degree = node.degree.saturating_sub(1),
             "GOSSIP" | "GOSSIP_SENT" => node.messages += 1,
-            "SHUTTING_DOWN" => node.state = State::Ended,
+            "SHUTTING_DOWN" => node.state = NodeState::Ended,
             _ => {}
         }
     }
 
     pub(super) fn killed(&mut self, index: usize) {
-        self.nodes[index].state = State::Killed;
+        self.nodes[index].state = NodeState::Killed;
         self.nodes[index].degree = 0;
     }
 
     pub(super) fn paused(&mut self, index: usize, paused: bool) {
         let state = &mut self.nodes[index].state;
         match (*state, paused) {
-            (State::Up | State::Starting, true) => *state = State::Paused,
-            (State::Paused, false) => *state = State::Up,
+            (NodeState::Up | NodeState::Starting, true) => *state = NodeState::Paused,
+            (NodeState::Paused, false) => *state = NodeState::Up,
             _ => {}
         }
     }
 
     pub(super) fn restarted(&mut self, index: usize) {
         // What a new life catches up on is no second time.
-        (self.nodes[index].state, self.nodes[index].degree) = (State::Starting, 0);
+        (self.nodes[index].state, self.nodes[index].degree) = (NodeState::Starting, 0);
         self.nodes[index].messages = 0;
     }
 
@@ -118,13 +118,14 @@ impl Board {
     }
 
     pub(super) fn is_up(&self, index: usize) -> bool {
-        self.nodes[index].state == State::Up
+        self.nodes[index].state == NodeState::Up
     }
 
     /// The leader that the seeds know of.
     pub(super) fn leader(&self) -> Option<String> {
-        let up =
-            |node: &&Status| node.role == Role::Seed && node.state == State::Up && !node.leader.is_empty();
+        let up = |node: &&Status| {
+            node.role == Role::Seed && node.state == NodeState::Up && !node.leader.is_empty()
+        };
         self.nodes.iter().find(up).map(|node| node.leader.clone())
     }
 }

@@ -67,7 +67,7 @@ impl Timeline {
             "SUSPECT_RESPONSE" => {
                 let answer = if event.get("alive") == "true" { "alive" } else { "dead" };
                 let (votes, jury) = (event.get("dead_votes"), event.get("jury"));
-                format!("witness {} answers {answer} ({votes} of {jury})", event.get("from"))
+                format!("juror {} answers {answer} ({votes} of {jury})", event.get("from"))
             }
             "DEAD_REPORT" if event.get("reporter") == event.node => {
                 format!("report with {} votes", event.get("votes"))

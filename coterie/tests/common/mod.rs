@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use coterie::cluster::{Cluster, Directory, LogEvent, Plan, Tail};
+use coterie::cluster::{Cluster, Directory, Layout, LogEvent, Tail};
 use coterie_common::clock::Clock;
 use coterie_common::{Address, Instant, Role};
 
@@ -22,9 +22,10 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The program under test.
+/// The program under test: that of the crate that this file is a part of, which can do all that `coterie` can.
 pub fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_coterie"))
+    let program = option_env!("CARGO_BIN_EXE_coterie").or(option_env!("CARGO_BIN_EXE_lab"));
+    PathBuf::from(program.expect("cargo names the program to each of its tests"))
 }
 
 /// The program, which ends with the thread of the test that starts it.
@@ -93,7 +94,7 @@ impl TestCluster {
         coterie_common::net::process::raise_descriptor_limit();
         let files = tempfile::tempdir().expect("a temporary directory");
         let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
-        let plan = Plan {
+        let layout = Layout {
             seeds,
             peers,
             ip,
@@ -103,7 +104,7 @@ impl TestCluster {
             program: program(),
         };
         let directory = Directory::take(files.path(), false).expect("the directory is ours");
-        let cluster = Cluster::prepare(directory, plan).expect("the cluster is prepared");
+        let cluster = Cluster::prepare(directory, layout).expect("the cluster is prepared");
         TestCluster { cluster, seen: Vec::new(), ip, _files: files }
     }
 

@@ -4,241 +4,185 @@
 //! Input --> Peer::step(now) --> [Effect]        Peer::next_deadline() --> the shell sleeps until then
 //! ```
 //!
-//! [`Peer`] joins the parts, each of which stands alone in a file: [`enrolment`] (seeds), [`overlay`] (whom to be
-//! linked with), [`rumors`] (gossip), [`detector`] (does one link still speak), [`suspicion`] (the jury),
-//! [`leniency`] and [`self_doubt`] (when not to accuse). The steps themselves are beside them, by the
-//! conversation they belong to: `membership` and `following` (the seeds), `greeting`, `links` and `upkeep`
-//! (neighbours), `accusation` and `witness` (suspects), `talk` (gossip).
+//! A peer has five rooms, each a folder that alone owns one part of the state:
+//!
+//! ```text
+//! seeds        sessions with seeds, and the registration
+//! membership   how far it has come, its life, the view
+//! overlay      connections, links, dials                       may ask membership
+//! failure      detectors, suspicions, juries, probes           may ask membership and overlay
+//! gossip       what was said and heard                         may ask membership and overlay
+//! ```
+//!
+//! A room reads only those named beside it, and *returns* what concerns others. `routes` alone says what follows from
+//! what. What all of them need is one value, `context`.
 //!
 //! No clock, no entropy, no sockets, no `async`: time comes with the input, chance from a seeded generator, and
 //! deadlines live inside. One run is determined by its inputs.
 
-mod accusation;
 pub mod config;
-pub mod detector;
+mod console;
+mod context;
+mod demo;
 mod effect;
-pub mod enrolment;
-mod following;
-mod greeting;
-pub mod leniency;
-mod links;
+mod failure;
+mod gossip;
 mod membership;
-mod neighbour;
-pub mod overlay;
-pub mod round_trips;
-pub mod rumors;
-pub mod self_doubt;
-mod standing;
-pub mod suspicion;
-mod talk;
-mod upkeep;
-mod witness;
+mod overlay;
+mod routes;
+mod seeds;
 
 use std::collections::BTreeMap;
 
-use coterie_common::{Address, Incarnation, Instant, Life, Line, MemberId, Timestamp, View};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use coterie_common::{Address, Incarnation, Instant, Life, MemberId, View};
 
 pub use config::{Config, OverlayKind};
 pub use effect::{ConnectionId, DialFailure, Effect, Input, SeedSlot};
 
-use enrolment::Enrolment;
-use leniency::Leniency;
-use neighbour::{Connection, Neighbour};
+use context::Context;
+use demo::Demo;
+use failure::FailureDetection;
+use gossip::Gossip;
+use membership::Membership;
 use overlay::Overlay;
-use rumors::Rumors;
-use self_doubt::SelfDoubt;
-use standing::Standing;
-use suspicion::Suspicion;
-use talk::Talk;
-use witness::Probing;
+use seeds::SeedSessions;
 
 /// The core of a peer. A value like any other: who looks on may keep a copy of it.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    me: Address,
-    config: Config,
-    rng: ChaCha8Rng,
-    life: Life,
-    standing: Standing,
-    view: View,
-    degrees: BTreeMap<Address, u32>,
-    enrolment: Enrolment,
-    /// The entry of the log since which the seeds are those that this peer knows; 0 while they are those of its list.
-    seeds_since: u64,
+    cx: Context,
+    seeds: SeedSessions,
+    membership: Membership,
+    /// Read by the two below it, and changed by routes alone.
     overlay: Overlay,
-    neighbours: BTreeMap<Address, Neighbour>,
-    connections: BTreeMap<ConnectionId, Connection>,
-    links_made: u64,
-    links_told: LinksTold,
-    suspicions: BTreeMap<MemberId, Suspicion>,
-    probes: BTreeMap<MemberId, Probing>,
-    /// Lives whose connection to us broke, and when: a probe of them must open another soon.
-    broke: BTreeMap<MemberId, Instant>,
-    leniency: Leniency,
-    doubt: SelfDoubt,
-    rumors: Rumors,
-    talk: Talk,
-    counters: BTreeMap<&'static str, u64>,
-    /// The time of the last step, and the deadline that it named.
-    now: Instant,
-    named_deadline: Instant,
-}
-
-/// The links as the seeds were last told.
-#[derive(Clone, Debug, Default)]
-struct LinksTold {
-    number: u64,
-    links: Vec<Address>,
-    at: Option<Instant>,
+    failure: FailureDetection,
+    gossip: Gossip,
+    /// What this peer says by itself; no room, for nobody asks it anything.
+    demo: Demo,
+    /// When something is due next, as reckoned at the end of the last step.
+    deadline: Instant,
 }
 
 impl Peer {
-    /// A peer that listens at `me` and draws everything that is left to chance from `seed`.
+    /// A peer that listens at `me` and draws everything that is left to chance from `seed`. Nothing happens until the
+    /// first step: it neither dials nor registers here.
     pub fn new(me: Address, config: Config, seed: [u8; 32]) -> Self {
-        let mut rng = ChaCha8Rng::from_seed(seed);
-        let enrolment = Enrolment::new(config.seeds.len(), config.ping_interval, config.patience, &mut rng);
-        let life = draw_life(&mut rng);
+        let mut cx = Context::new(me, config, seed);
+        let seeds = SeedSessions::new(&cx.config, &mut cx.rng);
+        // After the order of the seeds: what is drawn in another order is another run of the same seed.
+        let life = cx.draw_life();
         Peer {
-            me,
-            rng,
-            life,
-            standing: Standing::default(),
-            view: View::default(),
-            degrees: BTreeMap::new(),
-            enrolment,
-            seeds_since: 0,
+            seeds,
+            membership: Membership::new(me, life),
             overlay: Overlay::default(),
-            neighbours: BTreeMap::new(),
-            connections: BTreeMap::new(),
-            links_made: 0,
-            links_told: LinksTold::default(),
-            suspicions: BTreeMap::new(),
-            probes: BTreeMap::new(),
-            broke: BTreeMap::new(),
-            leniency: Leniency::default(),
-            doubt: SelfDoubt::default(),
-            rumors: Rumors::default(),
-            talk: Talk::new(config.messages),
-            counters: BTreeMap::new(),
-            now: Instant::START,
-            named_deadline: Instant::from_nanos(u64::MAX),
-            config,
+            failure: FailureDetection::default(),
+            gossip: Gossip::default(),
+            demo: Demo::new(cx.config.messages),
+            deadline: Instant::NEVER,
+            cx,
         }
     }
 
     /// Takes one input at `now` and returns what is to be done, in order.
+    ///
+    /// # Panics
+    /// If time goes back, or if what must hold of this peer does not: no input of a remote can bring that about.
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Effect> {
-        let mut out = Vec::new();
-        if self.doubt.woke(now, self.named_deadline) {
-            self.count("loops_late");
-            self.neighbours.values_mut().for_each(|n| n.detector.forgive(now));
-        }
-        match input {
-            Input::Start | Input::Wake => {}
-            Input::Dialled { address, connection } => self.on_dialled(now, address, connection, &mut out),
-            Input::DialFailed { address, failure } => self.on_dial_failed(now, address, failure, &mut out),
-            Input::Frame { connection, wire, message } => {
-                self.on_frame(now, connection, wire, message, &mut out);
-            }
-            Input::Ended { connection } => self.on_ended(now, connection, &mut out),
-            Input::SessionUp { seed } => self.enrolment.up(now, seed),
-            Input::SessionDown { seed } => self.enrolment.down(now, seed, &mut self.rng),
-            Input::Session { seed, message } => self.on_session(now, seed, message, &mut out),
-            Input::Probed { target, finding, host } => self.on_probed(now, target, finding, host, &mut out),
-            Input::Answered { witness, message } => {
-                self.on_link_message(now, None, Some(witness), message, &mut out);
-            }
-            Input::Console(line) => self.on_console(now, &line, &mut out),
-            Input::Broadcast(content) => self.say(now, content, None, &mut out),
-            Input::Stop => self.leave(now, &mut out),
-        }
-        self.settle(now, &mut out);
-        self.now = now;
-        // What fell due by what was just done is due now, not late.
-        self.named_deadline = self.next_deadline().max(now);
-        out
+        // What fell due by what the last step did was due then, not late.
+        let wished = self.deadline.max(self.cx.now);
+        self.cx.begin(now);
+        // Before the input is taken and before any link is looked at: if this peer stood still, what went unanswered
+        // meanwhile is forgiven first.
+        self.failure.woke(&mut self.cx, wished);
+        self.take(input);
+        // In every step, whatever came in: an input may make something due at once.
+        self.settle();
+        // Last, when all that this step changed has changed.
+        self.deadline = self.reckon_deadline();
+        self.cx.take_effects()
     }
 
-    /// Does everything that has fallen due.
-    fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        self.settle_membership(now, out);
-        if self.standing.is_over() {
-            return;
-        }
-        // A suspicion that is dropped may leave a link to be replaced; a link that is silent starts a suspicion.
-        self.settle_suspicions(now, out);
-        self.settle_links(now, out);
-        self.settle_suspicions(now, out);
-        self.settle_talk(now, out);
-    }
-
-    /// When [`step`](Self::step) wants to be called at the latest.
+    /// When [`step`](Self::step) wants to be called at the latest. It is [`Instant::NEVER`] where only an input can
+    /// bring something about.
     pub fn next_deadline(&self) -> Instant {
-        let parts = [
-            self.membership_deadline(),
-            self.links_deadline(),
-            self.suspicions_deadline(),
-            self.talk_deadline(),
-        ];
-        parts.into_iter().min().unwrap_or(Instant::from_nanos(u64::MAX))
+        self.deadline
     }
 
-    /// The view of this peer.
+    /// The earliest of what any room waits for. Each is told what decides whether it waits at all: a deadline
+    /// that no step would meet makes the shell spin.
+    fn reckon_deadline(&self) -> Instant {
+        let (now, is_member) = (self.cx.now, self.membership.is_member());
+        // Reports that fall due while no seed can be told wait for a session, not for time.
+        let may_report = self.seeds.introduced().next().is_some();
+        let own = match self.membership.is_stopped() {
+            // Nothing is registered, left or opened any more, so nothing of that is waited for.
+            true => Instant::NEVER,
+            false => {
+                self.membership.deadline(&self.cx).min(self.seeds.deadline(self.membership.is_joining()))
+            }
+        };
+        let said = if is_member { self.demo.deadline() } else { Instant::NEVER };
+        own.min(self.overlay.deadline(is_member)).min(self.failure.deadline(now, may_report)).min(said)
+    }
+
+    /// Checks what must hold between steps, of each room and across them.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn verify(&self) {
+        self.seeds.verify();
+        self.membership.verify();
+        self.overlay.verify();
+        self.failure.verify(&self.membership, &self.overlay);
+        self.gossip.verify();
+    }
+
+    // ---- questions ----
+
+    /// The view of this peer. As the seeds told it last. It may be behind the log, and is empty before the first
+    /// registration.
     pub fn view(&self) -> &View {
-        &self.view
+        self.membership.view()
     }
 
-    /// The incarnation of this peer, while it is a member.
+    /// The incarnation of this peer, while it is a member. It stays while the peer leaves, until it has stopped.
     pub fn incarnation(&self) -> Option<Incarnation> {
-        self.standing.incarnation()
+        self.membership.incarnation()
     }
 
-    /// The life that this peer goes by now.
+    /// The life that this peer goes by now. Another one after each removal.
     pub fn life(&self) -> Life {
-        self.life
+        self.membership.life()
     }
 
     /// The peers it is linked with.
     pub fn neighbours(&self) -> impl ExactSizeIterator<Item = MemberId> + '_ {
-        self.neighbours.values().map(|n| n.id)
+        self.overlay.links().map(|link| link.id)
+    }
+
+    /// How many links it wants. Drawn when it was admitted; 0 before. It may have more, for others dial it too.
+    pub fn links_wanted(&self) -> usize {
+        self.overlay.wanted()
     }
 
     /// Whom it suspects.
     pub fn suspicions(&self) -> impl ExactSizeIterator<Item = MemberId> + '_ {
-        self.suspicions.keys().copied()
+        self.failure.suspicions()
     }
 
-    /// What it has counted, by name.
+    /// What it has counted, by name. A name that is not there was counted never.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
-        &self.counters
+        &self.cx.counters
     }
 
     /// Where it listens.
     pub fn address(&self) -> Address {
-        self.me
+        self.cx.me
     }
 
-    /// Counts something that happened below the core.
+    /// Counts something that happened below the core. The shell does, for connections that it refuses or that break
+    /// off, so that an operator finds all counts in one place.
     pub fn note(&mut self, name: &'static str) {
-        self.count(name);
+        self.cx.count(name);
     }
-
-    fn count(&mut self, name: &'static str) {
-        *self.counters.entry(name).or_insert(0) += 1;
-    }
-
-    fn wall(&self, now: Instant) -> Timestamp {
-        self.config.started.after(now.since(Instant::START))
-    }
-}
-
-/// A random number that is not [`Life::NONE`].
-fn draw_life(rng: &mut ChaCha8Rng) -> Life {
-    Life(rng.random_range(1..=u64::MAX))
-}
-
-fn log(out: &mut Vec<Effect>, line: Line) {
-    out.push(Effect::Log(line));
 }

@@ -10,5 +10,5 @@ mod options;
 #[cfg(coterie_simulated)]
 pub mod tap;
 
-pub use node::{Handle, Happening, Look, Options, run, start};
+pub use node::{Handle, Look, Options, PeerEvent, run, start};
 pub use options::{PeerArgs, main};

@@ -17,7 +17,7 @@ use coterie_common::message::LinkMessage;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
 use coterie_common::net::tcp::{self, Bound, TcpStream};
-use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, listener};
+use coterie_common::net::{ConnectionEvent, Journal, JournalOptions, Outbox, Prober, listener};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Finding, HostEvidence, Line, MemberId, Role, Wire, majority};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use super::console;
 use crate::core::{Config, ConnectionId, Input, Peer, SeedSlot};
 
-pub use handle::{Handle, Happening, Look};
+pub use handle::{Handle, Look, PeerEvent};
 
 /// How long a dial of a peer or a seed may take.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(2);
@@ -79,14 +79,14 @@ enum Key {
 }
 
 #[derive(Debug)]
-struct Connection {
+struct OpenConnection {
     outbox: Outbox,
     wire: Wire,
 }
 
 /// A session: being dialled, or open.
 #[derive(Debug)]
-struct Session {
+struct SeedConnection {
     dialling: u64,
     outbox: Option<Outbox>,
 }
@@ -120,14 +120,14 @@ struct Node {
     journal: Journal,
     prober: Prober,
     probes: BTreeMap<MemberId, AbortHandle>,
-    connections: BTreeMap<ConnectionId, Connection>,
-    sessions: BTreeMap<SeedSlot, Session>,
+    connections: BTreeMap<ConnectionId, OpenConnection>,
+    sessions: BTreeMap<SeedSlot, SeedConnection>,
     last_number: u64,
     /// Accepts connections, for as long as this lives.
     _accepting: JoinSet<()>,
-    inbox: Queue<(Key, Event)>,
+    inbox: Queue<(Key, ConnectionEvent)>,
     arrivals: Queue<Arrival>,
-    happenings: broadcast::Sender<Happening>,
+    happenings: broadcast::Sender<PeerEvent>,
     ended: Option<Result<(), String>>,
 }
 
@@ -177,6 +177,8 @@ impl Node {
         self.step(Input::Start);
         while self.ended.is_none() {
             let deadline = self.clock.timer(self.core.next_deadline());
+            // In this order: what has come before the deadline, for what came in time is not late because this loop
+            // was; and frames before new connections, for a frame may be the proof that somebody lives.
             tokio::select! {
                 biased;
                 Some((key, event)) = self.inbox.1.recv() => self.on_event(key, event),
@@ -237,7 +239,7 @@ impl Node {
             self.perform(effect);
         }
         if self.core.view().epoch != epoch && self.happenings.receiver_count() > 0 {
-            let _ = self.happenings.send(Happening::View(Arc::new(self.core.view().clone())));
+            let _ = self.happenings.send(PeerEvent::View(Arc::new(self.core.view().clone())));
         }
     }
 }

@@ -42,9 +42,9 @@ impl Player {
                 )
             }
             Effect::CancelProbe(target) => format!("cancel-probe {target}"),
-            Effect::Ask { witness, wire, message, patience } => {
+            Effect::Ask { juror, wire, message, patience } => {
                 let question = self.show_message(&Message::Link(message.clone()));
-                format!("ask {witness} {} patience={patience:?} {question}", show_wire(*wire))
+                format!("ask {juror} {} patience={patience:?} {question}", show_wire(*wire))
             }
             Effect::Log(line) => format!("log {}", line.body()),
             Effect::Print(text) => format!("print {text}"),

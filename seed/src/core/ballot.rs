@@ -1,30 +1,95 @@
 //! One proposal to the seeds, and its votes.
+//!
+//! A ballot has a number, and each vote repeats it, so that no vote counts in another: as in Paxos (Lamport, *The
+//! part-time parliament*, 1998). Unlike there it decides nothing for good. What is carried is proposed to the log, and
+//! the registry checks the votes again when the entry is applied.
+//!
+//! Left out: a vote that can be changed. The first one counts, so what is repeated or late never turns a result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::message::{SeedId, Vote, VoteReply};
+use coterie_common::message::{
+    BallotId, DeathProposal, MeshMessage, RegisterProposal, SeedId, Vote, VoteReply,
+};
 use coterie_common::{Instant, Refusal, Why, majority};
+
+/// What the seeds are asked to vote on. A voter keeps it as it came, while its registry is behind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Proposal {
+    /// That a life be admitted.
+    Registration(RegisterProposal),
+    /// That a member be recorded as dead.
+    Death(DeathProposal),
+}
+
+impl Proposal {
+    /// The index that the leader's registry had reached: who votes must have reached it too.
+    pub(crate) fn commit(&self) -> u64 {
+        match self {
+            Proposal::Registration(proposal) => proposal.commit,
+            Proposal::Death(proposal) => proposal.commit,
+        }
+    }
+}
+
+impl From<Proposal> for MeshMessage {
+    fn from(proposal: Proposal) -> Self {
+        match proposal {
+            Proposal::Registration(proposal) => MeshMessage::RegisterProposal(proposal),
+            Proposal::Death(proposal) => MeshMessage::DeathProposal(proposal),
+        }
+    }
+}
+
+/// The numbers of the ballots that a leader opens. They count within a term, so that no id is given twice, even if a
+/// seed loses and regains the lead in one term.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BallotNumbers {
+    /// 0 before the first election: no ballot may be opened then.
+    term: u64,
+    /// So many were opened in this term.
+    opened: u64,
+}
+
+impl BallotNumbers {
+    /// Those of a new term.
+    pub(crate) fn of(term: u64) -> Self {
+        BallotNumbers { term, opened: 0 }
+    }
+
+    /// The next one.
+    pub(crate) fn next(&mut self) -> BallotId {
+        assert_ne!(self.term, 0, "a ballot is opened before there was an election");
+        self.opened += 1;
+        BallotId { term: self.term, number: self.opened }
+    }
+}
 
 /// Where a ballot stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Verdict {
     /// Votes are still to come.
     Pending,
-    /// Enough said yes.
+    /// Enough said yes. More votes cannot change that.
     Carried,
-    /// It cannot be carried any more; the reason that most gave.
+    /// It cannot be carried any more; the reason that most gave. If its time was over first: that there was no quorum.
     Lost(Refusal),
 }
 
 /// The votes of one ballot, in the seed sets in force when it was opened.
 #[derive(Clone, Debug)]
 pub struct Ballot {
+    /// Two while the voters are being changed: a majority of each is needed (Raft, section 6). If they change before
+    /// the entry is applied, the registry judges by those of then.
     sets: Vec<BTreeSet<SeedId>>,
+    /// Whole votes: they go into the entry, as evidence.
     yes: BTreeMap<SeedId, Vote>,
+    /// Reasons alone: a no never stands in the log.
     no: BTreeMap<SeedId, Refusal>,
     /// The end of the oldest probe behind a yes.
     evidence_from: Option<Instant>,
+    /// Not later than this it is decided, one way or the other.
     ends: Instant,
 }
 
@@ -46,47 +111,78 @@ impl Ballot {
                 self.no.insert(seed, refusal);
             }
             None => {
+                // A voter sends the age of its probe, for no two clocks are compared. Travel makes the evidence look
+                // younger than it is, at most by the time that a vote takes; never older. The age is a remote's word:
+                // one that reaches back beyond this seed's own start is cut there.
                 let age = Duration::from_millis(reply.age_ms).min(now.since(Instant::START));
                 let ended = Instant::from_nanos(now.as_nanos() - age.as_nanos() as u64);
                 self.evidence_from = Some(self.evidence_from.map_or(ended, |from| from.min(ended)));
                 self.yes.insert(seed, reply.vote);
             }
         }
+        let both = self.yes.keys().find(|seed| self.no.contains_key(seed));
+        assert!(both.is_none(), "{both:?} has voted both yes and no");
+        let may_vote: BTreeSet<&SeedId> = self.sets.iter().flatten().collect();
+        let voted = self.yes.len() + self.no.len();
+        assert!(voted <= may_vote.len(), "{voted} seeds have voted, {} may", may_vote.len());
         true
     }
 
     /// Where it stands at `now`.
-    pub fn standing(&self, now: Instant) -> Standing {
+    pub fn verdict(&self, now: Instant) -> Verdict {
         let yes_in = |set: &BTreeSet<SeedId>| set.iter().filter(|s| self.yes.contains_key(s)).count();
         let no_in = |set: &BTreeSet<SeedId>| set.iter().filter(|s| self.no.contains_key(s)).count();
         let needed = |set: &BTreeSet<SeedId>| majority(set.len());
+        // Of no sets at all each would have its majority, hence the first condition. The time comes last: whoever has
+        // enough votes when it is over has carried the ballot.
         if !self.sets.is_empty() && self.sets.iter().all(|set| yes_in(set) >= needed(set)) {
-            Standing::Carried
+            Verdict::Carried
         } else if self.sets.iter().any(|set| no_in(set) > set.len() - needed(set)) {
-            Standing::Lost(self.commonest_refusal())
+            Verdict::Lost(self.commonest_refusal())
         } else if now >= self.ends {
-            Standing::Lost(Why::NoQuorum.into())
+            Verdict::Lost(Why::NoQuorum.into())
         } else {
-            Standing::Pending
+            Verdict::Pending
         }
     }
 
+    /// Counted by the reason, not by its wording, which may name what one seed saw. Among equally common ones the
+    /// highest id's is taken: any would do, but each run has to take the same.
     fn commonest_refusal(&self) -> Refusal {
         let count = |refusal: &Refusal| self.no.values().filter(|other| other.why == refusal.why).count();
         self.no.values().max_by_key(|refusal| count(refusal)).cloned().unwrap_or_else(|| Why::NoQuorum.into())
     }
 
-    /// The yes votes, for the log.
+    /// The yes votes, for the log. Those of the moment: a yes that comes later is not in the entry.
     pub fn votes(&self) -> Vec<Vote> {
         self.yes.values().cloned().collect()
     }
 
-    /// The end of the oldest probe behind a yes.
+    /// Checks what must hold at any time.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn verify(&self) {
+        assert!(!self.sets.is_empty(), "a ballot in which nobody may vote");
+        let (from, yes) = (self.evidence_from, self.yes.len());
+        assert_eq!(from.is_some(), yes > 0, "evidence from {from:?}, and {yes} who said yes");
+    }
+
+    /// Its entry is about to be proposed, which only a majority of every set may bring about.
+    pub(crate) fn assert_carried(&self) {
+        for set in &self.sets {
+            let yes = set.iter().filter(|seed| self.yes.contains_key(seed)).count();
+            assert!(yes >= majority(set.len()), "{yes} of {} seeds said yes to what is proposed", set.len());
+        }
+    }
+
+    /// The end of the oldest probe behind a yes. None before the first yes. A death that would be proposed long after
+    /// it is voted on anew instead (`leader/deaths`).
     pub fn evidence_from(&self) -> Option<Instant> {
         self.evidence_from
     }
 
-    /// When it is lost for want of votes.
+    /// When it is lost for want of votes. The leader's deadline, so that a ballot without votes is closed too.
     pub fn ends(&self) -> Instant {
         self.ends
     }
@@ -129,11 +225,11 @@ mod tests {
                 let count = |c| (0..seeds).filter(|&s| choice(s) == c).count();
                 let needed = majority(seeds as usize);
                 let expected = match () {
-                    () if count(0) >= needed => Standing::Carried,
-                    () if seeds as usize - count(1) < needed => Standing::Lost(Why::Alive.into()),
-                    () => Standing::Pending,
+                    () if count(0) >= needed => Verdict::Carried,
+                    () if seeds as usize - count(1) < needed => Verdict::Lost(Why::Alive.into()),
+                    () => Verdict::Pending,
                 };
-                assert_eq!(ballot.standing(Instant::START), expected, "{seeds} seeds, votes {code}");
+                assert_eq!(ballot.verdict(Instant::START), expected, "{seeds} seeds, votes {code}");
             }
         }
     }
@@ -144,8 +240,8 @@ mod tests {
         assert!(ballot.vote(Instant::START, reply(0, None)));
         assert!(!ballot.vote(Instant::START, reply(0, None)));
         assert!(!ballot.vote(Instant::START, reply(9, None)));
-        assert_eq!(ballot.standing(Instant::START), Standing::Pending);
-        assert_eq!(ballot.standing(ballot.ends()), Standing::Lost(Why::NoQuorum.into()));
+        assert_eq!(ballot.verdict(Instant::START), Verdict::Pending);
+        assert_eq!(ballot.verdict(ballot.ends()), Verdict::Lost(Why::NoQuorum.into()));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! A voter that forgets what it acknowledged breaks consensus, so an empty directory is not enough to take part:
 //! it may belong to a seed that lost its disk. A seed whose log has no Found asks the others first. The answer
-//! follows from what their logs tell of this seed's birth, the number drawn when its directory was made.
+//! follows from what their logs tell of this seed's directory id, the number drawn when its directory was made.
+//!
+//! The directory id is that of Kafka's KIP-853. Nobody has to say that a cluster is new, as with etcd's
+//! `initial-cluster-state`: it follows from what the others answer, so nobody can say it wrongly.
 
 use std::collections::BTreeMap;
 
@@ -15,25 +18,30 @@ use super::registry::{Registry, added_seed};
 /// What a seed without a history should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The log of a cluster names this very directory: take part.
+    /// A log names this seat with this very directory id: take part.
     GoOn,
     /// Enough seeds are as empty as this one: begin a cluster.
     Form,
     /// A cluster keeps this seat for this address: take it, and wait until the leader has recorded it.
     Take(SeedId),
-    /// A cluster has another directory of this seed in its log: this one is not it.
+    /// A cluster has another directory of this seed in its log: this one is not it. It stops: the operator gives the
+    /// seat to another directory.
     Lost(ClusterId),
     /// Wait until enough of these seeds have answered; or, where none is named, for a leader to record this seed's
-    /// birth.
+    /// directory id.
     Wait(Vec<SeedId>),
-    /// A cluster has a history without this seed.
+    /// A cluster has a history without this seed. It waits until the operator adds it.
     Stranger(ClusterId),
 }
 
-/// Decides for the seed `me` at `address`, whose directory has the number `birth`, among so many `seeds`, from what
-/// those others that are connected said last.
+/// Decides for the seed `me` at `address`, whose directory has the number `directory id`, among so many `seeds`, from
+/// what those others that are connected said last.
+///
+/// Asked again whenever another seed has said something new or could not be reached, until the log has begun. The
+/// answers are looked for in the order of their certainty: what a log says of this very directory is beyond doubt; that
+/// there is no cluster yet is never certain, and comes last.
 pub fn decide(
-    (me, address, birth): (SeedId, &str, u64),
+    (me, address, directory_id): (SeedId, &str, u64),
     seeds: &[SeedId],
     others: &BTreeMap<SeedId, SeedHello>,
 ) -> Decision {
@@ -44,20 +52,25 @@ pub fn decide(
         let seat = |history| History::seat_at(history, address).map(|(id, seat)| (history, id, seat));
         histories().filter_map(seat).filter(|(_, id, _)| !is_removed(id))
     };
-    if seats().any(|(_, id, seat)| id == me && seat.birth == Some(birth)) {
+    if seats().any(|(_, id, seat)| id == me && seat.directory_id == Some(directory_id)) {
         return Decision::GoOn;
     }
     // Whoever tells of a seat that is free knows more than one who tells of its last holder.
-    if let Some((_, id, _)) = seats().find(|(_, _, seat)| seat.birth.is_none_or(|known| known == birth)) {
+    if let Some((_, id, _)) =
+        seats().find(|(_, _, seat)| seat.directory_id.is_none_or(|known| known == directory_id))
+    {
         return if id == me { Decision::Wait(Vec::new()) } else { Decision::Take(id) };
     }
     if let Some((history, ..)) = seats().next() {
         let unheard = seats().find_map(|(history, holder, _)| unheard(history, holder, others));
         return unheard.map_or(Decision::Lost(history.cluster), Decision::Wait);
     }
+    // There is a cluster, and no seat of it at this address. To begin another beside it is the last that anybody wants.
     if let Some(history) = histories().next() {
         return Decision::Stranger(history.cluster);
     }
+    // If a cluster had begun, a majority of this list would have its first entry on disk, and one of them is in any
+    // other majority. Only where more disks are lost than a cluster bears is a second one begun.
     let empty = 1 + others.values().filter(|hello| hello.history.is_none()).count();
     if empty >= majority(seeds.len()) {
         return Decision::Form;
@@ -68,8 +81,11 @@ pub fn decide(
 /// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was
 /// decided is in the logs of a majority of those who have logs at all: of any majority of them one tells of it.
 fn unheard(history: &History, holder: SeedId, others: &BTreeMap<SeedId, SeedHello>) -> Option<Vec<SeedId>> {
-    let born = history.seats.iter().filter(|(_, seat)| seat.birth.is_some()).map(|(id, _)| *id);
+    let born = history.seats.iter().filter(|(_, seat)| seat.directory_id.is_some()).map(|(id, _)| *id);
     let rest: Vec<SeedId> = born.filter(|id| *id != holder).collect();
+    // A change of the holder's seat was committed by a majority of those that have logs: of `rest` and the holder,
+    // hence + 1. The holder itself cannot be asked: it is the one in doubt. With one other left a majority of two is
+    // two, more than can be asked, hence the minimum: then all of `rest` must have spoken.
     let tells = |id: &SeedId| others.get(id).is_some_and(|hello| hello.history.is_some());
     let (heard, missing): (Vec<SeedId>, Vec<SeedId>) = rest.iter().copied().partition(tells);
     let enough = majority(rest.len() + 1).min(rest.len());
@@ -77,46 +93,55 @@ fn unheard(history: &History, holder: SeedId, others: &BTreeMap<SeedId, SeedHell
     (heard.len() < enough && !are_all_there).then_some(missing)
 }
 
-/// What an entry, applied or not, tells of the cluster and its seeds.
+/// What an entry, applied or not, tells of the cluster and its seeds. Called by the store for each entry in the order
+/// of the log. It tells of entries before they are committed, for a seed that asks wants to hear of a change that this
+/// one cannot know to be decided yet.
 pub fn note_entry(history: &mut Option<History>, index: u64, entry: &Entry) {
     match (&entry.body, history) {
         (Body::Found { cluster, seeds }, history @ None) => {
             let seat = |record: &super::entry::SeedRecord| Seat {
                 address: record.address.clone(),
-                birth: record.birth,
+                directory_id: record.directory_id,
             };
             let seats = seeds.iter().map(|(id, record)| (*id, seat(record))).collect();
             *history = Some(History { cluster: *cluster, seats, removed: BTreeMap::new() });
         }
-        (Body::SeedBirth { seed, birth }, Some(history)) => {
+        (Body::SeedDirectory { seed, directory_id }, Some(history)) => {
             if let Some(seat) = history.seats.get_mut(seed) {
-                seat.birth.get_or_insert(*birth);
+                // The first stays, as in the registry.
+                seat.directory_id.get_or_insert(*directory_id);
             }
         }
         (Body::SeedAdd { address, replaces }, Some(history)) => {
             if let Some(old) = replaces {
                 unseat(history, *old);
             }
-            history.seats.insert(added_seed(index), Seat { address: address.clone(), birth: None });
+            history.seats.insert(added_seed(index), Seat { address: address.clone(), directory_id: None });
         }
         (Body::SeedRemove(seed), Some(history)) => {
             unseat(history, *seed);
         }
+        // What speaks of members tells nothing of seeds; the rest the registry refuses, too.
         (Body::Found { .. }, Some(_))
-        | (Body::SeedBirth { .. } | Body::SeedAdd { .. } | Body::SeedRemove(_), None)
+        | (Body::SeedDirectory { .. } | Body::SeedAdd { .. } | Body::SeedRemove(_), None)
         | (Body::Join { .. } | Body::Leave(_) | Body::Deaths(_), _) => {}
     }
 }
 
+/// Its directory id stays known: until the log's own entry takes its vote, it is still sent the log.
 fn unseat(history: &mut History, seed: SeedId) {
     if let Some(seat) = history.seats.remove(&seed) {
-        history.removed.insert(seed, seat.birth);
+        history.removed.insert(seed, seat.directory_id);
     }
 }
 
-/// What a registry tells of the cluster and its seeds.
+/// What a registry tells of the cluster and its seeds. For a snapshot, whose entries are not there to be noted. None
+/// before the founding.
 pub fn history_of(registry: &Registry) -> Option<History> {
-    let seat = |seed: &super::entry::SeedRecord| Seat { address: seed.address.clone(), birth: seed.birth };
+    let seat = |seed: &super::entry::SeedRecord| Seat {
+        address: seed.address.clone(),
+        directory_id: seed.directory_id,
+    };
     Some(History {
         cluster: registry.cluster()?,
         seats: registry.seeds().iter().map(|(id, seed)| (*id, seat(seed))).collect(),
@@ -132,10 +157,10 @@ mod tests {
         format!("s{id}:1")
     }
 
-    /// A seed whose log, if it has one, tells of these seats: id, address, birth.
+    /// A seed whose log, if it has one, tells of these seats: id, address, directory id.
     fn hello(id: u64, seats: Option<&[(u64, u64, Option<u64>)]>) -> (SeedId, SeedHello) {
-        let seat = |(id, at, birth): &(u64, u64, Option<u64>)| {
-            (SeedId(*id), Seat { address: name(*at), birth: *birth })
+        let seat = |(id, at, directory_id): &(u64, u64, Option<u64>)| {
+            (SeedId(*id), Seat { address: name(*at), directory_id: *directory_id })
         };
         let history = seats.map(|seats| History {
             cluster: ClusterId([1; 16]),
@@ -145,7 +170,7 @@ mod tests {
         let hello = SeedHello {
             version: 1,
             id: SeedId(id),
-            birth: id,
+            directory_id: id,
             address: String::new(),
             list: vec![],
             history,
@@ -166,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_seed_waits_until_its_birth_is_in_the_log() {
+    fn a_late_seed_waits_until_its_directory_is_in_the_log() {
         let late = [(0, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
         assert_eq!(decision([hello(1, Some(&late)), hello(2, None)]), Decision::Wait(vec![]));
         let recorded = [(0, 0, Some(70)), (1, 1, Some(1)), (2, 2, Some(2))];

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Types;
 use super::machine::{Machine, StateRequest};
-use super::network::{Carrier, Network, Server, ask_read_index};
+use super::network::{Carrier, RaftNetwork, Server, ask_read_index};
 use super::runtime::scope;
 use super::store::Store;
 use crate::core::Entry;
@@ -35,6 +35,10 @@ const LEARN_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// How long the hand-over of leadership may take at an orderly stop: a failover takes half a second.
 const HAND_OVER_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Entries by which a follower may be behind and still be handed the leadership: as many as it takes in well within
+/// [`HAND_OVER_TIME_MAX`], for it stands for election only once it has them. A guess.
+const TRANSFER_LAG_MAX: u64 = 64;
 
 /// Timings of the log.
 #[derive(Clone, Debug)]
@@ -91,7 +95,7 @@ impl Consensus {
         notices: mpsc::Sender<Notice>,
     ) -> io::Result<Self> {
         let machine = Machine::new(owner, store.clone())?;
-        let network = Network { me, carrier: Arc::clone(&carrier) };
+        let network = RaftNetwork { me, carrier: Arc::clone(&carrier) };
         let raft = Raft::new(me.0, config(options)?, network, store, machine);
         let raft = scope(raft).await.map_err(io::Error::other)?;
         if let Some(seeds) = form {
@@ -160,10 +164,10 @@ impl Consensus {
 
     /// Hands leadership to the follower that has the most of the log, if this seed leads, and stops the log.
     pub async fn stop(&self) {
-        if let Some(heir) = self.heir() {
+        if let Some(transfer_target) = self.transfer_target() {
             let moved = async {
                 let mut metrics = self.raft.server_metrics();
-                let _ = self.raft.trigger().transfer_leader(heir).await;
+                let _ = self.raft.trigger().transfer_leader(transfer_target).await;
                 while metrics.borrow_watched().current_leader == Some(self.me.0) {
                     if metrics.changed().await.is_err() {
                         return;
@@ -177,7 +181,7 @@ impl Consensus {
 
     /// A follower that is alive: handing over to a dead one would leave the cluster without a leader for longer
     /// than a plain failover.
-    fn heir(&self) -> Option<u64> {
+    fn transfer_target(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics: RaftMetrics<Types> = metrics.borrow_watched().clone();
         if metrics.current_leader != Some(self.me.0) {
@@ -185,9 +189,9 @@ impl Consensus {
         }
         let replication = metrics.replication?;
         let others = replication.into_iter().filter(|(id, _)| *id != self.me.0);
-        let (heir, matched) = others.max_by_key(|(_, matched)| matched.map(|id| id.index))?;
+        let (transfer_target, matched) = others.max_by_key(|(_, matched)| matched.map(|id| id.index))?;
         let lag = metrics.last_log_index.unwrap_or(0).saturating_sub(matched.map_or(0, |id| id.index));
-        (lag <= 64).then_some(heir)
+        (lag <= TRANSFER_LAG_MAX).then_some(transfer_target)
     }
 }
 
@@ -293,7 +297,10 @@ async fn try_again(
     failure: Option<ClientWriteError<Types>>,
     notices: mpsc::Sender<Notice>,
 ) {
-    let is_too_new = |error: &ClientWriteError<Types>| matches!(error, ClientWriteError::ForwardToLeader(f) if f.reason == ForwardReason::LeaseExpired);
+    let is_too_new = |error: &ClientWriteError<Types>| {
+        let ClientWriteError::ForwardToLeader(to) = error else { return false };
+        to.reason == ForwardReason::LeaseExpired
+    };
     let mut retry = failure.as_ref().is_some_and(is_too_new);
     let mut tries = 0;
     while retry && tries < NEW_LEADER_TRIES {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use coterie_common::codec::{from_own_bytes, to_bytes};
+use coterie_common::codec::to_bytes;
 use coterie_common::message::SeedId;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
@@ -14,7 +14,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{mpsc, oneshot};
 
 use super::runtime::aside;
-use super::store::Store;
+use super::store::{Store, invalid, read_registry};
 use super::{LogEntry, LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::core::registry::Registry;
 use crate::core::{Commit, Payload};
@@ -74,6 +74,8 @@ impl Machine {
     }
 
     fn commit(&mut self, entry: LogEntry) -> Commit {
+        let is_next = self.applied.is_none_or(|applied| entry.log_id.index > applied.index);
+        assert!(is_next, "{} is committed after {:?}", entry.log_id, self.applied);
         self.applied = Some(entry.log_id);
         let payload = match entry.payload {
             EntryPayload::Blank => Payload::Blank,
@@ -126,8 +128,11 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> Result<(), io::Error> {
-        let registry: Registry = from_own_bytes(&snapshot)
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        let registry = read_registry(&snapshot)?;
+        let (last, applied) = (meta.last_log_id.map_or(0, |last| last.index), registry.applied());
+        if last != applied {
+            return Err(invalid(format!("a snapshot up to entry {last} has one up to {applied} in it")));
+        }
         self.store.save_snapshot(meta, snapshot).await?;
         self.store.note_snapshot(&registry);
         self.applied = meta.last_log_id;

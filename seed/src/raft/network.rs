@@ -158,7 +158,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Makes clients for openraft.
-pub(super) struct Network {
+pub(super) struct RaftNetwork {
     pub(super) me: SeedId,
     pub(super) carrier: Arc<dyn Carrier>,
 }
@@ -170,7 +170,7 @@ pub struct Client {
     carrier: Arc<dyn Carrier>,
 }
 
-impl RaftNetworkFactory<Types> for Network {
+impl RaftNetworkFactory<Types> for RaftNetwork {
     type Network = Client;
 
     async fn new_client(&mut self, target: u64, _node: &()) -> Client {

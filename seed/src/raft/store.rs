@@ -31,7 +31,7 @@ use super::{LogEntry, LogId, SnapshotMeta, Vote};
 use crate::core::entry::Body;
 use crate::core::formation::{history_of, note_entry};
 use crate::core::registry::Registry;
-use writer::{COMMIT_MAX, Done, Pen, Request};
+use writer::{BatchWriter, COMMIT_MAX, Done, Write};
 
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -42,7 +42,7 @@ pub struct Identity {
     /// The seed's id.
     pub id: SeedId,
     /// The number drawn when the directory was made.
-    pub birth: u64,
+    pub directory_id: u64,
 }
 
 /// The store. Clones share it; the file is closed with the last.
@@ -53,7 +53,7 @@ pub struct Store {
 
 struct Shared {
     /// The first to go: what waits is written before the file is closed.
-    writer: Writer<Request>,
+    writer: Writer<Write>,
     database: Arc<Database>,
     memory: Arc<Mutex<Memory>>,
 }
@@ -106,7 +106,18 @@ fn disk(error: impl std::fmt::Display) -> io::Error {
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    from_own_bytes(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+    from_own_bytes(bytes).map_err(|e| invalid(e.to_string()))
+}
+
+/// The registry in a snapshot, if it is one that a log could have made.
+pub(super) fn read_registry(snapshot: &[u8]) -> io::Result<Registry> {
+    let registry: Registry = read(snapshot)?;
+    registry.check().map_err(|why| invalid(format!("a snapshot that no log makes: {why}")))?;
+    Ok(registry)
+}
+
+pub(super) fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 impl Store {
@@ -132,8 +143,8 @@ impl Store {
         write.commit().map_err(disk)?;
         let database = Arc::new(database);
         let memory = Arc::new(Mutex::new(load(&database)?));
-        let mut pen = Pen::new(Arc::clone(&database), Arc::clone(&memory));
-        let writer = Writer::start(COMMIT_MAX, move |batch| pen.write(batch))?;
+        let mut batches = BatchWriter::new(Arc::clone(&database), Arc::clone(&memory));
+        let writer = Writer::start(COMMIT_MAX, move |batch| batches.write(batch))?;
         let store = Store { shared: Arc::new(Shared { writer, database, memory }) };
         store.refresh_history()?;
         Ok(store)
@@ -181,7 +192,7 @@ impl Store {
 
     /// The registry as the last snapshot has it.
     pub fn snapshot(&self) -> io::Result<Option<Registry>> {
-        self.meta("snapshot")?.map(|data| read(&data)).transpose()
+        self.meta("snapshot")?.map(|data| read_registry(&data)).transpose()
     }
 
     pub(super) fn snapshot_bytes(&self) -> io::Result<Option<(SnapshotMeta, Vec<u8>)>> {
@@ -193,7 +204,7 @@ impl Store {
 
     pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
         let meta = to_bytes(meta);
-        self.ask(|done| Request::Snapshot { meta, data, done }).await
+        self.ask(|done| Write::Snapshot { meta, data, done }).await
     }
 
     fn meta(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
@@ -202,13 +213,13 @@ impl Store {
         Ok(meta.get(key).map_err(disk)?.map(|value| value.value().to_vec()))
     }
 
-    async fn ask(&self, request: impl FnOnce(Done) -> Request) -> io::Result<()> {
+    async fn ask(&self, request: impl FnOnce(Done) -> Write) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         self.send(request(done))?;
         answer.await.map_err(|_| io::Error::other("the log's writer has ended"))?
     }
 
-    fn send(&self, request: Request) -> io::Result<()> {
+    fn send(&self, request: Write) -> io::Result<()> {
         match self.shared.writer.send(request) {
             true => Ok(()),
             false => Err(io::Error::other("the log's writer has ended")),
@@ -289,7 +300,7 @@ fn size(entry: &LogEntry) -> usize {
                 256 + candidate.tags.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
             }
             Body::Found { .. }
-            | Body::SeedBirth { .. }
+            | Body::SeedDirectory { .. }
             | Body::SeedAdd { .. }
             | Body::SeedRemove(_)
             | Body::Leave(_) => 256,

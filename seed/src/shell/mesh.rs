@@ -25,14 +25,14 @@ const DIAL_TIME_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Mesh {
     me: Address,
-    links: Mutex<BTreeMap<SeedId, Link>>,
+    links: Mutex<BTreeMap<SeedId, SeedLink>>,
     calls: Mutex<Calls>,
 }
 
 #[derive(Debug)]
-struct Link {
+struct SeedLink {
     outbox: Outbox,
-    /// Whether the log may be sent there: never to a seed whose birth is not recorded.
+    /// Whether the log may be sent there: never to a seed whose directory id is not recorded.
     takes_log: bool,
 }
 
@@ -53,7 +53,7 @@ impl Mesh {
 
     /// A dialled seed has said who it is.
     pub(super) fn connect(&self, seed: SeedId, outbox: Outbox) {
-        lock(&self.links).insert(seed, Link { outbox, takes_log: false });
+        lock(&self.links).insert(seed, SeedLink { outbox, takes_log: false });
     }
 
     /// Whether the log may be sent to a seed.

@@ -10,5 +10,5 @@ mod options;
 #[cfg(coterie_simulated)]
 pub mod tap;
 
-pub use node::{Handle, Options, Probing, run, start, start_on};
+pub use node::{Handle, Options, ProbeMode, run, start, start_on};
 pub use options::{SeedArgs, main};

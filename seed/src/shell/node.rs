@@ -1,6 +1,9 @@
 //! The task that owns a seed's core.
 
+mod connections;
 mod effects;
+mod ending;
+mod greetings;
 mod handle;
 mod log;
 mod seats;
@@ -14,18 +17,19 @@ use std::time::Duration;
 
 use coterie_common::clock::{Clock, entropy, wall};
 use coterie_common::limits::INBOX_FRAMES_MAX;
-use coterie_common::message::{Answer, Candidate, SeedHello, SeedId};
+use coterie_common::message::{Answer, Candidate, SeedId};
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
 use coterie_common::net::tcp::{self, Bound, TcpStream};
-use coterie_common::net::{Event, Journal, JournalOptions, Outbox, Prober, listener};
+use coterie_common::net::{Journal, JournalOptions, Prober, listener};
 use coterie_common::seed_list::SeedEntry;
-use coterie_common::{
-    Address, Backoff, Finding, HostEvidence, Instant, Line, Patience, ProbeOrder, Role, Wire, majority,
-};
+use coterie_common::{Address, Finding, HostEvidence, Instant, Line, Patience, ProbeOrder, Role, majority};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use connections::Connections;
+use ending::{Reason, Shutdown};
+use greetings::Greetings;
 use seats::{REMOVED, seeds_in_force};
 
 use super::mesh::Mesh;
@@ -46,7 +50,7 @@ const BATCH_MAX: usize = 256;
 
 /// How a seed probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probing {
+pub enum ProbeMode {
     /// Over sockets.
     Sockets,
     /// Everybody is alive: for measuring what everything else costs.
@@ -73,7 +77,7 @@ pub struct Options {
     /// Timings of the log.
     pub raft: raft::Options,
     /// How it probes.
-    pub probing: Probing,
+    pub probe_mode: ProbeMode,
 }
 
 type Look = (Registry, Option<SeedId>, BTreeMap<&'static str, u64>);
@@ -100,25 +104,6 @@ impl std::fmt::Debug for ConsensusBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Consensus")
     }
-}
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Accepted, and nothing said yet.
-    New,
-    /// A session, or a question.
-    Session(Wire),
-    /// Dialled by this seed.
-    MeshOut(SeedId),
-    /// Dialled by another seed.
-    MeshIn(SeedId),
-}
-
-#[derive(Debug)]
-struct Connection {
-    outbox: Outbox,
-    kind: Kind,
 }
 
 /// Runs a seed until `shutdown`, then stops it in order.
@@ -155,44 +140,69 @@ fn unusable(data: &Path, error: &std::io::Error) -> Failure {
     Failure::running(format!("data directory {}: {error}", data.display()))
 }
 
+/// The first two numbers of what was drawn.
+fn two_numbers(chance: &[u8; 32]) -> [u64; 2] {
+    let [first, second, ..] = chance.as_chunks::<8>().0 else { unreachable!("32 bytes are four numbers") };
+    [first, second].map(|bytes| u64::from_le_bytes(*bytes))
+}
+
 /// Both ends of a queue into the node's task.
 type Queue<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
 
 struct Node {
     options: Options,
-    id: SeedId,
-    ids: BTreeMap<SeedId, SeedEntry>,
-    /// Seeds that are in no list of this one, whose log is empty: others have told of them.
-    met: BTreeMap<SeedId, SeedEntry>,
+    /// Its id and the number of its directory, as the store has them.
     identity: Identity,
     clock: Clock,
     core: Seed,
     journal: Arc<Journal>,
-    store: Store,
     mesh: Arc<Mesh>,
     prober: Prober,
-    consensus: Option<Consensus>,
-    starting: bool,
-    stopping: bool,
-    stopped: bool,
-    /// Whether it was removed from its cluster: then it stops for good.
-    removed: bool,
-    /// What the other seeds said last, while they are connected.
-    hellos: BTreeMap<SeedId, SeedHello>,
-    told_history: Option<coterie_common::message::History>,
-    redials: BTreeMap<SeedId, Backoff>,
-    connections: BTreeMap<u64, Connection>,
-    last_connection: u64,
-    proposals: Vec<Entry>,
-    replies: BTreeMap<u64, oneshot::Sender<Answer>>,
-    last_request: u64,
-    said: BTreeMap<String, Instant>,
-    /// Accepts connections, for as long as this lives.
-    _accepting: JoinSet<()>,
-    inbox: Queue<(u64, Event)>,
+    greetings: Greetings,
+    log: NodeLog,
+    connections: Connections,
+    callers: Callers,
+    ending: Shutdown,
     arrivals: Queue<Arrival>,
+    /// When each thing was last said that is not said too often.
+    said: BTreeMap<String, Instant>,
+}
+
+/// The replicated log, and the queues from and to it.
+struct NodeLog {
+    store: Store,
+    /// Once it has begun.
+    consensus: Option<Consensus>,
+    /// Whether it is about to.
+    is_starting: bool,
+    /// What the core wants in it, until the step's effects are all performed.
+    proposals: Vec<Entry>,
     states: Queue<StateRequest>,
     notices: Queue<Notice>,
+}
+
+/// Those in the same process who wait for an answer.
+#[derive(Default)]
+struct Callers {
+    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    last: u64,
+}
+
+impl Callers {
+    /// Somebody waits; returns the number under which the core answers.
+    fn add(&mut self, reply: oneshot::Sender<Answer>) -> u64 {
+        self.last += 1;
+        self.waiting.insert(self.last, reply);
+        self.last
+    }
+
+    /// The core has answered.
+    fn answer(&mut self, request: u64, answer: Answer) {
+        if let Some(reply) = self.waiting.remove(&request) {
+            // Who waits no longer needs no answer.
+            let _ = reply.send(answer);
+        }
+    }
 }
 
 impl Node {
@@ -204,9 +214,11 @@ impl Node {
         let rank = ids.iter().find(|(_, seed)| **seed == options.own).map(|(id, _)| *id);
         let rank = rank.ok_or_else(|| Failure::usage(format!("{} is not in the seed list", options.own)))?;
         let chance = entropy();
-        let birth = u64::from_le_bytes(chance[..8].try_into().unwrap_or_default()) | 1;
+        let [directory_id, requests_from] = two_numbers(&chance);
+        // Never 0, which stands for no directory.
+        let directory_id = directory_id | 1;
         let identity =
-            store.identity(Identity { id: rank, birth }).map_err(|e| unusable(&options.data, &e))?;
+            store.identity(Identity { id: rank, directory_id }).map_err(|e| unusable(&options.data, &e))?;
         let ids = seeds_in_force(ids, store.history().as_ref());
         let registry = store.snapshot().map_err(|e| unusable(&options.data, &e))?;
         let clock = Clock::start();
@@ -214,8 +226,8 @@ impl Node {
             id: identity.id,
             address: options.address,
             seeds: ids.iter().map(|(id, seed)| (*id, seed.to_string())).collect(),
-            birth: identity.birth,
-            errands_from: u64::from_le_bytes(chance[8..16].try_into().unwrap_or_default()) >> 1,
+            directory_id: identity.directory_id,
+            requests_from: requests_from >> 1,
             patience: options.patience,
             printed: store.last_index(),
             started: wall(),
@@ -230,36 +242,28 @@ impl Node {
         let mut accepting = JoinSet::new();
         accepting.spawn(listener::feed(tcp::adopt(listener)?, arrivals.0.clone(), Arrival::Accepted));
         let handle = Handle::new(arrivals.0.clone());
+        let log = NodeLog {
+            store,
+            consensus: None,
+            is_starting: false,
+            proposals: Vec::new(),
+            states: mpsc::channel(16),
+            notices: mpsc::channel(64),
+        };
         let node = Node {
-            id: identity.id,
-            ids,
-            met: BTreeMap::new(),
+            greetings: Greetings::new(ids),
             identity,
             clock,
             core,
             journal: Arc::new(journal),
-            store,
             mesh: Arc::new(Mesh::new(options.address)),
             prober: Prober::new(options.address, Arc::new(pinger)),
-            consensus: None,
-            starting: false,
-            stopping: false,
-            stopped: false,
-            removed: false,
-            hellos: BTreeMap::new(),
-            told_history: None,
-            redials: BTreeMap::new(),
-            connections: BTreeMap::new(),
-            last_connection: 0,
-            proposals: Vec::new(),
-            replies: BTreeMap::new(),
-            last_request: 0,
-            said: BTreeMap::new(),
-            _accepting: accepting,
-            inbox: mpsc::channel(INBOX_FRAMES_MAX),
+            log,
+            connections: Connections::new(accepting),
+            callers: Callers::default(),
+            ending: Shutdown::Not,
             arrivals,
-            states: mpsc::channel(16),
-            notices: mpsc::channel(64),
+            said: BTreeMap::new(),
             options,
         };
         Ok((node, handle))
@@ -270,14 +274,11 @@ impl Node {
             &Line::new("LISTENING")
                 .with("address", self.options.address)
                 .with("config", self.options.config.as_str())
-                .with("quorum", majority(self.ids.len()))
+                .with("quorum", majority(self.greetings.listed.len()))
                 .with("http", "off")
                 .show("data", self.options.data.display()),
         );
-        for seed in self.ids.keys().copied().filter(|id| *id != self.id).collect::<Vec<_>>() {
-            self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
-            self.dial(seed, Duration::ZERO);
-        }
+        self.dial_others();
         self.begin_if_decided()?;
         let result = self.serve().await;
         self.journal.log(&Line::new("SHUTTING_DOWN").with("message", "Shutting down."));
@@ -288,18 +289,22 @@ impl Node {
     async fn serve(&mut self) -> Result<(), Failure> {
         loop {
             let deadline = self.clock.timer(self.core.next_deadline());
+            // In this order: what the log has decided before what is asked, for openraft waits until it is applied;
+            // and what has come before the deadline, for what came in time is not late because this loop was.
             tokio::select! {
                 biased;
-                Some(request) = self.states.1.recv() => self.on_state_request(request),
-                Some(notice) = self.notices.1.recv() => self.on_notice(notice)?,
-                Some((id, event)) = self.inbox.1.recv() => self.on_event(id, event)?,
+                Some(request) = self.log.states.1.recv() => self.on_state_request(request),
+                Some(notice) = self.log.notices.1.recv() => self.on_notice(notice)?,
+                Some((id, event)) = self.connections.inbox.1.recv() => self.on_event(id, event)?,
                 Some(arrival) = self.arrivals.1.recv() => self.on_arrival(arrival)?,
                 () = tokio::time::sleep_until(deadline) => self.step(Input::Wake),
             }
             self.take_what_waits()?;
             self.propose();
-            if self.stopped {
-                return if self.removed { Err(Failure::running(REMOVED)) } else { Ok(()) };
+            match self.ending {
+                Shutdown::Stopped(Reason::Asked) => return Ok(()),
+                Shutdown::Stopped(Reason::Removed) => return Err(Failure::running(REMOVED)),
+                Shutdown::Not | Shutdown::Stopping(_) => {}
             }
         }
     }
@@ -308,9 +313,9 @@ impl Node {
     /// frames keeps the results of probes, or a new connection, from being looked at.
     fn take_what_waits(&mut self) -> Result<(), Failure> {
         for _ in 0..BATCH_MAX {
-            if let Ok(request) = self.states.1.try_recv() {
+            if let Ok(request) = self.log.states.1.try_recv() {
                 self.on_state_request(request);
-            } else if let Ok((id, event)) = self.inbox.1.try_recv() {
+            } else if let Ok((id, event)) = self.connections.inbox.1.try_recv() {
                 self.on_event(id, event)?;
             } else {
                 break;
@@ -322,7 +327,7 @@ impl Node {
                 Err(_) => break,
             }
         }
-        while let Ok(notice) = self.notices.1.try_recv() {
+        while let Ok(notice) = self.log.notices.1.try_recv() {
             self.on_notice(notice)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use coterie_common::net::{check, resolve, tcp};
 use coterie_common::seed_list::{SeedEntry, SeedList};
 use coterie_common::{Address, Role};
 
-use super::node::{Options, Probing, run};
+use super::node::{Options, ProbeMode, run};
 use crate::raft;
 
 /// The options of a seed, as typed.
@@ -64,7 +64,7 @@ impl SeedArgs {
             journal: self.node.journal(),
             patience: self.node.patience,
             raft: raft::Options::default(),
-            probing: Probing::Sockets,
+            probe_mode: ProbeMode::Sockets,
         };
         run(listener, options, stop_signal()).await
     }

@@ -1,11 +1,11 @@
 //! How a seed's effects are written in a script: one readable line each.
 
 use coterie_common::message::{
-    Answer, Candidate, Errand, MeshMessage, Registration, SeedChange, SessionMessage, Vote,
+    Answer, Candidate, ForwardedRequest, MeshMessage, Registration, SeedChange, SessionMessage, Vote,
 };
 use coterie_common::{Address, MemberId, Message, Refusal, Wire};
 use coterie_seed::core::Entry;
-use coterie_seed::core::entry::{Body, SeedRecord, Verdict};
+use coterie_seed::core::entry::{Body, DeathRecord, SeedRecord};
 
 use super::words::{show_change, show_ended, show_report, show_roster};
 
@@ -65,14 +65,14 @@ fn show_candidate(candidate: &Candidate) -> String {
     format!("{} life={}{wire}", candidate.address, candidate.life)
 }
 
-fn show_errand(errand: &Errand) -> String {
-    match errand {
-        Errand::Register(candidate) => format!("register {}", show_candidate(candidate)),
-        Errand::Leave(id) => format!("leave {id}"),
-        Errand::Report { report, reporter } => format!("{} by={reporter}", show_report(report)),
-        Errand::Seeds(SeedChange::Add(address)) => format!("seed-add {address}"),
-        Errand::Seeds(SeedChange::Remove(address)) => format!("seed-remove {address}"),
-        Errand::Seeds(SeedChange::Replace(address)) => format!("seed-replace {address}"),
+fn show_forwarded(forwarded: &ForwardedRequest) -> String {
+    match forwarded {
+        ForwardedRequest::Register(candidate) => format!("register {}", show_candidate(candidate)),
+        ForwardedRequest::Leave(id) => format!("leave {id}"),
+        ForwardedRequest::Report { report, reporter } => format!("{} by={reporter}", show_report(report)),
+        ForwardedRequest::Seeds(SeedChange::Add(address)) => format!("seed-add {address}"),
+        ForwardedRequest::Seeds(SeedChange::Remove(address)) => format!("seed-remove {address}"),
+        ForwardedRequest::Seeds(SeedChange::Replace(address)) => format!("seed-replace {address}"),
     }
 }
 
@@ -86,8 +86,10 @@ pub(super) fn show_answer(answer: &Answer) -> String {
 
 pub(super) fn show_mesh(message: &MeshMessage) -> String {
     match message {
-        MeshMessage::Errand { number, errand } => format!("errand {number} {}", show_errand(errand)),
-        MeshMessage::Done { number, answer } => format!("done {number} {}", show_answer(answer)),
+        MeshMessage::Request { number, forwarded } => {
+            format!("request {number} {}", show_forwarded(forwarded))
+        }
+        MeshMessage::Reply { number, answer } => format!("reply {number} {}", show_answer(answer)),
         MeshMessage::RegisterProposal(p) => {
             let who = show_candidate(&p.candidate);
             format!("proposes register {} {who} replaces={} commit={}", p.ballot, p.replaces, p.commit)
@@ -123,12 +125,13 @@ fn show_votes(votes: &[Vote]) -> String {
 pub(super) fn show_entry(entry: &Entry) -> String {
     match &entry.body {
         Body::Found { seeds, .. } => {
-            let birth = |r: &SeedRecord| r.birth.map_or("unknown".to_owned(), |b| b.to_string());
+            let directory_id =
+                |r: &SeedRecord| r.directory_id.map_or("unknown".to_owned(), |b| b.to_string());
             let seeds: Vec<String> =
-                seeds.iter().map(|(id, record)| format!("s{id}:{}", birth(record))).collect();
-            format!("found births={}", seeds.join(","))
+                seeds.iter().map(|(id, record)| format!("s{id}:{}", directory_id(record))).collect();
+            format!("found directories={}", seeds.join(","))
         }
-        Body::SeedBirth { seed, birth } => format!("birth s{seed} {birth}"),
+        Body::SeedDirectory { seed, directory_id } => format!("directory s{seed} {directory_id}"),
         Body::SeedAdd { address, replaces } => {
             format!("seed-add {address}{}", replaces.map_or(String::new(), |old| format!(" for s{old}")))
         }
@@ -142,7 +145,7 @@ pub(super) fn show_entry(entry: &Entry) -> String {
         }
         Body::Leave(id) => format!("leave {id}"),
         Body::Deaths(verdicts) => {
-            let one = |v: &Verdict| {
+            let one = |v: &DeathRecord| {
                 let jurors =
                     v.jurors.iter().map(|j| format!("{}:{}", j.juror, if j.dead { "dead" } else { "alive" }));
                 let reporter = v.reporter.map_or("nobody".to_owned(), |r| r.to_string());

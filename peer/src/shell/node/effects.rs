@@ -11,7 +11,7 @@ use coterie_common::{Address, MemberId, Message, ProbeOrder, Wire, codec};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::{Arrival, DIAL_TIME_MAX, Happening, Node, Session};
+use super::{Arrival, DIAL_TIME_MAX, Node, PeerEvent, SeedConnection};
 use crate::core::{ConnectionId, Effect, Input, SeedSlot};
 
 impl Node {
@@ -39,11 +39,11 @@ impl Node {
                     probe.abort();
                 }
             }
-            Effect::Ask { witness, wire, message, patience } => self.ask(witness, wire, message, patience),
+            Effect::Ask { juror, wire, message, patience } => self.ask(juror, wire, message, patience),
             Effect::Print(text) => eprintln!("{text}"),
             Effect::Warn(text) => tracing::warn!("{text}"),
             Effect::Deliver { origin, content } => {
-                let _ = self.happenings.send(Happening::Message { origin, content });
+                let _ = self.happenings.send(PeerEvent::Message { origin, content });
             }
             Effect::Exit(result) => self.ended = Some(result),
         }
@@ -96,7 +96,7 @@ impl Node {
         self.last_number += 1;
         let (number, arrivals) = (self.last_number, self.arrivals.0.clone());
         let address = address.to_owned();
-        self.sessions.insert(seed, Session { dialling: number, outbox: None });
+        self.sessions.insert(seed, SeedConnection { dialling: number, outbox: None });
         tokio::spawn(async move {
             let dialled = async {
                 let (host, port) = split_host_port(&address)?;
@@ -116,11 +116,11 @@ impl Node {
         self.probes.insert(target, task.abort_handle());
     }
 
-    pub(super) fn ask(&self, witness: Address, wire: Wire, message: LinkMessage, patience: Duration) {
+    pub(super) fn ask(&self, juror: Address, wire: Wire, message: LinkMessage, patience: Duration) {
         let (arrivals, me) = (self.arrivals.0.clone(), self.options.address);
         tokio::spawn(async move {
             let question = async {
-                let mut stream = connection::dial(witness, patience).await.ok()?;
+                let mut stream = connection::dial(juror, patience).await.ok()?;
                 stream.write_all(&codec::encode(&Message::Link(message), wire, me)).await.ok()?;
                 let is_answer = |message| match message {
                     Message::Link(answer @ LinkMessage::SuspectResponse { .. }) => Some(answer),
@@ -129,7 +129,7 @@ impl Node {
                 probe::read_message(&mut stream, is_answer).await.ok()?
             };
             if let Ok(Some(answer)) = timeout(patience, question).await {
-                let _ = arrivals.send(Arrival::Answered(witness, answer)).await;
+                let _ = arrivals.send(Arrival::Answered(juror, answer)).await;
             }
         });
     }

@@ -11,7 +11,7 @@ use super::Arrival;
 
 /// What a peer tells those who listen.
 #[derive(Clone, Debug)]
-pub enum Happening {
+pub enum PeerEvent {
     /// A message was heard for the first time.
     Message {
         /// Who said it.
@@ -40,11 +40,11 @@ pub struct Look {
 #[derive(Clone, Debug)]
 pub struct Handle {
     arrivals: mpsc::Sender<Arrival>,
-    happenings: broadcast::Sender<Happening>,
+    happenings: broadcast::Sender<PeerEvent>,
 }
 
 impl Handle {
-    pub(super) fn new(arrivals: mpsc::Sender<Arrival>, happenings: broadcast::Sender<Happening>) -> Self {
+    pub(super) fn new(arrivals: mpsc::Sender<Arrival>, happenings: broadcast::Sender<PeerEvent>) -> Self {
         Handle { arrivals, happenings }
     }
 
@@ -54,7 +54,7 @@ impl Handle {
     }
 
     /// What happens from now on. A subscriber that is too slow is told how many it missed.
-    pub fn subscribe(&self) -> broadcast::Receiver<Happening> {
+    pub fn subscribe(&self) -> broadcast::Receiver<PeerEvent> {
         self.happenings.subscribe()
     }
 

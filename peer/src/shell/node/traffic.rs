@@ -5,9 +5,9 @@ use std::io;
 use coterie_common::Wire;
 use coterie_common::limits::CONNECTIONS_MAX;
 use coterie_common::net::tcp::TcpStream;
-use coterie_common::net::{Event, connection};
+use coterie_common::net::{ConnectionEvent, connection};
 
-use super::{Arrival, Connection, Key, Look, Node};
+use super::{Arrival, Key, Look, Node, OpenConnection};
 use crate::core::{ConnectionId, DialFailure, Input, SeedSlot};
 
 impl Node {
@@ -30,7 +30,7 @@ impl Node {
                 self.probes.remove(&target);
                 self.step(Input::Probed { target, finding, host });
             }
-            Arrival::Answered(witness, message) => self.step(Input::Answered { witness, message }),
+            Arrival::Answered(juror, message) => self.step(Input::Answered { juror, message }),
             Arrival::Broadcast(content) => self.step(Input::Broadcast(content)),
             Arrival::Look(reply) => {
                 let _ = reply.send(Look {
@@ -77,11 +77,11 @@ impl Node {
         self.last_number += 1;
         let id = ConnectionId(self.last_number);
         let outbox = connection::spawn(Key::Connection(id), stream, self.inbox.0.clone());
-        self.connections.insert(id, Connection { outbox, wire });
+        self.connections.insert(id, OpenConnection { outbox, wire });
         id
     }
 
-    pub(super) fn on_event(&mut self, key: Key, event: Event) {
+    pub(super) fn on_event(&mut self, key: Key, event: ConnectionEvent) {
         match key {
             Key::Connection(id) => self.on_connection_event(id, event),
             Key::Session(seed, number) => {
@@ -92,15 +92,15 @@ impl Node {
         }
     }
 
-    pub(super) fn on_connection_event(&mut self, id: ConnectionId, event: Event) {
+    pub(super) fn on_connection_event(&mut self, id: ConnectionId, event: ConnectionEvent) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match event {
-            Event::Message { wire, message } => {
+            ConnectionEvent::Message { wire, message } => {
                 connection.wire = wire;
                 self.step(Input::Frame { connection: id, wire, message });
             }
-            Event::Drained => {}
-            Event::Ended(error) => {
+            ConnectionEvent::Drained => {}
+            ConnectionEvent::Ended(error) => {
                 self.connections.remove(&id);
                 if let Some(error) = error {
                     self.core.note("connections_broken_off");
@@ -111,11 +111,11 @@ impl Node {
         }
     }
 
-    pub(super) fn on_session_event(&mut self, seed: SeedSlot, event: Event) {
+    pub(super) fn on_session_event(&mut self, seed: SeedSlot, event: ConnectionEvent) {
         match event {
-            Event::Message { message, .. } => self.step(Input::Session { seed, message }),
-            Event::Drained => {}
-            Event::Ended(_) => {
+            ConnectionEvent::Message { message, .. } => self.step(Input::Session { seed, message }),
+            ConnectionEvent::Drained => {}
+            ConnectionEvent::Ended(_) => {
                 self.sessions.remove(&seed);
                 self.step(Input::SessionDown { seed });
             }

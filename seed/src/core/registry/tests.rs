@@ -13,7 +13,7 @@ fn address(port: u16) -> Address {
 fn founded(seeds: u64) -> Registry {
     let mut registry = Registry::default();
     registry.set_seeds(0, vec![(0..seeds).map(SeedId).collect()]);
-    let record = |id| (SeedId(id), SeedRecord { address: format!("s{id}:1"), birth: Some(id) });
+    let record = |id| (SeedId(id), SeedRecord { address: format!("s{id}:1"), directory_id: Some(id) });
     let found = Body::Found { cluster: ClusterId([7; 16]), seeds: (0..seeds).map(record).collect() };
     assert_eq!(registry.apply(1, &Entry::new(found)).applied, Applied::Founded);
     registry
@@ -43,9 +43,9 @@ fn id(port: u16, incarnation: u64) -> MemberId {
     MemberId { address: address(port), incarnation: Incarnation(incarnation) }
 }
 
-fn death(dead: MemberId, seeds: &[u64]) -> Verdict {
+fn death(dead: MemberId, seeds: &[u64]) -> DeathRecord {
     let votes = votes(&Subject::Death(dead), Finding::Refused, seeds);
-    Verdict {
+    DeathRecord {
         dead,
         ballot: BALLOT,
         votes,
@@ -56,8 +56,8 @@ fn death(dead: MemberId, seeds: &[u64]) -> Verdict {
     }
 }
 
-fn deaths(verdicts: Vec<Verdict>) -> Entry {
-    Entry::new(Body::Deaths(verdicts))
+fn deaths(records: Vec<DeathRecord>) -> Entry {
+    Entry::new(Body::Deaths(records))
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn deaths_are_judged_one_by_one() {
     registry.apply(7, &join(3, 30, 0, &[0, 1]));
     let mut alive = death(id(3, 7), &[0, 1, 2]);
     alive.votes[1].finding = Finding::Alive;
-    let verdicts = vec![death(id(1, 4), &[0, 1]), death(id(1, 5), &[0, 2]), death(id(2, 6), &[0]), alive];
-    let outcome = registry.apply(8, &deaths(verdicts));
+    let records = vec![death(id(1, 4), &[0, 1]), death(id(1, 5), &[0, 2]), death(id(2, 6), &[0]), alive];
+    let outcome = registry.apply(8, &deaths(records));
     let left_out = vec![
         (id(1, 4), Why::NotMember.into()),
         (id(2, 6), Why::BadVotes.into()),
         (id(3, 7), Why::BadVotes.into()),
     ];
-    assert_eq!(outcome.applied, Applied::Died { buried: vec![id(1, 5)], left_out });
+    assert_eq!(outcome.applied, Applied::Died { left_out });
     assert_eq!(outcome.changes, [Change { epoch: Epoch(8), event: Event::Died(id(1, 5)) }]);
     assert_eq!(registry.deaths().count(), 1);
 }
@@ -142,11 +142,11 @@ fn a_leave_names_its_incarnation() {
 }
 
 #[test]
-fn the_first_birth_of_a_seed_stays() {
+fn the_first_directory_of_a_seed_stays() {
     let mut registry = founded(3);
-    let birth = |birth| Entry::new(Body::SeedBirth { seed: SeedId(1), birth });
-    assert_eq!(registry.apply(5, &birth(1)).applied, Applied::SeedBorn);
-    assert!(matches!(registry.apply(6, &birth(99)).applied, Applied::Refused(_)));
+    let directory_id = |directory_id| Entry::new(Body::SeedDirectory { seed: SeedId(1), directory_id });
+    assert_eq!(registry.apply(5, &directory_id(1)).applied, Applied::DirectoryRecorded);
+    assert!(matches!(registry.apply(6, &directory_id(99)).applied, Applied::Refused(_)));
 }
 
 #[test]
@@ -165,4 +165,36 @@ fn what_is_kept_of_the_past_is_bounded() {
         registry.apply(index + 1, &deaths(vec![death(id(2, index), &[0])]));
     }
     assert_eq!(registry.deaths().count(), DEATHS_KEPT);
+}
+
+#[test]
+fn a_registry_that_no_log_makes_is_told_from_one_that_some_log_does() {
+    let mut sound = founded(1);
+    sound.apply(2, &join(1, 11, 0, &[0]));
+    sound.apply(3, &join(1, 12, 2, &[0]));
+    assert_eq!(sound.check(), Ok(()));
+    let broken = |break_it: fn(&mut Registry)| {
+        let mut registry = sound.clone();
+        break_it(&mut registry);
+        registry.check().unwrap_err()
+    };
+    assert_eq!(broken(|r| r.epoch = Epoch(4)), "epoch 4 after entry 3");
+    assert_eq!(broken(|r| r.cluster = None), "1 members before the founding");
+    assert_eq!(broken(|r| r.ended.clear()), "0 lives have ended, 1 are known as ended");
+    assert_eq!(broken(|r| r.ended_index.clear()), "the index of ended lives is another");
+    assert_eq!(
+        broken(|r| (r.epoch, r.applied) = (Epoch(2), 2)),
+        "127.0.0.1:1#3 stands at 127.0.0.1:1, and entry 2 was the last"
+    );
+    let moved = broken(|r| {
+        let member = r.members.remove(&address(1)).unwrap();
+        r.members.insert(address(2), member);
+    });
+    assert_eq!(moved, "127.0.0.1:1#3 stands at 127.0.0.1:2, and entry 3 was the last");
+    let back = broken(|r| {
+        r.ended_lives.push_back((address(1), Life(12)));
+        r.ended_index.insert((address(1), Life(12)));
+        r.ended.push_back(r.ended[0]);
+    });
+    assert_eq!(back, "127.0.0.1:1#3 has ended and is a member");
 }

@@ -9,7 +9,7 @@ use coterie_common::limits::APPEND_BYTES_MAX;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
-use super::writer::Request;
+use super::writer::Write;
 use super::{Store, lock, note_history};
 use crate::raft::{LogEntry, LogId, Types, Vote};
 
@@ -45,7 +45,7 @@ impl RaftLogStorage<Types> for Store {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let bytes = to_bytes(vote);
-        self.ask(|done| Request::Vote { vote: bytes, done }).await?;
+        self.ask(|done| Write::Vote { vote: bytes, done }).await?;
         lock(&self.shared.memory).vote = Some(*vote);
         Ok(())
     }
@@ -53,7 +53,7 @@ impl RaftLogStorage<Types> for Store {
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         lock(&self.shared.memory).committed = committed;
         match committed {
-            Some(committed) => self.send(Request::Committed(to_bytes(&committed))),
+            Some(committed) => self.send(Write::Committed(to_bytes(&committed))),
             None => Ok(()),
         }
     }
@@ -77,7 +77,7 @@ impl RaftLogStorage<Types> for Store {
                 memory.tail.insert(entry.log_id.index, entry);
             }
         }
-        self.send(Request::Append { entries: encoded, done: callback })
+        self.send(Write::Append { entries: encoded, done: callback })
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
@@ -89,7 +89,7 @@ impl RaftLogStorage<Types> for Store {
                 memory.last = last_log_id.max(memory.purged);
             }
         }
-        self.ask(|done| Request::Truncate { from, done }).await?;
+        self.ask(|done| Write::Truncate { from, done }).await?;
         self.refresh_history()
     }
 
@@ -100,6 +100,6 @@ impl RaftLogStorage<Types> for Store {
             memory.purged = memory.purged.max(Some(log_id));
             memory.last = memory.last.max(Some(log_id));
         }
-        self.ask(|done| Request::Purge { upto: log_id, done }).await
+        self.ask(|done| Write::Purge { upto: log_id, done }).await
     }
 }

@@ -18,7 +18,7 @@ const KEPT_DECODED: usize = 4_096;
 pub(super) const COMMIT_MAX: usize = 1_024;
 
 /// What is to be written, and whom to tell.
-pub(super) enum Request {
+pub(super) enum Write {
     Append {
         entries: Vec<(u64, Vec<u8>)>,
         done: IOFlushed<Types>,
@@ -47,7 +47,7 @@ pub(super) enum Request {
 pub(super) type Done = oneshot::Sender<io::Result<()>>;
 
 /// What writes: one batch after the other, and when it is put down, what is left.
-pub(super) struct Pen {
+pub(super) struct BatchWriter {
     database: Arc<Database>,
     memory: Arc<Mutex<Memory>>,
     failed: Option<String>,
@@ -55,19 +55,19 @@ pub(super) struct Pen {
     committed: Option<Vec<u8>>,
 }
 
-impl Pen {
+impl BatchWriter {
     pub(super) fn new(database: Arc<Database>, memory: Arc<Mutex<Memory>>) -> Self {
-        Pen { database, memory, failed: None, committed: None }
+        BatchWriter { database, memory, failed: None, committed: None }
     }
 
     /// Writes a batch with one durable commit, and tells who waits.
-    pub(super) fn write(&mut self, batch: Vec<Request>) {
+    pub(super) fn write(&mut self, batch: Vec<Write>) {
         for request in &batch {
-            if let Request::Committed(bytes) = request {
+            if let Write::Committed(bytes) = request {
                 self.committed = Some(bytes.clone());
             }
         }
-        if batch.iter().all(|request| matches!(request, Request::Committed(_))) {
+        if batch.iter().all(|request| matches!(request, Write::Committed(_))) {
             return;
         }
         if self.failed.is_none() {
@@ -80,7 +80,7 @@ impl Pen {
     }
 }
 
-impl Drop for Pen {
+impl Drop for BatchWriter {
     fn drop(&mut self) {
         if let (Some(bytes), None) = (&self.committed, &self.failed) {
             // Only saves the next start some work; what it could lose is found again from the other seeds.
@@ -89,7 +89,7 @@ impl Drop for Pen {
     }
 }
 
-fn commit(database: &Database, batch: &[Request], committed: Option<&[u8]>) -> Result<(), redb::Error> {
+fn commit(database: &Database, batch: &[Write], committed: Option<&[u8]>) -> Result<(), redb::Error> {
     let mut write = database.begin_write()?;
     write.set_durability(Durability::Immediate)?;
     {
@@ -97,24 +97,24 @@ fn commit(database: &Database, batch: &[Request], committed: Option<&[u8]>) -> R
         let mut meta = write.open_table(META)?;
         for request in batch {
             match request {
-                Request::Append { entries, .. } => {
+                Write::Append { entries, .. } => {
                     for (index, bytes) in entries {
                         log.insert(index, bytes.as_slice())?;
                     }
                 }
-                Request::Vote { vote, .. } => {
+                Write::Vote { vote, .. } => {
                     meta.insert("vote", vote.as_slice())?;
                 }
-                Request::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
-                Request::Purge { upto, .. } => {
+                Write::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
+                Write::Purge { upto, .. } => {
                     log.retain_in(..=upto.index, |_, _| false)?;
                     meta.insert("purged", to_bytes(upto).as_slice())?;
                 }
-                Request::Snapshot { meta: about, data, .. } => {
+                Write::Snapshot { meta: about, data, .. } => {
                     meta.insert("snapshot_meta", about.as_slice())?;
                     meta.insert("snapshot", data.as_slice())?;
                 }
-                Request::Committed(_) => {}
+                Write::Committed(_) => {}
             }
         }
         if let Some(bytes) = committed {
@@ -125,15 +125,15 @@ fn commit(database: &Database, batch: &[Request], committed: Option<&[u8]>) -> R
     Ok(())
 }
 
-fn note_written(memory: &mut Memory, batch: &[Request]) {
+fn note_written(memory: &mut Memory, batch: &[Write]) {
     for request in batch {
         match request {
-            Request::Append { entries, .. } => {
+            Write::Append { entries, .. } => {
                 memory.written_to = entries.last().map_or(memory.written_to, |(index, _)| index + 1);
             }
-            Request::Truncate { from, .. } => memory.written_to = memory.written_to.min(*from),
-            Request::Purge { upto, .. } => memory.written_to = memory.written_to.max(upto.index + 1),
-            Request::Vote { .. } | Request::Committed(_) | Request::Snapshot { .. } => {}
+            Write::Truncate { from, .. } => memory.written_to = memory.written_to.min(*from),
+            Write::Purge { upto, .. } => memory.written_to = memory.written_to.max(upto.index + 1),
+            Write::Vote { .. } | Write::Committed(_) | Write::Snapshot { .. } => {}
         }
     }
     while memory.tail.len() > KEPT_DECODED
@@ -143,16 +143,16 @@ fn note_written(memory: &mut Memory, batch: &[Request]) {
     }
 }
 
-fn tell(request: Request, failed: Option<&str>) {
+fn tell(request: Write, failed: Option<&str>) {
     let result = || failed.map_or(Ok(()), |error| Err(io::Error::other(error.to_owned())));
     match request {
-        Request::Append { done, .. } => done.io_completed(result()),
-        Request::Vote { done, .. }
-        | Request::Truncate { done, .. }
-        | Request::Purge { done, .. }
-        | Request::Snapshot { done, .. } => {
+        Write::Append { done, .. } => done.io_completed(result()),
+        Write::Vote { done, .. }
+        | Write::Truncate { done, .. }
+        | Write::Purge { done, .. }
+        | Write::Snapshot { done, .. } => {
             let _ = done.send(result());
         }
-        Request::Committed(_) => {}
+        Write::Committed(_) => {}
     }
 }

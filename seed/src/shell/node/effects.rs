@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use coterie_common::{Finding, HostEvidence, Message, ProbeOrder, Wire, codec};
 
-use super::{Arrival, Kind, Node, Probing};
+use super::connections::ConnectionKind;
+use super::{Arrival, Node, ProbeMode};
 use crate::core::{Effect, Input, SessionId};
 
 impl Node {
     pub(super) fn propose(&mut self) {
-        if let (Some(consensus), false) = (&self.consensus, self.proposals.is_empty()) {
-            consensus.propose(std::mem::take(&mut self.proposals));
+        if let (Some(consensus), false) = (&self.log.consensus, self.log.proposals.is_empty()) {
+            consensus.propose(std::mem::take(&mut self.log.proposals));
         }
     }
 
@@ -21,29 +22,25 @@ impl Node {
             Effect::Push { to, message } => self.push(to, &message),
             Effect::Close { session, reason } => {
                 self.say(session.0, &Message::Close(reason));
-                if let Some(connection) = self.connections.remove(&session.0) {
+                if let Some(connection) = self.connections.remove(session.0) {
                     connection.outbox.close();
                 }
             }
             Effect::ToSeed { to, message } => self.mesh.say(to, message),
-            Effect::Propose(entry) => self.proposals.push(entry),
+            Effect::Propose(entry) => self.log.proposals.push(entry),
             Effect::Seeds { seeds, gone } => self.follow_seeds(&seeds, &gone),
             Effect::ChangeVoters(voters) => self.change_voters(voters),
             Effect::Probe(order) => self.probe(order),
             Effect::ReadIndex(read) => self.read_index(read),
-            Effect::Reply { request, answer } => {
-                if let Some(reply) = self.replies.remove(&request) {
-                    let _ = reply.send(answer);
-                }
-            }
+            Effect::Reply { request, answer } => self.callers.answer(request, answer),
         }
     }
 
     pub(super) fn say(&mut self, id: u64, message: &Message) {
-        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(connection) = self.connections.get(id) else { return };
         let wire = match connection.kind {
-            Kind::Session(wire) => wire,
-            Kind::New | Kind::MeshOut(_) | Kind::MeshIn(_) => Wire::Native,
+            ConnectionKind::Session(wire) => wire,
+            ConnectionKind::New | ConnectionKind::MeshOut(_) | ConnectionKind::MeshIn(_) => Wire::Native,
         };
         if connection.outbox.say(message, wire, self.options.address).is_err() {
             self.cut_off(id);
@@ -54,8 +51,8 @@ impl Node {
     pub(super) fn push(&mut self, to: Vec<SessionId>, message: &Message) {
         let mut encoded: BTreeMap<Wire, bytes::Bytes> = BTreeMap::new();
         for SessionId(id) in to {
-            let Some(connection) = self.connections.get(&id) else { continue };
-            let Kind::Session(wire) = connection.kind else { continue };
+            let Some(connection) = self.connections.get(id) else { continue };
+            let ConnectionKind::Session(wire) = connection.kind else { continue };
             let me = self.options.address;
             let frames = encoded.entry(wire).or_insert_with(|| codec::encode(message, wire, me)).clone();
             if connection.outbox.send(frames).and_then(|()| connection.outbox.mark()).is_err() {
@@ -67,9 +64,9 @@ impl Node {
     /// A remote that does not read is not waited for.
     pub(super) fn cut_off(&mut self, id: u64) {
         self.core.count("connections_cut_off");
-        if let Some(connection) = self.connections.remove(&id) {
+        if let Some(connection) = self.connections.remove(id) {
             connection.outbox.cut();
-            if let Kind::Session(_) = connection.kind {
+            if let ConnectionKind::Session(_) = connection.kind {
                 self.step(Input::SessionClosed(SessionId(id)));
             }
         }
@@ -77,11 +74,11 @@ impl Node {
 
     pub(super) fn probe(&self, order: ProbeOrder) {
         let (prober, arrivals, probing) =
-            (self.prober.clone(), self.arrivals.0.clone(), self.options.probing);
+            (self.prober.clone(), self.arrivals.0.clone(), self.options.probe_mode);
         tokio::spawn(async move {
             let (finding, host) = match probing {
-                Probing::Sockets => prober.probe(order).await,
-                Probing::Assumed => (Finding::Alive, HostEvidence::Unknown),
+                ProbeMode::Sockets => prober.probe(order).await,
+                ProbeMode::Assumed => (Finding::Alive, HostEvidence::Unknown),
             };
             let _ = arrivals.send(Arrival::Probed(order, finding, host)).await;
         });
@@ -89,7 +86,7 @@ impl Node {
 
     pub(super) fn read_index(&self, read: u64) {
         let (consensus, leader, arrivals) =
-            (self.consensus.clone(), self.core.leader(), self.arrivals.0.clone());
+            (self.log.consensus.clone(), self.core.leader(), self.arrivals.0.clone());
         tokio::spawn(async move {
             let index = match consensus {
                 Some(consensus) => consensus.read_index(leader).await,

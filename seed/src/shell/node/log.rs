@@ -35,7 +35,7 @@ impl Node {
         match notice {
             Notice::Leader(leader, term) => self.step(Input::Leader { leader, term }),
             Notice::Failed(entry) => self.step(Input::ProposalFailed(entry)),
-            Notice::Fatal(_) if self.stopping => {}
+            Notice::Fatal(_) if self.ending.has_begun() => {}
             Notice::Fatal(error) => {
                 let data = self.options.data.display();
                 return Err(Failure::running(format!("data directory {data}: the log has stopped: {error}")));
@@ -46,15 +46,15 @@ impl Node {
 
     /// Begins the log, once it is clear that this seed may.
     pub(super) fn begin_if_decided(&mut self) -> Result<(), Failure> {
-        if self.consensus.is_some() || self.starting {
+        if self.log.consensus.is_some() || self.log.is_starting {
             return Ok(());
         }
-        let seeds: Vec<SeedId> = self.ids.keys().copied().collect();
-        let decision = match self.store.history() {
+        let seeds: Vec<SeedId> = self.greetings.listed.keys().copied().collect();
+        let decision = match self.log.store.history() {
             Some(_) => Decision::GoOn,
             None => {
                 let own = self.options.own.to_string();
-                decide((self.id, &own, self.identity.birth), &seeds, &self.hellos)
+                decide((self.identity.id, &own, self.identity.directory_id), &seeds, &self.greetings.hellos)
             }
         };
         let form = match decision {
@@ -80,10 +80,10 @@ impl Node {
                 return Ok(());
             }
         };
-        self.starting = true;
-        let (me, options, store) = (self.id, self.options.raft.clone(), self.store.clone());
+        self.log.is_starting = true;
+        let (me, options, store) = (self.identity.id, self.options.raft.clone(), self.log.store.clone());
         let (owner, notices, arrivals) =
-            (self.states.0.clone(), self.notices.0.clone(), self.arrivals.0.clone());
+            (self.log.states.0.clone(), self.log.notices.0.clone(), self.arrivals.0.clone());
         let mesh = Arc::clone(&self.mesh);
         tokio::spawn(async move {
             let started = Consensus::start((me, &options), store, owner, mesh, form, notices).await;
@@ -94,7 +94,7 @@ impl Node {
 
     pub(super) fn say_waiting(&mut self, missing: &[SeedId]) {
         let names: Vec<String> =
-            missing.iter().filter_map(|id| self.entry(*id)).map(ToString::to_string).collect();
+            missing.iter().filter_map(|id| self.greetings.entry(*id)).map(ToString::to_string).collect();
         let text = match names.is_empty() {
             true => "waiting for a leader to record this seed".to_owned(),
             false => format!("waiting for {}", names.join(", ")),
@@ -117,33 +117,34 @@ impl Node {
 
     /// Tells the other seeds when the log's tale of the cluster has changed.
     pub(super) fn tell_history(&mut self) {
-        let history = self.store.history();
-        if history != self.told_history {
-            self.told_history.clone_from(&history);
+        let history = self.log.store.history();
+        if history != self.greetings.told_history {
+            self.greetings.told_history.clone_from(&history);
             self.mesh.say_to_all(&MeshMessage::Hello(self.hello()));
-            for seed in self.hellos.keys().copied().collect::<Vec<_>>() {
+            for seed in self.greetings.hellos.keys().copied().collect::<Vec<_>>() {
                 self.update_gate(seed);
             }
         }
     }
 
     pub(super) fn hello(&self) -> SeedHello {
-        let mut list: Vec<String> = self.ids.values().map(ToString::to_string).collect();
+        let mut list: Vec<String> = self.greetings.listed.values().map(ToString::to_string).collect();
         list.sort();
         SeedHello {
             version: VERSION,
-            id: self.id,
-            birth: self.identity.birth,
+            id: self.identity.id,
+            directory_id: self.identity.directory_id,
             address: self.options.own.to_string(),
             list,
-            history: self.store.history(),
+            history: self.log.store.history(),
         }
     }
 
-    /// A seed is sent the log only while nobody has a history, or when its birth is in it.
+    /// A seed is sent the log only while nobody has a history, or when its directory id is in it.
     pub(super) fn update_gate(&self, seed: SeedId) {
-        let Some(hello) = self.hellos.get(&seed) else { return };
-        let takes_log = self.store.history().is_none_or(|history| history.is_seated(seed, hello.birth));
+        let Some(hello) = self.greetings.hellos.get(&seed) else { return };
+        let takes_log =
+            self.log.store.history().is_none_or(|history| history.is_seated(seed, hello.directory_id));
         self.mesh.set_takes_log(seed, takes_log);
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::Backoff;
 use coterie_common::message::{CloseReason, History, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
 use coterie_common::seed_list::{SeedEntry, split_host_port};
 
-use super::{Arrival, Kind, Node, REDIAL, unusable};
+use super::connections::ConnectionKind;
+use super::ending::Reason;
+use super::{Arrival, Node, unusable};
 use crate::core::Input;
 
 /// Why a seed stops that an operator has removed.
@@ -39,42 +40,47 @@ fn entries<'a>(seeds: impl Iterator<Item = (SeedId, &'a str)>) -> BTreeMap<SeedI
 }
 
 impl Node {
-    /// Where a seed is reached, as the list, the log or another seed has it.
-    pub(super) fn entry(&self, seed: SeedId) -> Option<&SeedEntry> {
-        self.ids.get(&seed).or_else(|| self.met.get(&seed))
+    /// Connects with all seeds in force.
+    pub(super) fn dial_others(&mut self) {
+        for seed in self.greetings.others(self.identity.id) {
+            self.greetings.dial_again_and_again(seed);
+            self.dial(seed, Duration::ZERO);
+        }
     }
 
     /// Connects with seeds that are in no list of this one, but in the logs of those it has heard.
     pub(super) fn meet(&mut self, seeds: &[SeedId]) {
-        let unknown: Vec<SeedId> = seeds.iter().copied().filter(|seed| self.entry(*seed).is_none()).collect();
+        let unknown: Vec<SeedId> =
+            seeds.iter().copied().filter(|seed| self.greetings.entry(*seed).is_none()).collect();
         for seed in unknown {
-            let mut histories = self.hellos.values().filter_map(|hello| hello.history.as_ref());
+            let mut histories = self.greetings.hellos.values().filter_map(|hello| hello.history.as_ref());
             let told = histories.find_map(|history| history.seats.get(&seed));
             let entry = told.map(|seat| entries([(seed, seat.address.as_str())].into_iter()));
-            self.met.extend(entry.unwrap_or_default());
-            self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+            self.greetings.met.extend(entry.unwrap_or_default());
+            self.greetings.dial_again_and_again(seed);
             self.dial(seed, Duration::ZERO);
         }
     }
 
     /// Connects with seeds that are new, and leaves those alone that are none any more.
     pub(super) fn follow_seeds(&mut self, seeds: &BTreeMap<SeedId, String>, gone: &BTreeSet<SeedId>) {
-        let gone: Vec<SeedId> = self.ids.keys().copied().filter(|id| gone.contains(id)).collect();
+        let gone: Vec<SeedId> =
+            self.greetings.listed.keys().copied().filter(|id| gone.contains(id)).collect();
         let new = entries(seeds.iter().map(|(id, name)| (*id, name.as_str())));
         let new: Vec<(SeedId, SeedEntry)> =
-            new.into_iter().filter(|(id, _)| !self.ids.contains_key(id)).collect();
+            new.into_iter().filter(|(id, _)| !self.greetings.listed.contains_key(id)).collect();
         for seed in gone {
-            self.ids.remove(&seed);
-            if seed == self.id {
+            self.greetings.listed.remove(&seed);
+            if seed == self.identity.id {
                 self.end_as_removed();
             } else {
                 self.part_with(seed);
             }
         }
         for (seed, entry) in new {
-            self.ids.insert(seed, entry);
-            if seed != self.id {
-                self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+            self.greetings.listed.insert(seed, entry);
+            if seed != self.identity.id {
+                self.greetings.dial_again_and_again(seed);
                 self.dial(seed, Duration::ZERO);
             }
         }
@@ -83,31 +89,27 @@ impl Node {
 
     /// A seed is none any more: it is told so, and not listened to.
     fn part_with(&mut self, seed: SeedId) {
-        self.redials.remove(&seed);
-        let of_seed = |kind: Kind| kind == Kind::MeshIn(seed) || kind == Kind::MeshOut(seed);
-        let connections: Vec<u64> =
-            self.connections.iter().filter(|(_, c)| of_seed(c.kind)).map(|(id, _)| *id).collect();
-        for id in connections {
+        self.greetings.redials.remove(&seed);
+        for id in self.connections.that_are(|kind| kind.leads_to(seed)) {
             self.refuse(id, CloseReason::Removed(seed));
         }
         self.mesh.disconnect(seed);
-        self.hellos.remove(&seed);
+        self.greetings.hellos.remove(&seed);
         self.step(Input::SeedDown(seed));
         self.step(Input::SeedSilent(seed));
     }
 
     /// This seed was removed. It ends when leadership is handed over, if it has it.
     pub(super) fn end_as_removed(&mut self) {
-        if !self.stopping {
-            self.removed = true;
-            self.stop();
+        if !self.ending.has_begun() {
+            self.stop(Reason::Removed);
         }
     }
 
     /// The hello of another seed, by the seat that this seed's log has for it: one whose own log is empty does not know
     /// its id yet. Or why it is none of this cluster.
     pub(super) fn seated(&self, mut hello: SeedHello) -> Result<SeedHello, CloseReason> {
-        let Some(history) = self.store.history() else { return Ok(hello) };
+        let Some(history) = self.log.store.history() else { return Ok(hello) };
         if hello.history.is_none() {
             match history.seat_at(&hello.address) {
                 Some((id, _)) => hello.id = id,
@@ -130,32 +132,23 @@ impl Node {
     pub(super) fn take_seat(&mut self, seat: SeedId) -> Result<(), Failure> {
         let told =
             |hello: &SeedHello| hello.history.clone().filter(|history| history.seats.contains_key(&seat));
-        let Some(history) = self.hellos.values().find_map(told) else { return Ok(()) };
+        let Some(history) = self.greetings.hellos.values().find_map(told) else { return Ok(()) };
         self.identity.id = seat;
-        self.store.take_seat(self.identity).map_err(|e| unusable(&self.options.data, &e))?;
-        self.ids.keys().for_each(|seed| self.mesh.disconnect(*seed));
-        self.id = seat;
-        self.met.clear();
-        self.ids = entries(history.seats.iter().map(|(id, seat)| (*id, seat.address.as_str())));
+        self.log.store.take_seat(self.identity).map_err(|e| unusable(&self.options.data, &e))?;
+        self.greetings.listed.keys().for_each(|seed| self.mesh.disconnect(*seed));
+        let listed = entries(history.seats.iter().map(|(id, seat)| (*id, seat.address.as_str())));
+        self.greetings.begin_anew(listed);
         let seeds = history.seats.into_iter().map(|(id, seat)| (id, seat.address)).collect();
-        self.step(Input::SeatTaken { id: seat, seeds });
-        let mesh = |kind: Kind| matches!(kind, Kind::MeshIn(_) | Kind::MeshOut(_));
-        let connections: Vec<u64> =
-            self.connections.iter().filter(|(_, c)| mesh(c.kind)).map(|(id, _)| *id).collect();
-        for id in connections {
+        self.step(Input::IdAssigned { id: seat, seeds });
+        for id in self.connections.that_are(ConnectionKind::is_mesh) {
             self.refuse(id, CloseReason::ShuttingDown);
         }
-        self.hellos.clear();
-        self.redials.clear();
-        for seed in self.ids.keys().copied().filter(|id| *id != self.id).collect::<Vec<_>>() {
-            self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
-            self.dial(seed, Duration::ZERO);
-        }
+        self.dial_others();
         Ok(())
     }
 
     pub(super) fn change_voters(&self, voters: BTreeSet<SeedId>) {
-        let (consensus, arrivals) = (self.consensus.clone(), self.arrivals.0.clone());
+        let (consensus, arrivals) = (self.log.consensus.clone(), self.arrivals.0.clone());
         tokio::spawn(async move {
             let changed = match consensus {
                 Some(consensus) => consensus.change_voters(voters).await,

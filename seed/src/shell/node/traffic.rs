@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use coterie_common::limits::CONNECTIONS_MAX;
 use coterie_common::message::{CloseReason, MeshMessage, SeedHello, SeedId};
+use coterie_common::net::ConnectionEvent;
 use coterie_common::net::process::Failure;
 use coterie_common::net::tcp::TcpStream;
-use coterie_common::net::{Event, connection};
 use coterie_common::{Backoff, Message, Wire};
 
-use super::{Arrival, Connection, Kind, Node};
+use super::connections::ConnectionKind;
+use super::ending::Reason;
+use super::{Arrival, Node};
 use crate::core::{Input, SessionId};
 use crate::shell::mesh;
 
 impl Node {
     pub(super) fn dial(&self, seed: SeedId, pause: Duration) {
-        let (Some(entry), arrivals) = (self.entry(seed).cloned(), self.arrivals.0.clone()) else { return };
+        let (Some(entry), arrivals) = (self.greetings.entry(seed).cloned(), self.arrivals.0.clone()) else {
+            return;
+        };
         tokio::spawn(async move {
             let dialled = mesh::dial(entry, pause).await;
             let _ = arrivals.send(Arrival::Dialled(seed, dialled)).await;
@@ -23,8 +27,8 @@ impl Node {
     }
 
     fn redial(&mut self, seed: SeedId) {
-        let pause = self.redials.get_mut(&seed).map(Backoff::pause);
-        if let (Some(pause), false) = (pause, self.stopping) {
+        let pause = self.greetings.redials.get_mut(&seed).map(Backoff::pause);
+        if let (Some(pause), false) = (pause, self.ending.has_begun()) {
             self.dial(seed, pause);
         }
     }
@@ -33,21 +37,14 @@ impl Node {
         if self.connections.len() >= CONNECTIONS_MAX {
             return self.core.count("connections_over_limit");
         }
-        self.keep(stream, Kind::New);
-    }
-
-    fn keep(&mut self, stream: TcpStream, kind: Kind) -> u64 {
-        self.last_connection += 1;
-        let outbox = connection::spawn(self.last_connection, stream, self.inbox.0.clone());
-        self.connections.insert(self.last_connection, Connection { outbox, kind });
-        self.last_connection
+        self.connections.keep(stream, ConnectionKind::New);
     }
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival) -> Result<(), Failure> {
         match arrival {
             Arrival::Accepted(stream) => self.on_accepted(stream),
             Arrival::Dialled(seed, Ok(stream)) => {
-                let id = self.keep(stream, Kind::MeshOut(seed));
+                let id = self.connections.keep(stream, ConnectionKind::MeshOut(seed));
                 let hello = Message::Mesh(MeshMessage::Hello(self.hello()));
                 self.say(id, &hello);
             }
@@ -56,7 +53,7 @@ impl Node {
                 self.begin_if_decided()?;
             }
             Arrival::Probed(order, finding, host) => {
-                self.step(Input::Probed { target: (order.address, order.life), finding, host });
+                self.step(Input::Probed { target: order.target(), finding, host });
             }
             Arrival::VotersUnchanged(problem) => {
                 self.say_sometimes("voters", &format!("the voters are not changed yet: {problem}"));
@@ -64,13 +61,12 @@ impl Node {
             }
             Arrival::ReadReady(read, index) => self.step(Input::ReadReady { read, index }),
             Arrival::Started(started) => {
-                self.consensus = Some(started.map_err(Failure::running)?.0);
-                self.starting = false;
+                self.log.consensus = Some(started.map_err(Failure::running)?.0);
+                self.log.is_starting = false;
             }
             Arrival::Register(candidate, reply) => {
-                self.last_request += 1;
-                self.replies.insert(self.last_request, reply);
-                self.step(Input::Register { request: self.last_request, candidate });
+                let request = self.callers.add(reply);
+                self.step(Input::Register { request, candidate });
             }
             Arrival::Look(reply) => {
                 let _ = reply.send((
@@ -80,21 +76,21 @@ impl Node {
                 ));
             }
             Arrival::TakeSnapshot => {
-                if let Some(consensus) = self.consensus.clone() {
+                if let Some(consensus) = self.log.consensus.clone() {
                     tokio::spawn(async move { consensus.snapshot().await });
                 }
             }
-            Arrival::Stop => self.stop(),
-            Arrival::Stopped => self.stopped = true,
+            Arrival::Stop => self.stop(Reason::Asked),
+            Arrival::Stopped => self.ending.complete(),
         }
         Ok(())
     }
 
     /// Closes the sessions, hands leadership over, and ends when that is done. The mesh is served meanwhile.
-    pub(super) fn stop(&mut self) {
-        self.stopping = true;
+    pub(super) fn stop(&mut self, reason: Reason) {
+        self.ending.begin(reason);
         self.step(Input::Stop);
-        let (consensus, arrivals) = (self.consensus.clone(), self.arrivals.0.clone());
+        let (consensus, arrivals) = (self.log.consensus.clone(), self.arrivals.0.clone());
         tokio::spawn(async move {
             if let Some(consensus) = consensus {
                 consensus.stop().await;
@@ -103,14 +99,14 @@ impl Node {
         });
     }
 
-    pub(super) fn on_event(&mut self, id: u64, event: Event) -> Result<(), Failure> {
+    pub(super) fn on_event(&mut self, id: u64, event: ConnectionEvent) -> Result<(), Failure> {
         match event {
-            Event::Message { wire, message } => self.on_message(id, wire, message),
-            Event::Drained => {
+            ConnectionEvent::Message { wire, message } => self.on_message(id, wire, message),
+            ConnectionEvent::Drained => {
                 self.step(Input::SessionDrained(SessionId(id)));
                 Ok(())
             }
-            Event::Ended(error) => {
+            ConnectionEvent::Ended(error) => {
                 if let Some(error) = error {
                     self.core.count("connections_broken_off");
                     self.say_sometimes("broken_off", &format!("a connection was closed: {error}"));
@@ -121,47 +117,48 @@ impl Node {
     }
 
     fn on_message(&mut self, id: u64, wire: Wire, message: Message) -> Result<(), Failure> {
-        let Some(kind) = self.connections.get(&id).map(|c| c.kind) else { return Ok(()) };
+        let Some(kind) = self.connections.get(id).map(|c| c.kind) else { return Ok(()) };
         match (kind, message) {
-            (Kind::New, Message::Mesh(MeshMessage::Hello(hello))) => self.on_dialled_by(id, hello),
-            (Kind::MeshOut(seed), Message::Mesh(message)) => self.on_mesh_reply(id, seed, message),
-            (Kind::MeshOut(_) | Kind::MeshIn(_), Message::Close(CloseReason::Removed(seed))) => {
-                if seed == self.id && self.store.history().is_some() {
+            (ConnectionKind::New, Message::Mesh(MeshMessage::Hello(hello))) => self.on_dialled_by(id, hello),
+            (ConnectionKind::MeshOut(seed), Message::Mesh(message)) => self.on_mesh_reply(id, seed, message),
+            (
+                ConnectionKind::MeshOut(_) | ConnectionKind::MeshIn(_),
+                Message::Close(CloseReason::Removed(seed)),
+            ) => {
+                if seed == self.identity.id && self.log.store.history().is_some() {
                     self.end_as_removed();
                 }
                 Ok(())
             }
-            (Kind::MeshOut(seed), Message::Close(reason)) => {
-                let name = self.entry(seed).map(ToString::to_string).unwrap_or_default();
+            (ConnectionKind::MeshOut(seed), Message::Close(reason)) => {
+                let name = self.greetings.entry(seed).map(ToString::to_string).unwrap_or_default();
                 self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
                 Ok(())
             }
-            (Kind::MeshIn(seed), Message::Mesh(message)) => self.on_mesh(id, seed, message),
-            (Kind::MeshIn(_), _) | (Kind::MeshOut(_), _) => Ok(()),
-            (Kind::New | Kind::Session(_), message) if !self.stopping => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.kind = Kind::Session(wire);
-                }
+            (ConnectionKind::MeshIn(seed), Message::Mesh(message)) => self.on_mesh(id, seed, message),
+            (ConnectionKind::MeshIn(_), _) | (ConnectionKind::MeshOut(_), _) => Ok(()),
+            (ConnectionKind::New | ConnectionKind::Session(_), message) if !self.ending.has_begun() => {
+                self.connections.set_kind(id, ConnectionKind::Session(wire));
                 self.step(Input::Session { session: SessionId(id), wire, message });
                 Ok(())
             }
-            (Kind::New | Kind::Session(_), _) => Ok(()),
+            (ConnectionKind::New | ConnectionKind::Session(_), _) => Ok(()),
         }
     }
 
     fn on_ended(&mut self, id: u64) -> Result<(), Failure> {
-        let Some(connection) = self.connections.remove(&id) else { return Ok(()) };
+        let Some(connection) = self.connections.remove(id) else { return Ok(()) };
         match connection.kind {
-            Kind::New => {}
-            Kind::Session(_) => self.step(Input::SessionClosed(SessionId(id))),
-            Kind::MeshIn(seed) => {
-                if !self.connections.values().any(|c| c.kind == Kind::MeshIn(seed)) {
+            ConnectionKind::New => {}
+            ConnectionKind::Session(_) => self.step(Input::SessionClosed(SessionId(id))),
+            ConnectionKind::MeshIn(seed) => {
+                if self.connections.that_are(|kind| kind == ConnectionKind::MeshIn(seed)).is_empty() {
                     self.step(Input::SeedSilent(seed));
                 }
             }
-            Kind::MeshOut(seed) => {
+            ConnectionKind::MeshOut(seed) => {
                 self.mesh.disconnect(seed);
-                self.hellos.remove(&seed);
+                self.greetings.hellos.remove(&seed);
                 self.step(Input::SeedDown(seed));
                 self.redial(seed);
             }
@@ -186,9 +183,7 @@ impl Node {
                 return Ok(());
             }
         };
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.kind = Kind::MeshIn(hello.id);
-        }
+        self.connections.set_kind(id, ConnectionKind::MeshIn(hello.id));
         self.say(id, &Message::Mesh(MeshMessage::Hello(own)));
         self.note_hello(hello)
     }
@@ -196,14 +191,14 @@ impl Node {
     /// Closes a connection with a reason, and forgets it.
     pub(super) fn refuse(&mut self, id: u64, reason: CloseReason) {
         self.say(id, &Message::Close(reason));
-        if let Some(connection) = self.connections.remove(&id) {
+        if let Some(connection) = self.connections.remove(id) {
             connection.outbox.close();
         }
     }
 
     fn note_hello(&mut self, hello: SeedHello) -> Result<(), Failure> {
         let seed = hello.id;
-        self.hellos.insert(seed, hello);
+        self.greetings.hellos.insert(seed, hello);
         self.update_gate(seed);
         self.begin_if_decided()
     }
@@ -224,17 +219,17 @@ impl Node {
 
     /// The seed that was dialled says who it is.
     fn on_greeted(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
-        let birth = hello.birth;
-        if let Some(connection) = self.connections.get(&id) {
+        let directory_id = hello.directory_id;
+        if let Some(connection) = self.connections.get(id) {
             self.mesh.connect(seed, connection.outbox.clone());
         }
-        if let Some(backoff) = self.redials.get_mut(&seed) {
+        if let Some(backoff) = self.greetings.redials.get_mut(&seed) {
             backoff.reset();
         }
         self.note_hello(hello)?;
         // What it said may have led to this connection being closed.
-        if self.connections.contains_key(&id) {
-            self.step(Input::SeedUp { seed, birth });
+        if self.connections.get(id).is_some() {
+            self.step(Input::SeedUp { seed, directory_id });
         }
         Ok(())
     }
@@ -242,12 +237,12 @@ impl Node {
     /// Somebody else answers. By its list alone a new seed does not know the ids of a cluster that has changed since:
     /// then what it is told counts, but not the connection, on which it would take one seed for another.
     fn on_met_another(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
-        if self.store.history().is_none() && hello.history.is_some() {
+        if self.log.store.history().is_none() && hello.history.is_some() {
             self.note_hello(hello)?;
         } else {
             self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
         }
-        if let Some(connection) = self.connections.get(&id) {
+        if let Some(connection) = self.connections.get(id) {
             connection.outbox.close();
         }
         Ok(())
@@ -264,8 +259,8 @@ impl Node {
                 }
             },
             MeshMessage::Raft { number, request } => {
-                let outbox = self.connections.get(&id).map(|c| c.outbox.clone());
-                if let (Some(consensus), Some(outbox)) = (self.consensus.clone(), outbox) {
+                let outbox = self.connections.get(id).map(|c| c.outbox.clone());
+                if let (Some(consensus), Some(outbox)) = (self.log.consensus.clone(), outbox) {
                     let me = self.options.address;
                     tokio::spawn(async move {
                         let reply = consensus.answer(request).await;

@@ -1,0 +1,60 @@
+//! Linux and macOS.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Raises the soft limit of descriptors to the hard one.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Has a write beyond the limit of a file's size fail with an error that can be told, instead of ending the process
+/// without a word.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    const SIGXFSZ: i32 = 25;
+    // Once registered, the handler stays for the life of the process.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
+/// Waits for SIGTERM or Ctrl-C; for ever, where neither can be waited for.
+pub async fn stop_signal() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        },
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!("signals cannot be waited for: {error}");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Standard output as a file of its own, whose writes go out as they are.
+pub fn stdout_without_buffer() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Whether this process or host lacks the means for a connection: that says nothing about the other end.
+pub fn is_own_shortage(error: &io::Error) -> bool {
+    let own = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::ADDRINUSE,
+        Errno::NETUNREACH,
+        Errno::NETDOWN,
+        Errno::PERM,
+        Errno::ACCESS,
+    ];
+    error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
+}

@@ -1,0 +1,157 @@
+//! The operator's commands.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use super::common::{TestCluster, Watched, command, run, wait_until};
+use super::output::{stderr, stdout};
+
+#[test]
+fn a_running_cluster_answers_an_operator() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0", "--tag", "zone=a"]);
+    let seed = cluster.address(cluster.seeds()[1]).to_string();
+    for args in [vec!["members", "--seed", &seed], vec!["members", "--linearizable", "--seed", &seed]] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(
+            stdout(&output).contains("2 members") && stdout(&output).contains("zone=a"),
+            "{}",
+            stdout(&output)
+        );
+    }
+    let output = run(&["status", "--seed", &seed]);
+    assert!(stdout(&output).starts_with(&format!("seed {seed}: leader ")), "{}", stdout(&output));
+    let mark = cluster.mark();
+    wait_until("somebody to hand it to", || {
+        let any = cluster.seeds().into_iter().map(|index| cluster.address(index).to_string());
+        any.into_iter()
+            .any(|seed| run(&["send", "--seed", &seed, "from", "outside"]).status.code() == Some(0))
+    });
+    cluster.wait("the message everywhere", mark, |events| {
+        let heard = events
+            .iter()
+            .filter(|(_, e)| e.event.starts_with("GOSSIP") && e.get("content") == "from outside");
+        heard.filter(|(_, e)| !e.get("via").is_empty()).count() >= 2
+    });
+    let mut watch =
+        command().args(["watch", "--seed", &seed, "--for", "20s"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().ends_with("2 members"));
+    let victim = cluster.peers()[0];
+    cluster.kill(victim);
+    let expected = format!("{} died; 1 members", cluster.address(victim));
+    assert!(lines.any(|line| line.unwrap().ends_with(&expected)));
+    // How it was found follows, in the order in which it happened.
+    let told: Vec<String> = lines.by_ref().take(6).map(Result::unwrap).collect();
+    assert_eq!(told.len(), 6, "{told:?}");
+    for (line, step) in told.iter().zip([
+        "how the death of ",
+        " suspects it: connection_lost",
+        " jurors say dead",
+        " of the seeds",
+        " ms  carried: ",
+        " ms  to be committed as epoch ",
+    ]) {
+        assert!(line.contains(step), "{step:?} is missing in {told:?}");
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn up_shows_a_death_as_a_timeline_and_ends_by_itself_and_resumes() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("run");
+    let place = place.to_str().unwrap();
+    let output = run(&["up", "--dir", place, "--for", "8s", "--kill-after", "3s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    for step in [
+        "formed in ",
+        "kill -9 peer ",
+        "link broken",
+        "suspicion: connection_lost",
+        " answers dead",
+        "report with ",
+        "ballot ",
+        "vote of seed ",
+        "committed and confirmed",
+        "purged: 5 members left",
+        "confirmed everywhere ",
+    ] {
+        assert!(said.contains(step), "{step:?} is missing in:\n{said}");
+    }
+    let records: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{place}/cluster.json")).unwrap()).unwrap();
+    assert_eq!(records.as_array().unwrap().len(), 9);
+    let other = run(&["up", "--dir", place, "--peers", "9"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("--peers 9: the cluster in ") && stderr(&other).contains(" has 6 "));
+    let again = run(&["up", "--dir", place, "--for", "5s"]);
+    let said = stdout(&again);
+    assert!(said.starts_with("resuming 3 seeds and 6 peers") && said.contains("formed in "), "{said}");
+    let same = records[0]["address"].as_str().unwrap();
+    assert!(said.contains(same), "on its ports: {same}");
+}
+
+#[test]
+fn no_child_outlives_up_not_even_its_kill_9_and_a_live_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("run");
+    let mut up = command()
+        .args(["up", "--peers", "2", "--dir", place.to_str().unwrap()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(up.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("formed in ")));
+    let second = run(&["up", "--dir", place.to_str().unwrap(), "--for", "1s"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        stderr(&second).contains(&format!("a cluster is live here, pid {}", up.id())),
+        "{}",
+        stderr(&second)
+    );
+    let records: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(place.join("cluster.json")).unwrap()).unwrap();
+    let pids: Vec<u64> =
+        records.as_array().unwrap().iter().map(|node| node["pid"].as_u64().unwrap()).collect();
+    assert_eq!(pids.len(), 5);
+    up.kill().unwrap();
+    up.wait().unwrap();
+    // A process that ended may still be waited for by its new parent: then it has no command line any more.
+    let lives = |pid: &u64| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+    wait_until("the end of all nodes", || !pids.iter().any(lives));
+}
+
+/// Between two attempts to reach its seed nobody listened for Ctrl-C, whose handler was in place already.
+#[test]
+fn watch_waits_for_its_seed_tells_what_it_missed_and_ends_when_it_is_told_to() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
+    let seed = cluster.address(seeds[0]).to_string();
+    let mut watch = command()
+        .args(["watch", "--seed", &seed])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut problems = BufReader::new(watch.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().ends_with("2 members"));
+    let mark = cluster.mark();
+    cluster.kill(seeds[0]);
+    assert!(problems.next().unwrap().unwrap().ends_with("; trying again"));
+    // It dies while nobody tells of it, and is told of when the seed is back.
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &seeds[1..]);
+    cluster.start(seeds[0]);
+    let expected = format!("{} died; 1 members", cluster.address(victim));
+    assert!(told.any(|line| line.unwrap().ends_with(&expected)));
+    cluster.kill(seeds[0]);
+    assert!(problems.next().unwrap().unwrap().ends_with("; trying again"));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(watch.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+}

@@ -1,0 +1,321 @@
+//! One peer's doubt about one life, and the jury that weighs it.
+//!
+//! Up to seven members judge, the suspecting peer among them: neighbours first, then anybody. Each probes by
+//! itself. More than half "dead" makes a report; so many "alive" that no majority can come about drops it;
+//! otherwise, when the time is over, the seeds are asked to find out for themselves. A juror's vote decides
+//! whether the seeds are asked, never whether a member dies.
+//!
+//! The indirect pings of SWIM (Das, Gupta, Motivala 2002), with votes: there one answer shows that the suspect lives,
+//! here a majority speaks, for one juror may be cut off as well. In Rapid (2018) the observers of a member are fixed
+//! by the topology; a jury is chosen when it is needed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coterie_common::limits::{JURY_MAX, JURY_TIME_MAX};
+use coterie_common::message::{Cause, JurorVote};
+use coterie_common::{Address, Backoff, Instant, MemberId, Patience, Wire, majority};
+
+/// What the votes amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JuryResult {
+    /// Votes are still to come.
+    Pending,
+    /// Enough found it dead.
+    Dead,
+    /// Too many found it alive.
+    Alive,
+    /// Nobody is left to ask, or the time is over. The seeds are asked all the same.
+    Undecided,
+}
+
+/// One who was asked.
+#[derive(Clone, Debug)]
+struct Juror {
+    id: MemberId,
+    /// A JSON program's "alive" counts less.
+    wire: Wire,
+    /// When another is asked in its place.
+    until: Instant,
+    /// Its vote: dead or not.
+    vote: Option<bool>,
+    /// Whether another was asked. Its vote still counts if it comes.
+    replaced: bool,
+}
+
+impl Juror {
+    /// Whether it has not voted, and no other was asked in its place.
+    fn is_awaited(&self) -> bool {
+        self.vote.is_none() && !self.replaced
+    }
+}
+
+/// A suspicion, from its start until the suspect is confirmed dead or left alone.
+#[derive(Clone, Debug)]
+pub(super) struct Suspicion {
+    /// Whom it is about.
+    pub(super) suspect: MemberId,
+    /// What started it.
+    pub(super) cause: Cause,
+    /// When it began.
+    pub(super) since: Instant,
+    /// The jury's size.
+    pub(super) jury: usize,
+    /// This peer's own vote, and in whose name; none until its probe has ended.
+    own: Option<(MemberId, bool)>,
+    jurors: BTreeMap<Address, Juror>,
+    /// When the jury has to do with the votes that it has.
+    ends: Instant,
+    /// Whether all members were asked.
+    nobody_left: bool,
+    report: Option<Reporting>,
+}
+
+/// A report that was made and stands until the seeds have answered. It is repeated, for a report may be lost with its
+/// session, or with a leader.
+#[derive(Clone, Debug)]
+struct Reporting {
+    next: Instant,
+    backoff: Backoff,
+    made: usize,
+}
+
+impl Suspicion {
+    /// Begins `now`, in a view with so many `others` beside the suspect, this peer counted.
+    pub(super) fn new(
+        now: Instant,
+        suspect: MemberId,
+        cause: Cause,
+        others: usize,
+        patience: Patience,
+    ) -> Self {
+        Suspicion {
+            suspect,
+            cause,
+            since: now,
+            jury: others.clamp(1, JURY_MAX),
+            own: None,
+            jurors: BTreeMap::new(),
+            ends: now + patience.scale(JURY_TIME_MAX),
+            nobody_left: false,
+            report: None,
+        }
+    }
+
+    /// How many "dead" make a report. Of the jury's size, not of the votes that came: silence of jurors is no vote.
+    pub(super) fn needed(&self) -> usize {
+        majority(self.jury)
+    }
+
+    /// How many more jurors should be asked `now`; those whose time is over are given up. None once it is reported.
+    pub(super) fn wants(&mut self, now: Instant) -> usize {
+        for juror in self.jurors.values_mut() {
+            juror.replaced |= juror.vote.is_none() && now >= juror.until;
+        }
+        let seated = self.jurors.values().filter(|juror| !juror.replaced).count();
+        if self.report.is_some() { 0 } else { (self.jury - 1).saturating_sub(seated) }
+    }
+
+    /// A juror was asked, and has until then to answer.
+    pub(super) fn asked(&mut self, id: MemberId, wire: Wire, until: Instant) {
+        assert_ne!(id, self.suspect, "a suspect is asked about itself");
+        let before = self.jurors.insert(id.address, Juror { id, wire, until, vote: None, replaced: false });
+        assert!(before.is_none(), "{id} is asked twice about {}", self.suspect);
+    }
+
+    /// Whether somebody was asked in another's place.
+    pub(super) fn has_replaced(&self) -> bool {
+        self.jurors.len() > self.jury - 1
+    }
+
+    /// Whether `address` was asked.
+    pub(super) fn has_asked(&self, address: Address) -> bool {
+        self.jurors.contains_key(&address)
+    }
+
+    /// There is nobody left who could be asked.
+    pub(super) fn nobody_left(&mut self) {
+        self.nobody_left = true;
+    }
+
+    /// What this peer's own probe found. A later probe's takes the place of an earlier one's.
+    pub(super) fn own_vote(&mut self, me: MemberId, dead: bool) {
+        self.own = Some((me, dead));
+    }
+
+    /// A juror voted. Only the first vote of one that was asked counts; returns whether it did. Others may know of
+    /// the suspicion and send votes unasked: those must not decide it.
+    pub(super) fn vote(&mut self, juror: Address, dead: bool) -> bool {
+        match self.jurors.get_mut(&juror) {
+            Some(juror) if juror.vote.is_none() => {
+                juror.vote = Some(dead);
+                // It has its seat again, so no more are asked than are wanted.
+                juror.replaced = false;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// How many found it dead.
+    pub(super) fn dead_votes(&self) -> usize {
+        self.votes().iter().filter(|v| v.dead).count()
+    }
+
+    /// The votes so far, for the report: no more than a jury has, of those that are too many the "alive" left out.
+    pub(super) fn votes(&self) -> Vec<JurorVote> {
+        let own = self.own.map(|(juror, dead)| JurorVote { juror, dead });
+        let others = self
+            .jurors
+            .values()
+            .filter_map(|juror| juror.vote.map(|dead| JurorVote { juror: juror.id, dead }));
+        let mut votes: Vec<JurorVote> = own.into_iter().chain(others).collect();
+        votes.sort_by_key(|vote| !vote.dead);
+        votes.truncate(self.jury);
+        votes
+    }
+
+    /// "Alive" of those whose word stops a report: a JSON program may have checked no more than the host. So such a
+    /// vote fills a seat, and stops nothing.
+    fn alive_votes(&self) -> usize {
+        let own = usize::from(self.own.is_some_and(|(_, dead)| !dead));
+        own + self
+            .jurors
+            .values()
+            .filter(|juror| juror.vote == Some(false) && juror.wire == Wire::Native)
+            .count()
+    }
+
+    /// What the votes amount to at `now`. Dead is looked for first: where late jurors and their replacements have all
+    /// voted, both may be so.
+    pub(super) fn result(&self, now: Instant) -> JuryResult {
+        let waiting = self.own.is_none() || self.jurors.values().any(Juror::is_awaited);
+        match () {
+            () if self.dead_votes() >= self.needed() => JuryResult::Dead,
+            () if self.alive_votes() > self.jury - self.needed() => JuryResult::Alive,
+            () if now >= self.ends || (self.nobody_left && !waiting) => JuryResult::Undecided,
+            () => JuryResult::Pending,
+        }
+    }
+
+    /// Whether it has been reported.
+    pub(super) fn is_reported(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// Whether a report, the first or a repeated one, is due; if so, the next is due later.
+    pub(super) fn report_is_due(&mut self, now: Instant) -> bool {
+        let report = self.report.get_or_insert_with(|| Reporting {
+            next: now,
+            // The first repetition leaves the seeds time for a ballot on a healthy network (a guess).
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
+            made: 0,
+        });
+        let due = now >= report.next;
+        if due {
+            report.next = now + report.backoff.pause();
+            report.made += 1;
+        }
+        due
+    }
+
+    /// How many reports were made.
+    pub(super) fn reports(&self) -> usize {
+        self.report.as_ref().map_or(0, |r| r.made)
+    }
+
+    /// Those who still owe their vote. A JSON program among them may answer nothing else meanwhile.
+    pub(super) fn owing(&self) -> impl Iterator<Item = Address> + '_ {
+        self.jurors.iter().filter(|(_, juror)| juror.is_awaited()).map(|(address, _)| *address)
+    }
+
+    /// When there is something to do. For one that is reported, when the report is repeated.
+    pub(super) fn deadline(&self) -> Instant {
+        if let Some(report) = &self.report {
+            return report.next;
+        }
+        let waiting = self.jurors.values().filter(|juror| juror.is_awaited());
+        waiting.map(|juror| juror.until).min().map_or(self.ends, |until| until.min(self.ends))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coterie_common::Incarnation;
+
+    fn id(port: u16) -> MemberId {
+        MemberId {
+            address: Address::new([127, 0, 0, 1].into(), port),
+            incarnation: Incarnation(u64::from(port)),
+        }
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::START + Duration::from_millis(ms)
+    }
+
+    fn suspicion(others: usize, wire: Wire) -> Suspicion {
+        let mut suspicion = Suspicion::new(at(0), id(9), Cause::ConnectionLost, others, Patience::default());
+        for port in 1..=suspicion.wants(at(0)) as u16 {
+            suspicion.asked(id(port), wire, at(400));
+        }
+        suspicion
+    }
+
+    #[test]
+    fn more_than_half_of_the_jury_make_a_report() {
+        let mut suspicion = suspicion(8, Wire::Native);
+        assert_eq!((suspicion.jury, suspicion.needed()), (7, 4));
+        suspicion.own_vote(id(100), true);
+        assert!(suspicion.vote(id(1).address, true) && !suspicion.vote(id(1).address, true));
+        assert!(!suspicion.vote(id(77).address, true), "nobody asked 77");
+        suspicion.vote(id(2).address, true);
+        assert_eq!(suspicion.result(at(1)), JuryResult::Pending);
+        suspicion.vote(id(3).address, true);
+        assert_eq!(suspicion.result(at(1)), JuryResult::Dead);
+    }
+
+    #[test]
+    fn with_two_members_the_survivor_is_the_jury() {
+        let mut suspicion = suspicion(1, Wire::Native);
+        suspicion.own_vote(id(100), true);
+        assert_eq!(suspicion.result(at(0)), JuryResult::Dead);
+    }
+
+    #[test]
+    fn enough_alive_drop_it_unless_json_programs_say_so() {
+        for (wire, expected) in [(Wire::Native, JuryResult::Alive), (Wire::Json, JuryResult::Undecided)] {
+            let mut suspicion = suspicion(3, wire);
+            suspicion.own_vote(id(100), true);
+            suspicion.nobody_left();
+            suspicion.vote(id(1).address, false);
+            suspicion.vote(id(2).address, false);
+            assert_eq!(suspicion.result(at(1)), expected, "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_juror_is_replaced_and_time_ends_the_jury() {
+        let mut suspicion = suspicion(4, Wire::Native);
+        suspicion.own_vote(id(100), true);
+        assert_eq!(suspicion.wants(at(399)), 0);
+        assert_eq!(suspicion.wants(at(400)), 3);
+        assert_eq!(suspicion.result(at(1999)), JuryResult::Pending);
+        assert_eq!(suspicion.result(at(2000)), JuryResult::Undecided);
+    }
+
+    #[test]
+    fn a_report_is_repeated_less_and_less_often() {
+        let mut suspicion = suspicion(1, Wire::Native);
+        let mut due = Vec::new();
+        let mut now = at(0);
+        while due.len() < 5 {
+            if suspicion.report_is_due(now) {
+                due.push(now.as_nanos() / 1_000_000_000);
+            }
+            now = suspicion.deadline();
+        }
+        assert_eq!(due, [0, 1, 3, 7, 15]);
+    }
+}

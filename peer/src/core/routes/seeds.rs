@@ -1,0 +1,275 @@
+//! From seeds: the view and what it changes, and this peer's own membership.
+//!
+//! A seed's word about the cluster is taken as the log's: it tells nothing before it is committed. What two seeds say
+//! may overlap or come late, so everything is held against the epoch that is known already.
+
+use coterie_common::message::{CloseReason, Registration, SessionMessage};
+use coterie_common::{Change, Epoch, Incarnation, MemberId, Message, Refusal, Why};
+
+use crate::core::Peer;
+use crate::core::effect::{Effect, SeedSlot};
+use crate::core::membership::{LeaveDue, News, begun_by, ended_by};
+
+impl Peer {
+    /// Any frame shows that the seed is there, before it is asked what it says.
+    pub(super) fn on_session(&mut self, seed: SeedSlot, message: Message) {
+        self.seeds.heard(&self.cx, seed);
+        match message {
+            Message::Ping { nonce } => {
+                let pong = self.membership.pong(nonce);
+                self.seeds.tell(&mut self.cx, seed, pong);
+            }
+            Message::Pong { .. } => {}
+            Message::Close(reason) => self.on_session_closed(seed, &reason),
+            Message::Session(message) => self.on_session_message(seed, message),
+            Message::Link(_) | Message::Mesh(_) => self.cx.count("session_frames_out_of_place"),
+        }
+    }
+
+    /// A seed has closed the session. The reason matters in one case only: it says that this member has ended.
+    fn on_session_closed(&mut self, seed: SeedSlot, reason: &CloseReason) {
+        self.seeds.close(&mut self.cx, seed);
+        // A close that is older than this incarnation is about the one before it.
+        if let (CloseReason::Ended(epoch), Some(incarnation)) = (reason, self.membership.incarnation())
+            && epoch.0 > incarnation.0
+        {
+            self.on_removed(*epoch, incarnation);
+        }
+    }
+
+    /// What a seed may say to a peer. All other messages of sessions are named too, so that a new one cannot be
+    /// forgotten here.
+    fn on_session_message(&mut self, seed: SeedSlot, message: SessionMessage) {
+        match message {
+            SessionMessage::Registered(registration) => self.on_registered(seed, registration),
+            SessionMessage::Changes { epoch, previous, changes } => {
+                self.on_changes(seed, previous, epoch, changes);
+            }
+            SessionMessage::Whole { roster, ended } => {
+                self.cx.count("views_whole");
+                let from = self.seeds.name_of(seed);
+                let news = self.membership.take_whole(&mut self.cx, from, roster, &ended);
+                self.on_news(news);
+            }
+            SessionMessage::Rejected { dead, refusal } => {
+                self.failure.report_rejected(&mut self.cx, dead, &refusal);
+            }
+            SessionMessage::Dial(address) => {
+                self.overlay.repair(&mut self.cx, &self.membership, address);
+            }
+            SessionMessage::Say { content, via } => self.say(content, Some(via)),
+            SessionMessage::Seeds { since, seeds } => self.seeds.follow_list(&mut self.cx, since, &seeds),
+            SessionMessage::Register(_)
+            | SessionMessage::Open { .. }
+            | SessionMessage::Observe { .. }
+            | SessionMessage::ListRequest { .. }
+            | SessionMessage::List(_)
+            | SessionMessage::ChangesSince(_)
+            | SessionMessage::Hint { .. }
+            | SessionMessage::Report(_)
+            | SessionMessage::Leave(_)
+            | SessionMessage::Neighbours(_)
+            | SessionMessage::Said(_)
+            | SessionMessage::ChangeSeeds(_)
+            | SessionMessage::SeedsChanged(_)
+            | SessionMessage::EvidenceRequest(_)
+            | SessionMessage::Evidence(_)
+            | SessionMessage::StatusRequest
+            | SessionMessage::Status(_) => self.cx.count("session_frames_out_of_place"),
+        }
+    }
+
+    /// Changes that follow on what this peer knows are taken; where some are missing between, they are asked for.
+    fn on_changes(&mut self, seed: SeedSlot, previous: Epoch, epoch: Epoch, changes: Vec<Change>) {
+        let known = self.membership.view().epoch;
+        if previous > known {
+            // Nothing is taken out of order: a life could seem to be there that ended in between.
+            self.cx.count("session_gaps");
+            let ask = SessionMessage::ChangesSince(known);
+            return self.seeds.tell(&mut self.cx, seed, Message::Session(ask));
+        }
+        let news = self.membership.take_changes(epoch, changes);
+        self.on_news(Some(news));
+    }
+
+    // ---- the view ----
+
+    /// What a newer view ends and begins, in the order of the log. The view itself is the new one already.
+    fn on_news(&mut self, news: Option<News>) {
+        let Some(news) = news.filter(|news| !news.changes().is_empty()) else {
+            // A view that is not newer changes nothing.
+            return;
+        };
+        for change in news.changes() {
+            if let Some(id) = ended_by(change) {
+                self.purge(id, change, &news);
+            }
+            if let Some(new) = begun_by(change) {
+                // Somebody new may be dialled at once, whatever the one before it refused.
+                self.overlay.forgive(new.address);
+            }
+        }
+        self.membership.say_view(&mut self.cx, &news);
+        // Last: the ends of others are told by the life that knew them.
+        if let Some(me) = self.membership.id()
+            && let Some(end) = news.changes().iter().find(|change| ended_by(change) == Some(me))
+        {
+            self.on_removed(end.epoch, me.incarnation);
+        }
+    }
+
+    /// A life is over: it goes from every table. The overlay goes before the failure detector, for a detector lasts
+    /// as long as its link.
+    fn purge(&mut self, id: MemberId, change: &Change, news: &News) {
+        self.membership.life_ended(&mut self.cx, id, change, news);
+        self.overlay.life_ended(&mut self.cx, &self.membership, id, change.epoch);
+        self.failure.life_ended(&mut self.cx, id);
+    }
+
+    /// This peer, alive, has been removed: it comes back as another life; unless it was about to leave anyway. Nobody
+    /// is argued with: what the log says is so, though it was wrong about this peer.
+    fn on_removed(&mut self, epoch: Epoch, incarnation: Incarnation) {
+        if self.membership.is_leaving() {
+            return self.finish();
+        }
+        self.membership.say_declared_dead(&mut self.cx, incarnation, epoch);
+        // Links first, then what was watched on them.
+        self.overlay.drop_everything(&mut self.cx, &CloseReason::Rejoining);
+        self.failure.all_links_gone();
+        self.failure.begin_anew(&mut self.cx);
+        let pause = self.membership.begin_anew(&mut self.cx);
+        // Sessions stay open. Only what they know of this peer is over.
+        self.seeds.forget_introductions();
+        self.seeds.ask_after(self.cx.now + pause);
+        self.gossip.begin_anew();
+    }
+
+    // ---- membership ----
+
+    /// The answer to a registration. One that was given up meanwhile is passed over, for another may be under way;
+    /// and so is one to a peer that is a member already, or that was told to stop meanwhile.
+    fn on_registered(&mut self, seed: SeedSlot, answer: Registration) {
+        if !self.seeds.registration_answered(seed) || !self.membership.is_joining() {
+            return;
+        }
+        match answer {
+            Registration::Admitted { incarnation, roster } => {
+                self.membership.admitted(self.cx.now, incarnation);
+                self.seeds.admitted(seed);
+                // Each life draws anew; dialling waits until JOINED is said.
+                self.overlay.draw_wanted(&mut self.cx);
+                let from = self.seeds.name_of(seed);
+                let news = self.membership.take_whole(&mut self.cx, from, roster, &[]);
+                self.on_news(news);
+            }
+            Registration::Refused(refusal) => self.on_refused(seed, &refusal),
+        }
+    }
+
+    /// Some refusals are for good, and end the process with their reason; for the others it asks again after a pause.
+    fn on_refused(&mut self, seed: SeedSlot, refusal: &Refusal) {
+        if !refusal.why.may_retry() {
+            self.membership.stop();
+            let reason = format!("registration of {} rejected: {refusal}", self.cx.me);
+            return self.cx.want(Effect::Exit(Err(reason)));
+        }
+        if refusal.why == Why::Ended {
+            // Nothing can bring that life back, so asking again for it would be refused for ever.
+            self.membership.take_another_life(&mut self.cx);
+        }
+        if refusal.why == Why::NoQuorum {
+            // A seed that reaches no majority cannot have anything decided; another one may.
+            self.seeds.prefer_others(seed);
+        }
+        self.cx.warn(format!("not registered yet: {refusal}; trying again"));
+        self.seeds.ask_later(&mut self.cx);
+    }
+
+    /// What is due with the seeds and with this peer's own membership.
+    pub(super) fn settle_membership(&mut self) {
+        if self.membership.is_stopped() {
+            return;
+        }
+        if self.membership.is_joining() {
+            self.settle_joining();
+        } else {
+            // A member: sessions that were opened since the last step do not know it yet.
+            self.introduce();
+        }
+        if let Some(admitted) = self.membership.to_be_announced()
+            && self.seeds.is_settled(self.cx.now, admitted)
+        {
+            self.membership.announce(&mut self.cx, self.seeds.introduced().count());
+            let now = self.cx.now;
+            let leave_alone = |id| self.failure.leaves_alone(now, id);
+            self.overlay.choose(&mut self.cx, &self.membership, leave_alone);
+        }
+        match self.membership.leave_due(self.cx.now) {
+            LeaveDue::Nothing => {}
+            LeaveDue::Ask { turn } => self.ask_to_leave(turn),
+            LeaveDue::GiveUp => self.finish(),
+        }
+        // In the step that ends everything too: what stands behind the end in the list of effects, nobody performs.
+        self.seeds.settle(&mut self.cx);
+    }
+
+    /// Asks to be registered, where a session is open and it is time; and says from time to time that it waits, for a
+    /// peer that cannot join looks like one that hangs.
+    fn settle_joining(&mut self) {
+        if let Some(limit) = self.membership.gives_up_joining(&self.cx) {
+            self.membership.stop();
+            let reason = format!("not a member after {}", humantime::format_duration(limit));
+            return self.cx.want(Effect::Exit(Err(reason)));
+        }
+        if self.membership.says_waiting(self.cx.now) {
+            let (open, wanted) = (self.seeds.open().count(), self.seeds.quorum());
+            self.cx.warn(format!(
+                "waiting for the seeds: {open} of {wanted} sessions are open, not registered yet"
+            ));
+        }
+        if let Some(seed) = self.seeds.registration_due(&self.cx) {
+            let view = self.membership.view();
+            if !view.is_empty() {
+                // A life that was removed first learns how everything ended that it had in its view.
+                let missed = SessionMessage::ChangesSince(view.epoch);
+                self.seeds.tell(&mut self.cx, seed, Message::Session(missed));
+            }
+            let register = SessionMessage::Register(self.membership.candidate(&self.cx));
+            self.seeds.tell(&mut self.cx, seed, Message::Session(register));
+        }
+    }
+
+    /// Tells the seeds that do not know it which member this is, and with whom it is linked. Links are told along
+    /// with the name, in full: what was told to others this seed may not have heard.
+    fn introduce(&mut self) {
+        let Some(member) = self.membership.id() else { panic!("who is no member introduces itself") };
+        for seed in self.seeds.strangers() {
+            let (life, epoch) = (self.membership.life(), self.membership.view().epoch);
+            let open = SessionMessage::Open { member, life, epoch };
+            self.seeds.tell(&mut self.cx, seed, Message::Session(open));
+            let links = SessionMessage::Neighbours(self.overlay.tale());
+            self.seeds.tell(&mut self.cx, seed, Message::Session(links));
+            self.seeds.introduce(seed);
+        }
+    }
+
+    /// With no session open nobody is asked, and the turn is spent: the next try, or the end of its time, follows
+    /// anyway.
+    fn ask_to_leave(&mut self, turn: usize) {
+        let open: Vec<SeedSlot> = self.seeds.open().collect();
+        if let (Some(member), false) = (self.membership.id(), open.is_empty()) {
+            let leave = Message::Session(SessionMessage::Leave(member));
+            self.seeds.tell(&mut self.cx, open[turn % open.len()], leave);
+        }
+    }
+
+    /// The end, in order. Neighbours are told before the process ends, so that none of them takes the broken
+    /// connection for a death.
+    pub(super) fn finish(&mut self) {
+        self.overlay.drop_everything(&mut self.cx, &CloseReason::ShuttingDown);
+        self.failure.all_links_gone();
+        self.seeds.say_goodbye(&mut self.cx);
+        self.membership.stop();
+        self.cx.want(Effect::Exit(Ok(())));
+    }
+}

@@ -1,0 +1,68 @@
+//! One session with one seed: whether it is open, when it last spoke, when it may be opened again.
+
+use std::time::Duration;
+
+use coterie_common::{Backoff, Instant};
+
+/// A session that broke is dialled again after this, doubling: soon enough that a restart is not felt, seldom enough
+/// that a seed which is gone costs nothing (a guess).
+const REDIAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionState {
+    /// None, and none is being opened.
+    Down,
+    /// The shell is dialling and will say how that ended. It has a limit of its own, so none is kept here.
+    Opening,
+    /// Frames may be exchanged.
+    Up {
+        /// When the seed was last heard.
+        heard: Instant,
+        /// When it was last told something.
+        said: Instant,
+        /// Whether this seed knows which member we are.
+        introduced: bool,
+    },
+}
+
+/// The place of one seed in this peer's list, with its session.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) state: SessionState,
+    /// Not to be opened before then.
+    pub(super) not_before: Instant,
+    /// Grows each time that a session is lost or not opened, until the seed has spoken.
+    backoff: Backoff,
+    /// Whether it is one of the seeds: one that was removed is not opened any more.
+    pub(super) is_in_use: bool,
+}
+
+impl Slot {
+    /// A seed that was not dialled yet.
+    pub(super) fn new() -> Self {
+        let backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        Slot { state: SessionState::Down, not_before: Instant::START, backoff, is_in_use: true }
+    }
+
+    /// Whether nothing is open or being opened.
+    pub(super) fn is_down(&self) -> bool {
+        self.state == SessionState::Down
+    }
+
+    /// It could not be opened, or broke: when it may be opened again is drawn with `chance` (0 to 1), so that all peers
+    /// of a seed that restarts do not come back in one moment.
+    pub(super) fn lost(&mut self, now: Instant, chance: f64) {
+        self.state = SessionState::Down;
+        self.not_before = now + self.backoff.pause_with_jitter(chance);
+    }
+
+    /// A frame came. Only that makes the next pause short again: a connection that was merely accepted may be closed at
+    /// once, by a seed that has no room.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let SessionState::Up { heard, .. } = &mut self.state {
+            *heard = now;
+            self.backoff.reset();
+        }
+    }
+}

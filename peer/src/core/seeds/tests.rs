@@ -1,0 +1,88 @@
+//! Whom a peer asks, and in which order.
+
+use super::*;
+use coterie_common::Address;
+
+fn at(ms: u64) -> Instant {
+    Instant::START + Duration::from_millis(ms)
+}
+
+/// Five seeds, nothing open; the context is that of a step at the start.
+fn five_seeds() -> (SeedSessions, Context) {
+    let seeds = (1..=5).map(|n| format!("10.0.0.{n}:1")).collect();
+    let config = Config { seeds, ..Config::default() };
+    let mut cx = Context::new(Address::new([127, 0, 0, 1].into(), 1), config.clone(), [1; 32]);
+    let sessions = SeedSessions::new(&config, &mut cx.rng);
+    (sessions, cx)
+}
+
+/// What falls due at that moment.
+fn settle(sessions: &mut SeedSessions, cx: &mut Context, ms: u64) -> Vec<Effect> {
+    cx.begin(at(ms));
+    sessions.settle(cx);
+    cx.take_effects()
+}
+
+fn opened(effects: &[Effect]) -> Vec<SeedSlot> {
+    let seed = |effect: &Effect| match effect {
+        Effect::OpenSession { seed, .. } => Some(*seed),
+        _ => None,
+    };
+    effects.iter().filter_map(seed).collect()
+}
+
+#[test]
+fn a_majority_of_the_seeds_is_opened_and_a_lost_one_replaced_by_another() {
+    let (mut sessions, mut cx) = five_seeds();
+    let first = opened(&settle(&mut sessions, &mut cx, 0));
+    assert_eq!(first.len(), 3);
+    sessions.lost(&mut cx, first[0]);
+    let next = opened(&settle(&mut sessions, &mut cx, 1));
+    assert!(next.len() == 1 && next[0] != first[0], "{next:?}");
+}
+
+#[test]
+fn a_registration_is_asked_of_one_seed_and_passes_to_another_when_it_goes_down() {
+    let (mut sessions, mut cx) = five_seeds();
+    for seed in opened(&settle(&mut sessions, &mut cx, 0)) {
+        sessions.opened(&cx, seed);
+    }
+    let first = sessions.registration_due(&cx).unwrap();
+    assert_eq!(sessions.registration_due(&cx), None);
+    sessions.lost(&mut cx, first);
+    let second = sessions.registration_due(&cx).unwrap();
+    assert_ne!(first, second);
+    assert!(sessions.registration_answered(second) && !sessions.registration_answered(second));
+}
+
+#[test]
+fn a_seed_that_was_removed_gives_its_session_to_one_that_was_added() {
+    let (mut sessions, mut cx) = five_seeds();
+    let first = opened(&settle(&mut sessions, &mut cx, 0));
+    first.iter().for_each(|seed| sessions.opened(&cx, *seed));
+    let mut list: Vec<String> = sessions.names.clone();
+    list.push("10.0.0.6:1".to_owned());
+    sessions.follow_list(&mut cx, 7, &list);
+    cx.take_effects();
+    assert_eq!((sessions.quorum(), opened(&settle(&mut sessions, &mut cx, 1)).len()), (4, 1));
+    list.retain(|name| name != sessions.name_of(first[0]));
+    sessions.follow_list(&mut cx, 8, &list);
+    assert!(cx.take_effects().contains(&Effect::CloseSession(first[0])));
+    assert_eq!(sessions.quorum(), 3);
+    assert!(!opened(&settle(&mut sessions, &mut cx, 10_000)).contains(&first[0]));
+    sessions.follow_list(&mut cx, 7, &[]);
+    assert_eq!(sessions.quorum(), 3, "an older list counts no longer");
+}
+
+#[test]
+fn a_quiet_session_is_pinged_and_a_silent_one_closed() {
+    let (mut sessions, mut cx) = five_seeds();
+    let seed = opened(&settle(&mut sessions, &mut cx, 0))[0];
+    sessions.opened(&cx, seed);
+    let ping = Effect::Tell { seed, message: Message::Ping { nonce: 1 } };
+    assert_eq!(settle(&mut sessions, &mut cx, 999), []);
+    assert_eq!(settle(&mut sessions, &mut cx, 1000), std::slice::from_ref(&ping));
+    assert_eq!(settle(&mut sessions, &mut cx, 2000), [ping]);
+    let closed = settle(&mut sessions, &mut cx, 3000);
+    assert!(closed.contains(&Effect::CloseSession(seed)), "{closed:?}");
+}

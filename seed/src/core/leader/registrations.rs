@@ -1,0 +1,234 @@
+//! The ballots about those who want to be members.
+//!
+//! ```text
+//! asked seed          leader                      every seed
+//!   | Register ---------> |  RegisterProposal ------> |  checks, then probes the joiner itself
+//!   |                     |  <------------------ Vote |
+//!   |                     |  Join in the log          |
+//!   | <------------ Reply |                           |
+//!   | waits until its own registry has the entry, then answers the session
+//! ```
+//!
+//! A life is known by the number that it drew, so a request that comes twice, through one seed or two, joins the ballot
+//! that is open, or is answered from the registry. What a ballot would replace is named in it: if somebody else came
+//! first, it is held again about what is there now.
+//!
+//! Left out: a limit for each address. Sessions have one for what they may ask.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX};
+use coterie_common::message::{Answer, BallotId, Candidate, RegisterProposal, Subject, VoteReply};
+use coterie_common::{Address, Incarnation, Instant, Life, Refusal, Why};
+
+use crate::core::ballot::{Ballot, BallotNumbers, Verdict};
+use crate::core::context::Context;
+use crate::core::entry::Body;
+use crate::core::registry::Registry;
+use crate::core::request::RequestId;
+
+/// The registrations that this leader conducts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Registrations {
+    open: BTreeMap<BallotId, RegistrationBallot>,
+    /// The ballot about each life: whoever asks again for one joins it.
+    by_life: BTreeMap<(Address, Life), BallotId>,
+    /// All ballots have the same time, so they end in the order of their opening. A ballot that is over stays here
+    /// until its time comes: to search for it costs more than to find it gone.
+    expiry: VecDeque<(Instant, BallotId)>,
+}
+
+#[derive(Clone, Debug)]
+struct RegistrationBallot {
+    joiner: Candidate,
+    /// The incarnation at that address when it was opened, which would end with it.
+    replaces: Incarnation,
+    ballot: Ballot,
+    /// Each once, though it may be asked again while the ballot is open.
+    requests: Vec<RequestId>,
+    /// From then on it has no end of its own: the log tells what came of it, or that it was not taken.
+    is_proposed: bool,
+}
+
+/// What came of a request to be admitted.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// A ballot about that life is open already. Its result is for these, too.
+    Joined,
+    /// It needs none: these are to be answered.
+    Answered(Vec<RequestId>, Answer),
+    /// The seeds are to vote on this.
+    Proposed(RegisterProposal),
+}
+
+/// What came of a ballot.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// It goes on, or is in the log's hands.
+    Open,
+    /// It is lost: these are to be told why.
+    Lost(Vec<RequestId>, Refusal),
+    /// What it was about has changed meanwhile: it is to be held again about what is now.
+    Outdated(Candidate, Vec<RequestId>),
+}
+
+impl Registrations {
+    /// Somebody wants to be admitted, for those who asked.
+    #[must_use]
+    pub(super) fn open(
+        &mut self,
+        cx: &Context,
+        numbers: &mut BallotNumbers,
+        registry: &Registry,
+        joiner: Candidate,
+        requests: Vec<RequestId>,
+    ) -> Opened {
+        let life = (joiner.address, joiner.life);
+        if let Some(ballot) = self.by_life.get(&life).and_then(|id| self.open.get_mut(id)) {
+            ballot.requests.extend(requests);
+            ballot.requests.sort_unstable();
+            ballot.requests.dedup();
+            return Opened::Joined;
+        }
+        match registry.at(joiner.address) {
+            Some(member) if member.life == joiner.life => {
+                let incarnation = member.id.incarnation;
+                Opened::Answered(requests, Answer::Admitted { incarnation, index: incarnation.0 })
+            }
+            // After the question whether it is a member: that answer costs nothing, however much is under way.
+            _ if self.open.len() >= BALLOTS_MAX => {
+                let detail = format!("{BALLOTS_MAX} registrations are under way");
+                Opened::Answered(requests, Answer::Refused(Refusal::new(Why::Limit, detail)))
+            }
+            present => {
+                let replaces = present.map_or(Incarnation::NONE, |member| member.id.incarnation);
+                Opened::Proposed(self.hold(cx, numbers.next(), registry, (joiner, replaces), requests))
+            }
+        }
+    }
+
+    /// Opens the ballot. Among the sets of voters in force now.
+    fn hold(
+        &mut self,
+        cx: &Context,
+        id: BallotId,
+        registry: &Registry,
+        (joiner, replaces): (Candidate, Incarnation),
+        requests: Vec<RequestId>,
+    ) -> RegisterProposal {
+        let (candidate, commit) = (joiner.clone(), registry.applied());
+        let ends = cx.now + cx.config.patience.scale(BALLOT_TIME_MAX);
+        let ballot = Ballot::new(registry.seed_sets().to_vec(), ends);
+        self.by_life.insert((joiner.address, joiner.life), id);
+        self.open.insert(id, RegistrationBallot { joiner, replaces, ballot, requests, is_proposed: false });
+        self.expiry.push_back((ends, id));
+        RegisterProposal { ballot: id, candidate, replaces, commit }
+    }
+
+    /// A vote came. It counts if it is about that very life in that very ballot.
+    #[must_use]
+    pub(super) fn count(&mut self, cx: &mut Context, reply: VoteReply) -> Settled {
+        let id = reply.vote.ballot;
+        // The ballot may be over: a majority has decided it before the last seed voted.
+        let Some(open) = self.open.get_mut(&id) else { return Settled::Open };
+        let (address, life) = (open.joiner.address, open.joiner.life);
+        let expected = Subject::Admission { address, life, replaces: open.replaces };
+        if reply.vote.subject != expected || !open.ballot.vote(cx.now, reply) {
+            cx.count("votes_out_of_place");
+            return Settled::Open;
+        }
+        self.settle(cx, id)
+    }
+
+    /// Looks where a ballot stands; proposes the entry of one that is carried.
+    #[must_use]
+    pub(super) fn settle(&mut self, cx: &mut Context, id: BallotId) -> Settled {
+        let Some(open) = self.open.get_mut(&id) else {
+            // Its time is over, and it was decided before that.
+            return Settled::Open;
+        };
+        if open.is_proposed {
+            return Settled::Open;
+        }
+        match open.ballot.verdict(cx.now) {
+            Verdict::Pending => Settled::Open,
+            Verdict::Carried => {
+                open.is_proposed = true;
+                let (candidate, replaces, votes) = (open.joiner.clone(), open.replaces, open.ballot.votes());
+                cx.propose(Body::Join { ballot: id, candidate, replaces, votes });
+                Settled::Open
+            }
+            // Another life came to that address meanwhile: nothing that the joiner could know or change, so it is not
+            // told, and asked about anew.
+            Verdict::Lost(refusal) if refusal.why == Why::Superseded => self.outdated(cx, id),
+            Verdict::Lost(refusal) => Settled::Lost(self.close(id), refusal),
+        }
+    }
+
+    /// What the ballot was about has changed meanwhile, or its entry was not taken. The requests go with it into the
+    /// next ballot.
+    #[must_use]
+    pub(super) fn outdated(&mut self, cx: &mut Context, id: BallotId) -> Settled {
+        match self.take(id) {
+            Some(RegistrationBallot { joiner, requests, .. }) => {
+                cx.count("admissions_held_again");
+                Settled::Outdated(joiner, requests)
+            }
+            None => Settled::Open,
+        }
+    }
+
+    /// The ballot is over: who is to be told.
+    pub(super) fn close(&mut self, id: BallotId) -> Vec<RequestId> {
+        self.take(id).map(|ballot| ballot.requests).unwrap_or_default()
+    }
+
+    fn take(&mut self, id: BallotId) -> Option<RegistrationBallot> {
+        // An entry may come back whose ballot another leader held, or an earlier term.
+        let ballot = self.open.remove(&id)?;
+        let named = self.by_life.remove(&(ballot.joiner.address, ballot.joiner.life));
+        assert_eq!(named, Some(id), "the ballot about {}", ballot.joiner.address);
+        Some(ballot)
+    }
+
+    /// The next ballot whose time is over, or that is over already. A ballot that is proposed is named, too: whoever
+    /// settles it sees that the log has it.
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<BallotId> {
+        let (at, id) = self.expiry.front().copied()?;
+        if at > now && self.open.contains_key(&id) {
+            return None;
+        }
+        self.expiry.pop_front();
+        Some(id)
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Checks what must hold between steps.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(super) fn verify(&self) {
+        let (open, lives) = (self.open.len(), self.by_life.len());
+        assert_eq!(open, lives, "ballots, and the lives they are about");
+        for (life, id) in &self.by_life {
+            let joiner = self.open.get(id).map(|open| (open.joiner.address, open.joiner.life));
+            assert_eq!(joiner, Some(*life), "ballot {id} about a life, and that life");
+        }
+        self.open.values().for_each(|open| open.ballot.verify());
+        self.open.values().filter(|open| open.is_proposed).for_each(|open| open.ballot.assert_carried());
+        let unasked = self.open.iter().find(|(_, open)| open.requests.is_empty());
+        assert!(unasked.is_none(), "a ballot for which nobody asked: {unasked:?}");
+        let expires: BTreeSet<BallotId> = self.expiry.iter().map(|(_, id)| *id).collect();
+        let forgotten = self.open.iter().find(|(id, open)| !open.is_proposed && !expires.contains(id));
+        assert!(forgotten.is_none(), "a ballot never ends: {forgotten:?}");
+    }
+
+    /// When the first ballot's time is over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.expiry.front().map_or(Instant::NEVER, |(at, _)| *at)
+    }
+}

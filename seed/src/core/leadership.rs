@@ -1,0 +1,220 @@
+//! Who leads, in which term, and who is connected; and which seed this is.
+//!
+//! Raft elects (Ongaro and Ousterhout, *In search of an understandable consensus algorithm*, 2014). Here stands what
+//! came of it, and what follows for who may answer.
+//!
+//! *Owns.* This seed's id and list of seeds, the leader and the term, the connected seeds with the numbers of their
+//! data directories, and whether the founding was proposed.
+//!
+//! *May read.* The context and the registry.
+//!
+//! *Never.* Decides who leads: the log tells it. Nor does it know what a leader has under way.
+//!
+//! Left out: a lease, by which a leader could answer reads alone for a while. It would rest on clocks that run alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coterie_common::message::{ClusterId, SeedId};
+use coterie_common::{Line, majority};
+use rand::Rng;
+
+use crate::core::config::Config;
+use crate::core::context::Context;
+use crate::core::entry::{Body, SeedRecord};
+use crate::core::registry::Registry;
+
+/// The seeds as this one sees them.
+#[derive(Clone, Debug)]
+pub(crate) struct Leadership {
+    /// Not that of the configuration any more, once it took a seat.
+    me: SeedId,
+    /// All seeds, as the list names them; or, once this one has taken an id that a cluster keeps for it, as that
+    /// cluster does.
+    list: BTreeMap<SeedId, String>,
+    /// None between two leaders, as far as is heard here.
+    leader: Option<SeedId>,
+    /// Whether there was a leader at any time since this seed started: before, what its own disk says may be old.
+    was_led: bool,
+    term: u64,
+    /// The connected seeds, with the numbers of their data directories. By this seed's own connections: who merely
+    /// dialled it cannot be spoken to, and is not here.
+    others: BTreeMap<SeedId, u64>,
+    /// The term in which the founding was proposed. None also when it failed, and is to be proposed again.
+    founded_in: Option<u64>,
+}
+
+/// What the log's word of a leader changes. A leader that is lost and comes back within a term is told as well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Election {
+    /// Whether it is another term, and not merely another leader of the same.
+    pub(crate) is_new_term: bool,
+}
+
+impl Leadership {
+    /// Nothing is known of a leader yet.
+    pub(crate) fn new(config: &Config) -> Self {
+        Leadership {
+            me: config.id,
+            list: config.seeds.clone(),
+            leader: None,
+            was_led: false,
+            term: 0,
+            others: BTreeMap::new(),
+            founded_in: None,
+        }
+    }
+
+    /// This seed.
+    pub(crate) fn me(&self) -> SeedId {
+        self.me
+    }
+
+    /// The leader, as far as this seed has heard.
+    pub(crate) fn leader(&self) -> Option<SeedId> {
+        self.leader
+    }
+
+    /// The latest term that the log told of, with a leader or without one; 0 before any.
+    pub(crate) fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Whether this seed leads. The log says so only when an entry of this term is applied here. That it leads no
+    /// longer is heard late, so what it proposes then is refused by the log, not here.
+    pub(crate) fn leads(&self) -> bool {
+        self.leader == Some(self.me)
+    }
+
+    /// Whether there was a leader since this seed started. Without one it tells no observer anything: a view never goes
+    /// back, and that of its own disk may be older than one that the observer has.
+    pub(crate) fn was_led(&self) -> bool {
+        self.was_led
+    }
+
+    /// The connected seeds. This one is not among them.
+    pub(crate) fn others(&self) -> Vec<SeedId> {
+        self.others.keys().copied().collect()
+    }
+
+    /// Whether a seed is connected; this one always is.
+    pub(crate) fn is_connected(&self, seed: SeedId) -> bool {
+        seed == self.me || self.others.contains_key(&seed)
+    }
+
+    /// Whether requests are answered: the cluster is founded and has a leader.
+    pub(crate) fn is_ready(&self, registry: &Registry) -> bool {
+        registry.cluster().is_some() && self.leader.is_some()
+    }
+
+    /// Whether it can have anything decided, for health checks: it is connected with the leader and with a majority. Of
+    /// each set, where there are two. It is what an answer to a ping and a seed's status tell.
+    pub(crate) fn takes_part(&self, registry: &Registry) -> bool {
+        let connected = |set: &BTreeSet<SeedId>| set.iter().filter(|seed| self.is_connected(**seed)).count();
+        self.is_ready(registry)
+            && self.leader.is_some_and(|leader| self.is_connected(leader))
+            && registry.seed_sets().iter().all(|set| connected(set) >= majority(set.len()))
+    }
+
+    /// A seed's name, for people: as the log has it, or else its own list.
+    pub(crate) fn name(&self, registry: &Registry, seed: SeedId) -> String {
+        let recorded = registry.seeds().get(&seed).map(|record| record.address.clone());
+        recorded.or_else(|| self.list.get(&seed).cloned()).unwrap_or_else(|| format!("seed {seed}"))
+    }
+
+    // ---- what happens ----
+
+    /// This seed, whose log is empty, takes the id that a cluster keeps for it.
+    pub(crate) fn take_id(&mut self, id: SeedId, list: BTreeMap<SeedId, String>) {
+        assert!(!self.leads(), "a seed that leads takes the id {id}");
+        assert!(list.contains_key(&id), "the seed takes the id {id}, which none of these has: {list:?}");
+        (self.me, self.list) = (id, list);
+    }
+
+    /// The log tells who leads, and in which term; none if that was known. The same may be told again, and must not
+    /// count as an election: whatever is under way would be thrown away for nothing.
+    #[must_use]
+    pub(crate) fn follow(&mut self, leader: Option<SeedId>, term: u64) -> Option<Election> {
+        assert!(term >= self.term, "the term went back from {} to {term}", self.term);
+        if (self.leader, self.term) == (leader, term) {
+            return None;
+        }
+        let is_new_term = self.term != term;
+        (self.leader, self.term) = (leader, term);
+        self.was_led |= leader.is_some();
+        Some(Election { is_new_term })
+    }
+
+    /// Another seed is connected, with that data directory. One line, though it may be told twice. The directory is
+    /// taken anew each time: who answers at that address may be another than before.
+    pub(crate) fn seed_up(&mut self, cx: &mut Context, registry: &Registry, seed: SeedId, directory_id: u64) {
+        if self.others.insert(seed, directory_id).is_none() {
+            cx.log(Line::new("SEED_CONNECTED").with("seed", self.name(registry, seed)));
+        }
+    }
+
+    /// Another seed is connected no longer.
+    pub(crate) fn seed_down(&mut self, cx: &mut Context, registry: &Registry, seed: SeedId) {
+        if self.others.remove(&seed).is_some() {
+            cx.log(Line::new("SEED_LOST").with("seed", self.name(registry, seed)));
+        }
+    }
+
+    // ---- what a leader proposes of its own accord ----
+
+    /// The first leader's first entry, once a term: the cluster's name, and the seeds of its list with the directories
+    /// that are known by now. Asked at each election, each batch of entries and each upkeep.
+    pub(crate) fn found_if_first(&mut self, cx: &mut Context, registry: &Registry) {
+        if !self.leads() || registry.cluster().is_some() {
+            return;
+        }
+        // Proposed in this term already: it is applied, or comes back as failed.
+        if self.founded_in.replace(self.term) == Some(self.term) {
+            return;
+        }
+        // Drawn, and not made of addresses: of two clusters that the same machines had, each has its own name.
+        let mut cluster = [0; 16];
+        cx.rng.fill_bytes(&mut cluster);
+        let directory_id = |id: SeedId| match id == self.me {
+            true => Some(cx.config.directory_id),
+            false => self.others.get(&id).copied(),
+        };
+        let record = |(id, address): (&SeedId, &String)| {
+            (*id, SeedRecord { address: address.clone(), directory_id: directory_id(*id) })
+        };
+        let seeds: BTreeMap<SeedId, SeedRecord> = self.list.iter().map(record).collect();
+        cx.propose(Body::Found { cluster: ClusterId(cluster), seeds });
+    }
+
+    /// The founding was not taken: it is proposed again.
+    pub(crate) fn founding_failed(&mut self) {
+        self.founded_in = None;
+    }
+
+    /// A seed that was late at the founding, or is new, may take part once its directory is in the log.
+    ///
+    /// Until then it is not sent the log. Asked at each upkeep, so an entry that is on its way may be proposed again;
+    /// the second changes nothing.
+    pub(crate) fn record_directories(&mut self, cx: &mut Context, registry: &Registry) {
+        if !self.leads() {
+            return;
+        }
+        let is_unrecorded =
+            |id: &SeedId| registry.seeds().get(id).is_some_and(|record| record.directory_id.is_none());
+        let own = [(self.me, cx.config.directory_id)];
+        let known = self.others.iter().map(|(id, directory_id)| (*id, *directory_id)).chain(own);
+        let late: Vec<(SeedId, u64)> = known.filter(|(id, _)| is_unrecorded(id)).collect();
+        for (seed, directory_id) in late {
+            cx.propose(Body::SeedDirectory { seed, directory_id });
+        }
+    }
+
+    /// Checks what must hold between steps.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn verify(&self) {
+        assert!(self.leader.is_none() || self.term > 0, "{:?} leads before any election", self.leader);
+        assert!(self.leader.is_none() || self.was_led, "{:?} leads, and none ever did", self.leader);
+        assert!(!self.others.contains_key(&self.me), "seed {} is connected with itself", self.me);
+    }
+}

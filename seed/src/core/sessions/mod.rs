@@ -1,0 +1,291 @@
+//! Sessions with peers and observers: who they are, what they may ask how often, and what each was told.
+//!
+//! A session holds no promise: a peer that loses it opens another, here or at another seed, and says how much it was
+//! told. So nothing of it is logged, and a seed may stop without handing any over.
+//!
+//! *Owns.* The sessions, the latest changes of the view by which they are brought up to date, and the linearizable
+//! reads under way.
+//!
+//! *May read.* The context, the registry, and presence (how well connected members are, for rosters).
+//!
+//! *Never.* Decides anything: what is asked on a session is routed, and answered when the log has decided.
+
+mod push;
+mod rate;
+mod reads;
+mod recent_changes;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coterie_common::limits::{HINTS_PER_SECOND, JSON_PROBE_EVERY, REQUESTS_PER_SECOND, SESSION_SILENCE_MAX};
+use coterie_common::message::{CloseReason, SessionMessage};
+use coterie_common::{Address, Epoch, Instant, MemberId, Message, Wire};
+use rand::seq::IndexedRandom;
+
+use reads::Reads;
+use recent_changes::RecentChanges;
+use session::Session;
+
+use crate::core::context::Context;
+use crate::core::effect::{Effect, SessionId};
+use crate::core::presence::Presence;
+use crate::core::registry::Registry;
+
+/// Registrations that one session may ask for in a second. A guess: a peer needs one.
+pub(crate) const REGISTRATIONS_PER_SECOND: u32 = 10;
+
+/// Reports and departures a second of one whose admission this registry has not seen: enough for what one peer sees. A
+/// guess. Less than of a member, for anybody can say that it was admitted elsewhere.
+const EARLY_REQUESTS_PER_SECOND: u32 = 10;
+
+/// All sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions {
+    /// Observers' sessions, too.
+    all: BTreeMap<SessionId, Session>,
+    /// How many sessions each member holds here.
+    ///
+    /// Invariant: the counts of all bound sessions, and none that is 0.
+    holders: BTreeMap<MemberId, u32>,
+    recent: RecentChanges,
+    reads: Reads,
+}
+
+impl Sessions {
+    /// No session yet, of a registry whose view is that of `epoch`.
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Sessions {
+            all: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            recent: RecentChanges::new(epoch),
+            reads: Reads::default(),
+        }
+    }
+
+    // ---- who is there ----
+
+    /// A frame came: on a session that is known, or on a new one. To be called before anything else is done about the
+    /// frame.
+    pub(crate) fn heard(&mut self, now: Instant, id: SessionId, wire: Wire) {
+        let session = self.all.entry(id).or_insert_with(|| Session::new(now, wire));
+        session.heard = now;
+        session.seems_gone = false;
+    }
+
+    /// The session that a message came on: it cannot have ended since.
+    fn session(&mut self, id: SessionId) -> &mut Session {
+        let session = self.all.get_mut(&id);
+        let Some(session) = session else { panic!("something was asked on {id:?}, which is not there") };
+        session
+    }
+
+    /// Whether there is that session still.
+    pub(crate) fn is_there(&self, id: SessionId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    /// The member at the other end of a session. None of an observer, or of one who has not said who it is.
+    pub(crate) fn member_on(&self, id: SessionId) -> Option<MemberId> {
+        self.all.get(&id)?.member
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The sessions of a member.
+    pub(crate) fn of(&self, member: MemberId) -> Vec<SessionId> {
+        // Most members have none here: they need no search.
+        if !self.holders.contains_key(&member) {
+            return Vec::new();
+        }
+        self.all.iter().filter(|(_, s)| s.member == Some(member)).map(|(id, _)| *id).collect()
+    }
+
+    /// The members that hold a session here and are not thought gone. The leader is told these, and misses whom no seed
+    /// names.
+    pub(crate) fn held(&self, registry: &Registry) -> BTreeSet<MemberId> {
+        let held = self.all.values().filter(|session| !session.seems_gone);
+        held.filter_map(|session| session.member).filter(|m| registry.member(*m).is_some()).collect()
+    }
+
+    /// Any peer that holds a session here, and that session. Drawn, so that what observers say does not burden one
+    /// peer. JSON programs are not asked.
+    pub(crate) fn any_peer(&self, cx: &mut Context, registry: &Registry) -> Option<(SessionId, Address)> {
+        let native = self.all.iter().filter(|(_, session)| session.wire == Wire::Native);
+        let members = native.filter_map(|(id, session)| Some((*id, session.member?)));
+        let alive: Vec<_> = members.filter(|(_, member)| registry.member(*member).is_some()).collect();
+        alive.choose(&mut cx.rng).map(|(id, member)| (*id, member.address))
+    }
+
+    /// The other end is this member.
+    fn bind(&mut self, id: SessionId, member: MemberId) {
+        self.release(id);
+        let session = self.session(id);
+        session.member = Some(member);
+        session.seems_gone = false;
+        *self.holders.entry(member).or_insert(0) += 1;
+    }
+
+    fn release(&mut self, id: SessionId) {
+        let Some(member) = self.all.get_mut(&id).and_then(|session| session.member.take()) else {
+            // It was nobody's, or is no more.
+            return;
+        };
+        let count = self.holders.get_mut(&member);
+        let Some(count) = count else { panic!("{id:?} is released by {member}, who holds none") };
+        *count -= 1;
+        if *count == 0 {
+            self.holders.remove(&member);
+        }
+    }
+
+    // ---- how often ----
+
+    /// Whether one more registration may be asked for on a session.
+    pub(crate) fn may_register(&mut self, now: Instant, id: SessionId) -> bool {
+        self.session(id).registrations.allows(now, REGISTRATIONS_PER_SECOND)
+    }
+
+    /// Whether one more hint may be given on a session.
+    pub(crate) fn may_hint(&mut self, now: Instant, id: SessionId) -> bool {
+        self.session(id).hints.allows(now, HINTS_PER_SECOND)
+    }
+
+    /// Whether one more report, departure or linearizable read may be asked for on a session.
+    pub(crate) fn may_ask(&mut self, now: Instant, registry: &Registry, id: SessionId) -> bool {
+        let session = self.session(id);
+        let is_early = session.member.is_some_and(|member| registry.member(member).is_none());
+        let most = if is_early { EARLY_REQUESTS_PER_SECOND } else { REQUESTS_PER_SECOND };
+        session.requests.allows(now, most)
+    }
+
+    // ---- words ----
+
+    /// Says something on a session.
+    pub(crate) fn send(&self, cx: &mut Context, to: SessionId, message: SessionMessage) {
+        cx.want(Effect::Send { to, message: Message::Session(message) });
+    }
+
+    /// Says why, and closes a session. The reason goes out first; the core has forgotten it by then.
+    pub(crate) fn close(&mut self, cx: &mut Context, id: SessionId, reason: CloseReason) {
+        self.forget(id);
+        cx.want(Effect::Close { session: id, reason });
+    }
+
+    /// A session has ended. Also one that was closed here before, of which nothing is left.
+    pub(crate) fn forget(&mut self, id: SessionId) {
+        self.release(id);
+        self.all.remove(&id);
+    }
+
+    /// This seed stops.
+    pub(crate) fn close_all(&mut self, cx: &mut Context) {
+        for id in self.all.keys().copied().collect::<Vec<_>>() {
+            self.close(cx, id, CloseReason::ShuttingDown);
+        }
+    }
+
+    // ---- reads ----
+
+    /// Somebody watches from now on, and wants to begin with everything that was answered anywhere before.
+    pub(crate) fn begin_read(&mut self, cx: &mut Context, id: SessionId) {
+        let read = self.reads.begin(id);
+        cx.want(Effect::ReadIndex(read));
+    }
+
+    /// The log told which index a read must wait for; or that nobody could be sure.
+    pub(crate) fn read_ready(
+        &mut self,
+        cx: &mut Context,
+        registry: &Registry,
+        presence: &Presence,
+        (read, index): (u64, Option<u64>),
+    ) {
+        match index {
+            // It may be applied by now: then nothing else would answer it.
+            Some(index) => {
+                self.reads.wait_for(read, index);
+                self.answer_reads(cx, registry, presence);
+            }
+            // Not answered by an older view: it was asked for the latest.
+            None => {
+                if let Some(session) = self.reads.fail(read) {
+                    let reason = "no leader could confirm the read".to_owned();
+                    self.close(cx, session, CloseReason::Refused(reason));
+                }
+            }
+        }
+    }
+
+    /// Answers the reads whose index is applied.
+    pub(crate) fn answer_reads(&mut self, cx: &mut Context, registry: &Registry, presence: &Presence) {
+        for id in self.reads.due(registry.applied()) {
+            // Who asked may have gone meanwhile.
+            if self.is_there(id) {
+                self.send_whole(cx, registry, presence, id);
+            }
+        }
+    }
+
+    // ---- silence ----
+
+    /// Ends the sessions of peers that have been silent for too long. Peers alone, since they ping when they are quiet.
+    /// Observers only listen, and JSON programs are probed instead.
+    pub(crate) fn end_silent(&mut self, cx: &mut Context) {
+        let silence = cx.config.patience.scale(SESSION_SILENCE_MAX);
+        let is_silent =
+            |s: &Session| s.wire == Wire::Native && s.member.is_some() && cx.now >= s.heard + silence;
+        let over: Vec<SessionId> = self.all.iter().filter(|(_, s)| is_silent(s)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.close(cx, id, CloseReason::Silent);
+        }
+    }
+
+    /// The JSON programs that are to be looked after. They never write after registering, so they are probed where they
+    /// listen.
+    pub(crate) fn quiet_programs(&mut self, now: Instant) -> Vec<MemberId> {
+        let is_quiet = |s: &Session| {
+            s.wire == Wire::Json
+                && now.since(s.heard) >= JSON_PROBE_EVERY
+                && now.since(s.looked_after) >= JSON_PROBE_EVERY
+        };
+        let mut quiet = Vec::new();
+        for session in self.all.values_mut().filter(|session| is_quiet(session)) {
+            if let Some(member) = session.member {
+                session.looked_after = now;
+                quiet.push(member);
+            }
+        }
+        quiet
+    }
+
+    /// A look after a quiet JSON program has ended.
+    pub(crate) fn looked_after(&mut self, member: MemberId, is_gone: bool) {
+        for id in self.of(member) {
+            self.session(id).seems_gone = is_gone;
+        }
+    }
+
+    /// Checks what must hold between steps.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn verify(&self, registry: &Registry) {
+        self.recent.verify(registry.epoch());
+        self.reads.verify(registry.applied());
+        let mut holders: BTreeMap<MemberId, u32> = BTreeMap::new();
+        for (id, session) in &self.all {
+            assert!(
+                !session.in_flight || session.told.is_some(),
+                "{id:?} was told nothing, and it is in flight"
+            );
+            if let Some(member) = session.member {
+                *holders.entry(member).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(self.holders, holders, "holders, and the members of all sessions");
+    }
+}

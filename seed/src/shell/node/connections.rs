@@ -1,0 +1,102 @@
+//! The connections of a seed, and what each is for.
+
+use std::collections::BTreeMap;
+
+use coterie_common::Wire;
+use coterie_common::limits::INBOX_FRAMES_MAX;
+use coterie_common::message::SeedId;
+use coterie_common::net::tcp::TcpStream;
+use coterie_common::net::{ConnectionEvent, Outbox, connection};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Queue;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionKind {
+    /// Accepted, and nothing said yet.
+    New,
+    /// A session, or a question.
+    Session(Wire),
+    /// Dialled by this seed.
+    MeshOut(SeedId),
+    /// Dialled by another seed.
+    MeshIn(SeedId),
+}
+
+impl ConnectionKind {
+    /// Whether it leads to another seed.
+    pub(super) fn is_mesh(self) -> bool {
+        match self {
+            ConnectionKind::MeshOut(_) | ConnectionKind::MeshIn(_) => true,
+            ConnectionKind::New | ConnectionKind::Session(_) => false,
+        }
+    }
+
+    /// Whether it leads to that seed.
+    pub(super) fn leads_to(self, seed: SeedId) -> bool {
+        self == ConnectionKind::MeshIn(seed) || self == ConnectionKind::MeshOut(seed)
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    pub(super) outbox: Outbox,
+    pub(super) kind: ConnectionKind,
+}
+
+/// All of them.
+pub(super) struct Connections {
+    open: BTreeMap<u64, OpenConnection>,
+    /// The number of the last one. Each is given once.
+    last: u64,
+    /// What came on them.
+    pub(super) inbox: Queue<(u64, ConnectionEvent)>,
+    /// Accepts connections, for as long as this lives.
+    _accepting: JoinSet<()>,
+}
+
+impl Connections {
+    /// None yet; `accepting` hands over those that others open.
+    pub(super) fn new(accepting: JoinSet<()>) -> Self {
+        let inbox = mpsc::channel(INBOX_FRAMES_MAX);
+        Connections { open: BTreeMap::new(), last: 0, inbox, _accepting: accepting }
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// A stream is one of them from now on; returns its number.
+    pub(super) fn keep(&mut self, stream: TcpStream, kind: ConnectionKind) -> u64 {
+        self.last += 1;
+        let outbox = connection::spawn(self.last, stream, self.inbox.0.clone());
+        self.open.insert(self.last, OpenConnection { outbox, kind });
+        self.last
+    }
+
+    /// The one of that number, while it is open.
+    pub(super) fn get(&self, id: u64) -> Option<&OpenConnection> {
+        self.open.get(&id)
+    }
+
+    /// From now on it is for that.
+    pub(super) fn set_kind(&mut self, id: u64, kind: ConnectionKind) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.kind = kind;
+        }
+    }
+
+    /// It has ended, or is to end.
+    pub(super) fn remove(&mut self, id: u64) -> Option<OpenConnection> {
+        self.open.remove(&id)
+    }
+
+    /// The numbers of those of which `is_wanted` says so.
+    pub(super) fn that_are(&self, is_wanted: impl Fn(ConnectionKind) -> bool) -> Vec<u64> {
+        self.open.iter().filter(|(_, c)| is_wanted(c.kind)).map(|(id, _)| *id).collect()
+    }
+}

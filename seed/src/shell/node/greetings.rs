@@ -1,0 +1,57 @@
+//! Who the other seeds are, where they are, and what they said of themselves.
+
+use std::collections::BTreeMap;
+
+use coterie_common::Backoff;
+use coterie_common::message::{History, SeedHello, SeedId};
+use coterie_common::seed_list::SeedEntry;
+
+use super::REDIAL;
+
+/// The other seeds, as far as this one has heard.
+#[derive(Debug)]
+pub(super) struct Greetings {
+    /// The seeds in force, this one among them: by the log, once there is one, over any list.
+    pub(super) listed: BTreeMap<SeedId, SeedEntry>,
+    /// Seeds that are in no list of this one, whose log is empty: others have told of them.
+    pub(super) met: BTreeMap<SeedId, SeedEntry>,
+    /// What the other seeds said last, while they are connected.
+    pub(super) hellos: BTreeMap<SeedId, SeedHello>,
+    /// How soon each is dialled again. Who is not here is not dialled again.
+    pub(super) redials: BTreeMap<SeedId, Backoff>,
+    /// The tale of the cluster that the others were told last.
+    pub(super) told_history: Option<History>,
+}
+
+impl Greetings {
+    /// Nobody has been heard yet.
+    pub(super) fn new(listed: BTreeMap<SeedId, SeedEntry>) -> Self {
+        Greetings {
+            listed,
+            met: BTreeMap::new(),
+            hellos: BTreeMap::new(),
+            redials: BTreeMap::new(),
+            told_history: None,
+        }
+    }
+
+    /// Where a seed is reached, as the list, the log or another seed has it.
+    pub(super) fn entry(&self, seed: SeedId) -> Option<&SeedEntry> {
+        self.listed.get(&seed).or_else(|| self.met.get(&seed))
+    }
+
+    /// The seeds in force but for this one.
+    pub(super) fn others(&self, me: SeedId) -> Vec<SeedId> {
+        self.listed.keys().copied().filter(|seed| *seed != me).collect()
+    }
+
+    /// A seed is dialled again whenever that fails, soon at first.
+    pub(super) fn dial_again_and_again(&mut self, seed: SeedId) {
+        self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+    }
+
+    /// This seed goes by another id: nothing that was said to the former one counts.
+    pub(super) fn begin_anew(&mut self, listed: BTreeMap<SeedId, SeedEntry>) {
+        *self = Greetings { told_history: self.told_history.take(), ..Greetings::new(listed) };
+    }
+}

@@ -1,0 +1,61 @@
+//! What somebody saw, for the invariants to judge.
+//!
+//! A value that borrows, made for one call by whoever saw something: the world of models, or the taps of real nodes.
+
+use bytes::Bytes;
+use coterie_common::ProbeTarget;
+use coterie_common::message::SeedId;
+use coterie_common::{Address, Epoch, Finding, Incarnation, Life, Line, MemberId, View};
+use coterie_seed::core::entry::{Entry, Outcome};
+use coterie_seed::core::{Payload, Registry};
+
+use crate::model::host::Host;
+
+/// Something that happened, as the invariants see it.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the sentence of each variant tells of its fields")]
+pub enum Observed<'a> {
+    /// An entry is about to be committed; the truth still has the registry as it was before.
+    Committing { index: u64, payload: &'a Payload },
+    /// It is committed, and this is what it did to the registry.
+    Committed { index: u64, outcome: Option<&'a Outcome> },
+    /// A seed's log hands an entry to its core as committed.
+    HandedOver { seed: SeedId, index: u64, payload: &'a Payload },
+    /// A leader wants an entry in the log.
+    Proposed { entry: &'a Entry },
+    /// A seed opened a ballot about a death.
+    Ballot { dead: MemberId },
+    /// The view of a peer has moved.
+    Viewed { peer: Address, start: u64, from: Epoch, view: &'a View },
+    /// A seed has applied something.
+    Applied { seed: SeedId, start: u64, registry: &'a Registry },
+    /// A seed takes part in the log, with a directory of this directory id.
+    TakesPart { seed: SeedId, directory_id: u64 },
+    /// A process was started.
+    Started { host: Host },
+    /// A node begins to probe somebody.
+    Probing { by: Host },
+    /// A seed's probe has ended.
+    Probed { seed: SeedId, target: ProbeTarget, finding: Finding },
+    /// A seed answered a registration with `ok`.
+    Answered { member: MemberId },
+    /// A node has written a line.
+    Said { by: Host, line: &'a Line },
+    /// A peer asks to be registered.
+    Registering { peer: Address },
+    /// A node sends something on a connection.
+    Sent { by: Host },
+    /// A peer is told to mend the overlay by dialling another.
+    Mends { peer: Address, target: Address },
+    /// A message is handed to the user of a peer.
+    Delivered { peer: Address, life: Life, origin: Address, content: &'a Bytes },
+    /// A peer ended in order, as this incarnation.
+    LeftInOrder { member: MemberId },
+}
+
+/// The life that a line names under `key` and `incarnation`.
+pub fn named(line: &Line, key: &str) -> Option<MemberId> {
+    let address = line.get(key)?.to_string().parse().ok()?;
+    let incarnation = line.get("incarnation")?.to_string().parse().ok()?;
+    Some(MemberId { address, incarnation: Incarnation(incarnation) })
+}

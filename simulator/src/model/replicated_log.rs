@@ -1,0 +1,248 @@
+//! A model of the replicated log, one replica for each seed's disk.
+//!
+//! What Raft promises is modelled, not how it finds a leader: an election is held by the world, which lets nobody win
+//! whose log lacks what a majority of the seeds has on disk. Everything else is there: an entry is committed when a
+//! majority of the voters has written it; what a leader appended and nobody else has is truncated by the next, or
+//! becomes the next one's log; a crash costs what was not yet written; a seed that lags behind gets a snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use coterie_common::majority;
+use coterie_common::message::{History, SeedId};
+use coterie_seed::core::formation::note_entry;
+use coterie_seed::core::{Commit, Payload, Registry};
+
+/// An entry in a log, and the term in which it was appended.
+#[derive(Debug)]
+pub(crate) struct LogSlot {
+    pub(crate) term: u64,
+    pub(crate) payload: Payload,
+}
+
+/// The log of one seed. The index of an entry is its place.
+#[derive(Debug, Default)]
+pub(crate) struct ReplicatedLog {
+    /// The highest term it has heard of.
+    pub(crate) term: u64,
+    /// Who leads in that term, as far as it has heard.
+    pub(crate) leader: Option<SeedId>,
+    entries: Vec<Rc<LogSlot>>,
+    /// So many are on disk.
+    written: usize,
+    /// So many are committed, as far as it knows.
+    pub(crate) committed: usize,
+    /// So many were handed to the core.
+    pub(crate) applied: usize,
+    /// A registry on disk, and how many entries made it.
+    snapshot: Option<(usize, Registry)>,
+    /// At the leader: how many of its entries each other seed has written.
+    matched: BTreeMap<SeedId, usize>,
+    history: Option<History>,
+}
+
+impl ReplicatedLog {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entries(&self) -> &[Rc<LogSlot>] {
+        &self.entries
+    }
+
+    fn last_term(&self) -> u64 {
+        self.entries.last().map_or(0, |slot| slot.term)
+    }
+
+    /// How new its log is on disk; by this, elections are decided.
+    pub(crate) fn freshness(&self) -> (u64, usize) {
+        let last = self.written.checked_sub(1).and_then(|last| self.entries.get(last));
+        (last.map_or(0, |slot| slot.term), self.written)
+    }
+
+    /// What the log tells of its cluster, applied or not.
+    pub(crate) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    fn note(&mut self, payload: &Payload) {
+        if let Payload::Entry(entry) = payload {
+            note_entry(&mut self.history, self.entries.len() as u64, entry);
+        }
+    }
+
+    fn push(&mut self, slot: Rc<LogSlot>) {
+        self.note(&slot.payload);
+        self.entries.push(slot);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        assert!(len >= self.committed, "a committed entry would be truncated");
+        self.entries.truncate(len);
+        self.written = self.written.min(len);
+        self.history = None;
+        for (index, slot) in self.entries.iter().enumerate() {
+            if let Payload::Entry(entry) = &slot.payload {
+                note_entry(&mut self.history, index as u64, entry);
+            }
+        }
+    }
+
+    /// The voters: the sets of the last entry that names them.
+    pub(crate) fn voters(&self) -> Vec<BTreeSet<SeedId>> {
+        let sets = |slot: &Rc<LogSlot>| match &slot.payload {
+            Payload::Seeds(sets) => Some(sets.clone()),
+            Payload::Entry(_) | Payload::Blank => None,
+        };
+        self.entries.iter().rev().find_map(sets).unwrap_or_default()
+    }
+
+    /// Whether the last entry that names them is committed.
+    pub(crate) fn voters_committed(&self) -> bool {
+        let names = |slot: &Rc<LogSlot>| matches!(slot.payload, Payload::Seeds(_));
+        self.entries.iter().rposition(names).is_some_and(|place| place < self.committed)
+    }
+
+    // ---- leading ----
+
+    pub(crate) fn leads(&self, me: SeedId) -> bool {
+        self.leader == Some(me)
+    }
+
+    /// It has won an election; its first entry is blank.
+    pub(crate) fn lead(&mut self, me: SeedId, term: u64) {
+        (self.term, self.leader) = (term, Some(me));
+        self.matched.clear();
+        self.append(Payload::Blank);
+    }
+
+    /// The leader appends.
+    pub(crate) fn append(&mut self, payload: Payload) {
+        let slot = LogSlot { term: self.term, payload };
+        self.push(Rc::new(slot));
+    }
+
+    /// Another seed has written so much.
+    pub(crate) fn matched(&mut self, seed: SeedId, len: usize) {
+        let known = self.matched.entry(seed).or_insert(0);
+        *known = len.max(*known);
+    }
+
+    pub(crate) fn lags(&self, seed: SeedId) -> bool {
+        self.matched.get(&seed).copied().unwrap_or(0) < self.entries.len()
+    }
+
+    /// At the leader: how far the log is committed by what it knows. Only an entry of its own term counts.
+    pub(crate) fn majority_has(&self, me: SeedId) -> usize {
+        let has = |seed: &SeedId| {
+            if *seed == me { self.written } else { self.matched.get(seed).copied().unwrap_or(0) }
+        };
+        let in_set = |set: &BTreeSet<SeedId>| {
+            let mut lens: Vec<usize> = set.iter().map(has).collect();
+            lens.sort_unstable_by(|a, b| b.cmp(a));
+            lens.get(majority(lens.len()) - 1).copied().unwrap_or(0)
+        };
+        let len = self.voters().iter().map(in_set).min().unwrap_or(0);
+        let own_term = len > 0 && self.entries.get(len - 1).is_some_and(|slot| slot.term == self.term);
+        if own_term { len.max(self.committed) } else { self.committed }
+    }
+
+    // ---- following ----
+
+    /// Takes a leader's entries from that place on, in place of its own. Returns how many of its own it had to give up.
+    pub(crate) fn follow(
+        &mut self,
+        (leader, term): (SeedId, u64),
+        from: usize,
+        entries: &[Rc<LogSlot>],
+    ) -> usize {
+        (self.term, self.leader) = (term, Some(leader));
+        if self.entries.len() < from {
+            return 0;
+        }
+        let same = |(own, other): &(&Rc<LogSlot>, &Rc<LogSlot>)| own.term == other.term;
+        let common = from + self.entries[from..].iter().zip(entries).take_while(same).count();
+        let conflicts = common < self.entries.len() && self.last_term() != term;
+        let given_up = if conflicts { self.entries.len() - common } else { 0 };
+        if conflicts {
+            self.truncate(common);
+        }
+        let here = self.entries.len() - from;
+        entries.iter().skip(here).for_each(|slot| self.push(Rc::clone(slot)));
+        given_up
+    }
+
+    /// At the leader: what a seed has not written yet, and from where on.
+    pub(crate) fn missing_at(&self, seed: SeedId) -> (usize, Vec<Rc<LogSlot>>) {
+        let from = self.matched.get(&seed).copied().unwrap_or(0).min(self.entries.len());
+        (from, self.entries[from..].to_vec())
+    }
+
+    /// The disk has written the first `len` entries, unless they are others by now.
+    pub(crate) fn wrote(&mut self, term: u64, len: usize) {
+        let same = len > 0 && self.entries.get(len - 1).is_some_and(|slot| slot.term == term);
+        if same {
+            self.written = self.written.max(len);
+        }
+    }
+
+    /// What `wrote` must be told when the disk has written everything that is here.
+    pub(crate) fn to_write(&self) -> Option<(u64, usize)> {
+        (self.written < self.entries.len()).then(|| (self.last_term(), self.entries.len()))
+    }
+
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
+    /// So many are committed, says the leader.
+    pub(crate) fn commit(&mut self, len: usize) {
+        self.committed = self.committed.max(len.min(self.entries.len()));
+    }
+
+    /// What is to be handed to the core now.
+    pub(crate) fn take_committed(&mut self) -> Vec<Commit> {
+        let from = std::mem::replace(&mut self.applied, self.committed);
+        let commit = |(index, slot): (usize, &Rc<LogSlot>)| Commit {
+            index: index as u64,
+            payload: slot.payload.clone(),
+        };
+        self.entries[from.min(self.committed)..self.committed]
+            .iter()
+            .enumerate()
+            .map(|(i, s)| commit((from + i, s)))
+            .collect()
+    }
+
+    /// A registry is kept on disk.
+    pub(crate) fn keep_snapshot(&mut self, registry: Registry) {
+        self.snapshot = Some((registry.applied() as usize + 1, registry));
+    }
+
+    /// The registry on disk.
+    pub(crate) fn snapshot(&self) -> Option<&Registry> {
+        self.snapshot.as_ref().map(|(_, registry)| registry)
+    }
+
+    /// The process has ended: what was not written is lost. Returns the registry that the next one begins with.
+    pub(crate) fn crash(&mut self) -> Registry {
+        let written =
+            self.written.max(self.snapshot.as_ref().map_or(0, |(len, _)| *len)).min(self.entries.len());
+        self.committed = self.committed.min(written);
+        self.truncate(written);
+        self.leader = None;
+        self.matched.clear();
+        let (applied, registry) = self.snapshot.clone().unwrap_or_default();
+        // What is committed is learnt again from the next leader.
+        self.committed = applied;
+        self.applied = applied;
+        registry
+    }
+
+    /// Planted: the last committed entry is gone, on this disk and for ever.
+    pub(crate) fn forget_last(&mut self) {
+        let len = self.committed.saturating_sub(1).max(self.snapshot.as_ref().map_or(1, |(len, _)| *len));
+        self.committed = self.committed.min(len);
+        self.truncate(len);
+    }
+}
