@@ -20,7 +20,7 @@ use super::registry::{Registry, added_seed};
 pub enum Decision {
     /// A log names this seat with this very directory id: take part.
     GoOn,
-    /// Enough seeds are as empty as this one: begin a cluster.
+    /// Every seed of the list has answered and is as empty as this one: begin a cluster.
     Form,
     /// A cluster keeps this seat for this address: take it, and wait until the leader has recorded it.
     Take(SeedId),
@@ -69,13 +69,11 @@ pub fn decide(
     if let Some(history) = histories().next() {
         return Decision::Stranger(history.cluster);
     }
-    // If a cluster had begun, a majority of this list would have its first entry on disk, and one of them is in any
-    // other majority. Only where more disks are lost than a cluster bears is a second one begun.
-    let empty = 1 + others.values().filter(|hello| hello.history.is_none()).count();
-    if empty >= majority(seeds.len()) {
-        return Decision::Form;
-    }
-    Decision::Wait(seeds.iter().copied().filter(|seed| *seed != me && !others.contains_key(seed)).collect())
+    // A cluster that grew has its history in a majority of its seeds, which need not be one of this list, nor hold any
+    // majority of it. So whoever is silent may hold what would be begun a second time.
+    let is_heard = |seed: &SeedId| *seed == me || others.contains_key(seed);
+    let missing: Vec<SeedId> = seeds.iter().copied().filter(|seed| !is_heard(seed)).collect();
+    if missing.is_empty() { Decision::Form } else { Decision::Wait(missing) }
 }
 
 /// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was
@@ -184,9 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_begins_when_a_majority_is_empty() {
+    fn a_cluster_begins_when_every_seed_of_the_list_has_answered_and_is_empty() {
         assert_eq!(decision([]), Decision::Wait(vec![SeedId(1), SeedId(2)]));
-        assert_eq!(decision([hello(1, None)]), Decision::Form);
+        assert_eq!(decision([hello(1, None)]), Decision::Wait(vec![SeedId(2)]));
+        assert_eq!(decision([hello(1, None), hello(2, None)]), Decision::Form);
         assert_eq!(decide((SeedId(0), &name(0), 70), &[SeedId(0)], &BTreeMap::new()), Decision::Form);
     }
 
