@@ -239,7 +239,7 @@ impl<'a> Nemesis<'a> {
             if !is_removed {
                 nemesis.note(&format!("not removed: {said}"));
             }
-            is_removed || said.contains("that would be left are connected")
+            is_removed || said.contains("that would be left take part")
         });
         is_removed
     }

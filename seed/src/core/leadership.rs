@@ -96,9 +96,11 @@ impl Leadership {
         self.others.keys().copied().collect()
     }
 
-    /// Whether a seed is connected; this one always is.
-    pub(crate) fn is_connected(&self, seed: SeedId) -> bool {
-        seed == self.me || self.others.contains_key(&seed)
+    /// Whether a seed can take part in what is decided: it is connected, with the very directory that the log has for
+    /// it. One that lost its directory may be connected too, and wait; it decides nothing.
+    pub(crate) fn is_available(&self, registry: &Registry, seed: SeedId) -> bool {
+        let is_the_recorded = |directory_id: &u64| registry.directory_id_of(seed) == Some(*directory_id);
+        seed == self.me || self.others.get(&seed).is_some_and(is_the_recorded)
     }
 
     /// Whether requests are answered: the cluster is founded and has a leader.
@@ -106,13 +108,15 @@ impl Leadership {
         registry.cluster().is_some() && self.leader.is_some()
     }
 
-    /// Whether it can have anything decided, for health checks: it is connected with the leader and with a majority. Of
-    /// each set, where there are two. It is what an answer to a ping and a seed's status tell.
+    /// Whether it can have anything decided, for health checks: the leader and a majority are available. Of each set,
+    /// where there are two. It is what an answer to a ping and a seed's status tell.
     pub(crate) fn takes_part(&self, registry: &Registry) -> bool {
-        let connected = |set: &BTreeSet<SeedId>| set.iter().filter(|seed| self.is_connected(**seed)).count();
+        let is_available = |seed: &SeedId| self.is_available(registry, *seed);
+        let enough =
+            |set: &BTreeSet<SeedId>| set.iter().copied().filter(is_available).count() >= majority(set.len());
         self.is_ready(registry)
-            && self.leader.is_some_and(|leader| self.is_connected(leader))
-            && registry.seed_sets().iter().all(|set| connected(set) >= majority(set.len()))
+            && self.leader.as_ref().is_some_and(is_available)
+            && registry.seed_sets().iter().all(enough)
     }
 
     /// A seed's name, for people: as the log has it, or else its own list.

@@ -207,11 +207,11 @@ impl Leader {
         &mut self,
         cx: &mut Context,
         registry: &Registry,
-        is_connected: impl Fn(SeedId) -> bool,
+        is_available: impl Fn(SeedId) -> bool,
         change: SeedChange,
         request: RequestId,
     ) -> Result<bool, Refusal> {
-        self.seed_changes.open(cx, registry, is_connected, change, request)
+        self.seed_changes.open(cx, registry, is_available, change, request)
     }
 
     /// An entry about the seeds is applied: who asked for it.

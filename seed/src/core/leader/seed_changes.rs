@@ -68,11 +68,11 @@ impl SeedChanges {
         &mut self,
         cx: &mut Context,
         registry: &Registry,
-        is_connected: impl Fn(SeedId) -> bool,
+        is_available: impl Fn(SeedId) -> bool,
         change: SeedChange,
         request: RequestId,
     ) -> Result<bool, Refusal> {
-        let Some(body) = entry_for(registry, is_connected, change)? else { return Ok(false) };
+        let Some(body) = entry_for(registry, is_available, change)? else { return Ok(false) };
         let is_about_seeds = matches!(body, Body::SeedAdd { .. } | Body::SeedRemove(_));
         assert!(is_about_seeds, "a change of the seeds that is none: {body:?}");
         // The same entry may be under way for another request: both are answered by it.
@@ -132,7 +132,7 @@ impl SeedChanges {
 /// The entry that makes the change; none when it is made already.
 fn entry_for(
     registry: &Registry,
-    is_connected: impl Fn(SeedId) -> bool,
+    is_available: impl Fn(SeedId) -> bool,
     change: SeedChange,
 ) -> Result<Option<Body>, Refusal> {
     // Added, or put in another's place, and not come yet: to ask for it again changes nothing.
@@ -151,14 +151,14 @@ fn entry_for(
                 Err(Refusal::new(Why::BadRequest, "the last seed cannot be removed"))
             }
             Some(id) => {
-                check_majority_without(registry, is_connected, id).map(|()| Some(Body::SeedRemove(id)))
+                check_majority_without(registry, is_available, id).map(|()| Some(Body::SeedRemove(id)))
             }
             None => Ok(None),
         },
         SeedChange::Replace(address) => match registry.seed_at(&address) {
             Some(id) if waits(&id) && !registry.votes(id) => Ok(None),
             Some(id) => {
-                check_majority_without(registry, is_connected, id)?;
+                check_majority_without(registry, is_available, id)?;
                 Ok(Some(Body::SeedAdd { address, replaces: Some(id) }))
             }
             None => Err(stranger(&address)),
@@ -170,18 +170,17 @@ fn entry_for(
 /// down would stop the cluster for good.
 fn check_majority_without(
     registry: &Registry,
-    is_connected: impl Fn(SeedId) -> bool,
+    is_available: impl Fn(SeedId) -> bool,
     seed: SeedId,
 ) -> Result<(), Refusal> {
     let mut left = registry.voters_wanted();
     // By those that are to vote, not by those that do: a change before this one may be on its way.
     left.remove(&seed);
-    let there = left.iter().filter(|id| is_connected(**id)).count();
+    let there = left.iter().filter(|id| is_available(**id)).count();
     let (all, needed) = (left.len(), majority(left.len()));
     if there >= needed {
         return Ok(());
     }
-    let detail =
-        format!("only {there} of the {all} seeds that would be left are connected, {needed} are needed");
+    let detail = format!("only {there} of the {all} seeds that would be left take part, {needed} are needed");
     Err(Refusal::new(Why::NoQuorum, detail))
 }

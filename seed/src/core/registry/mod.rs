@@ -289,6 +289,12 @@ impl Registry {
         &self.removed_seeds
     }
 
+    /// The number of the directory that the log has for a seed, also for one that was removed.
+    pub fn directory_id_of(&self, seed: SeedId) -> Option<u64> {
+        let of_seed = self.seeds.get(&seed).map(|record| record.directory_id);
+        of_seed.or_else(|| self.removed_seeds.get(&seed).copied()).flatten()
+    }
+
     /// Whether a seed was removed, and has no vote any more: until the log's own entry says so, it has.
     pub fn is_gone(&self, seed: SeedId) -> bool {
         self.removed_seeds.contains_key(&seed) && !self.votes(seed)

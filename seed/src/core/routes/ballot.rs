@@ -57,8 +57,8 @@ impl Seed {
                 }
             }
             ForwardedRequest::Seeds(change) => {
-                let connected = |seed| self.leadership.is_connected(seed);
-                match self.leader.change_seeds(&mut self.cx, &self.registry, connected, change, request) {
+                let is_available = |seed| self.leadership.is_available(&self.registry, seed);
+                match self.leader.change_seeds(&mut self.cx, &self.registry, is_available, change, request) {
                     Ok(true) => {}
                     // It is made already: what is applied here shows it.
                     Ok(false) => {
