@@ -302,6 +302,33 @@ impl SeedSessions {
             let address = self.name_of(seed).to_owned();
             cx.want(Effect::OpenSession { seed, address });
         }
+        self.leave_former_seeds(cx);
+    }
+
+    /// A session with a seed of an older list has done its work once one of those in force answers.
+    fn leave_former_seeds(&mut self, cx: &mut Context) {
+        if self.nobody_answers() {
+            return;
+        }
+        for slot in (0..self.slots.len()).map(SeedSlot) {
+            let former = &self.slots[slot.0];
+            if !former.is_in_use && matches!(former.state, SessionState::Up { .. }) {
+                self.tell(cx, slot, Message::Close(CloseReason::ShuttingDown));
+                self.close(cx, slot);
+            }
+        }
+    }
+
+    /// Whether none of the seeds in force answers: each was lost, or could not be reached. Then those of older lists
+    /// are asked, too. The list in force may be that of a moment: the seeds have changed since, and who could tell of
+    /// it is none of those that it names.
+    fn nobody_answers(&self) -> bool {
+        self.slots.iter().filter(|slot| slot.is_in_use).all(|slot| slot.is_unanswered)
+    }
+
+    /// Whether a seed may be asked at all.
+    fn may_open(&self, slot: &Slot) -> bool {
+        slot.is_down() && (slot.is_in_use || self.nobody_answers())
     }
 
     /// The sessions on which somebody was silent for too long. Where it was this peer, it counts as having spoken now.
@@ -326,22 +353,30 @@ impl SeedSessions {
     fn open_missing(&mut self, now: Instant) -> Vec<SeedSlot> {
         let wanted = self.quorum();
         let mut opened = Vec::new();
-        for seed in self.order.clone() {
-            let busy = self.slots.iter().filter(|slot| !slot.is_down()).count();
-            let slot = &mut self.slots[seed.0];
-            if busy < wanted && slot.is_in_use && slot.is_down() && now >= slot.not_before {
-                slot.state = SessionState::Opening;
+        // Those in force first; among them, and among the former ones, by preference.
+        let mut order = self.order.clone();
+        order.sort_by_key(|seed| !self.slots[seed.0].is_in_use);
+        for seed in order {
+            let busy = self.busy();
+            let slot = &self.slots[seed.0];
+            if busy < wanted && self.may_open(slot) && now >= slot.not_before {
+                self.slots[seed.0].state = SessionState::Opening;
                 opened.push(seed);
             }
         }
         opened
     }
 
+    /// How many sessions are open or being opened.
+    fn busy(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.is_down()).count()
+    }
+
     /// When something is due, for a peer that still has to register or does not.
     pub(crate) fn deadline(&self, has_to_register: bool) -> Instant {
-        let busy = self.slots.iter().filter(|slot| !slot.is_down()).count();
+        let is_missing = self.busy() < self.quorum();
         let of_slot = |slot: &Slot| match slot.state {
-            SessionState::Down if busy < self.quorum() && slot.is_in_use => slot.not_before,
+            SessionState::Down if is_missing && self.may_open(slot) => slot.not_before,
             SessionState::Down | SessionState::Opening => Instant::NEVER,
             SessionState::Up { heard, said, .. } => (heard + self.silence).min(said + self.ping_interval),
         };

@@ -34,15 +34,23 @@ pub(super) struct Slot {
     pub(super) not_before: Instant,
     /// Grows each time that a session is lost or not opened, until the seed has spoken.
     backoff: Backoff,
-    /// Whether it is one of the seeds: one that was removed is not opened any more.
+    /// Whether it is one of the seeds. One that was removed is asked only when none of the others answers.
     pub(super) is_in_use: bool,
+    /// Whether the last session was lost, or could not be opened, and nothing was heard since.
+    pub(super) is_unanswered: bool,
 }
 
 impl Slot {
     /// A seed that was not dialled yet.
     pub(super) fn new() -> Self {
         let backoff = Backoff::new(REDIAL.0, REDIAL.1);
-        Slot { state: SessionState::Down, not_before: Instant::START, backoff, is_in_use: true }
+        Slot {
+            state: SessionState::Down,
+            not_before: Instant::START,
+            backoff,
+            is_in_use: true,
+            is_unanswered: false,
+        }
     }
 
     /// Whether nothing is open or being opened.
@@ -54,6 +62,7 @@ impl Slot {
     /// of a seed that restarts do not come back in one moment.
     pub(super) fn lost(&mut self, now: Instant, chance: f64) {
         self.state = SessionState::Down;
+        self.is_unanswered = true;
         self.not_before = now + self.backoff.pause_with_jitter(chance);
     }
 
@@ -63,6 +72,7 @@ impl Slot {
         if let SessionState::Up { heard, .. } = &mut self.state {
             *heard = now;
             self.backoff.reset();
+            self.is_unanswered = false;
         }
     }
 }

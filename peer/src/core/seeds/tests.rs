@@ -74,6 +74,39 @@ fn a_seed_that_was_removed_gives_its_session_to_one_that_was_added() {
     assert_eq!(sessions.quorum(), 3, "an older list counts no longer");
 }
 
+/// A list that was in force for a moment only: all that it names are gone, and who could tell of it is none of them.
+#[test]
+fn former_seeds_are_asked_while_none_of_those_in_force_answers() {
+    let (mut sessions, mut cx) = five_seeds();
+    let first = opened(&settle(&mut sessions, &mut cx, 0));
+    first.iter().for_each(|seed| sessions.opened(&cx, *seed));
+    let (former, in_force) = (first[0], [first[1], first[2]]);
+    let list: Vec<String> = in_force.iter().map(|seed| sessions.name_of(*seed).to_owned()).collect();
+    sessions.follow_list(&mut cx, 7, &list);
+    cx.take_effects();
+    in_force.iter().for_each(|seed| sessions.heard(&cx, *seed));
+    sessions.lost(&mut cx, in_force[0]);
+    let while_one_answers = opened(&settle(&mut sessions, &mut cx, 60_000));
+    assert_eq!(while_one_answers, [in_force[0]]);
+    sessions.lost(&mut cx, in_force[0]);
+    sessions.lost(&mut cx, in_force[1]);
+    // Two are wanted, those in force first; as they fail again, the others take their turns.
+    let mut asked = Vec::new();
+    for seconds in 61..70 {
+        for seed in opened(&settle(&mut sessions, &mut cx, seconds * 1_000)) {
+            asked.push(seed);
+            sessions.lost(&mut cx, seed);
+        }
+    }
+    assert_eq!(asked[..2].iter().filter(|seed| in_force.contains(seed)).count(), 2, "{asked:?}");
+    assert!(asked.contains(&former), "{asked:?}");
+    sessions.opened(&cx, former);
+    sessions.opened(&cx, in_force[0]);
+    sessions.heard(&cx, in_force[0]);
+    let effects = settle(&mut sessions, &mut cx, 71_000);
+    assert!(effects.contains(&Effect::CloseSession(former)), "its work is done: {effects:?}");
+}
+
 #[test]
 fn a_quiet_session_is_pinged_and_a_silent_one_closed() {
     let (mut sessions, mut cx) = five_seeds();

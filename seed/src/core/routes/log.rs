@@ -28,6 +28,7 @@ impl Seed {
     /// session has heard of an end before it hears of what followed is not kept by the order here, but by the flush
     /// in each answer.
     fn catch_up(&mut self) {
+        self.sessions.tell_seeds_to_all(&mut self.cx, &self.registry);
         self.sessions.push(&mut self.cx, &self.registry, &self.presence);
         self.deliver_answers();
         self.sessions.answer_reads(&mut self.cx, &self.registry, &self.presence);
@@ -239,7 +240,6 @@ impl Seed {
         // Before the founding there are no seeds to tell of, but those of everybody's own list.
         if self.registry.cluster().is_some() {
             self.tell_shell_of_seeds();
-            self.sessions.tell_seeds_to_all(&mut self.cx, &self.registry);
         }
     }
 

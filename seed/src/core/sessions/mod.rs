@@ -50,6 +50,8 @@ pub(crate) struct Sessions {
     holders: BTreeMap<MemberId, u32>,
     recent: RecentChanges,
     reads: Reads,
+    /// The entry of the voters that all sessions were told of last; 0 while they are those of everybody's list.
+    voters_told_at: u64,
 }
 
 impl Sessions {
@@ -60,6 +62,7 @@ impl Sessions {
             holders: BTreeMap::new(),
             recent: RecentChanges::new(epoch),
             reads: Reads::default(),
+            voters_told_at: 0,
         }
     }
 

@@ -222,8 +222,13 @@ impl Sessions {
 
     // ---- the seeds ----
 
-    /// The voters have changed: every peer is told.
+    /// Every peer is told of the seeds that vote, if they have changed. Once a batch of entries, after its last: a seed
+    /// that catches up must not tell of voters that were replaced long ago, for peers would leave it for those.
     pub(crate) fn tell_seeds_to_all(&mut self, cx: &mut Context, registry: &Registry) {
+        let since = registry.voters_changed_at();
+        if std::mem::replace(&mut self.voters_told_at, since) == since {
+            return;
+        }
         let bound = self.all.iter().filter(|(_, session)| session.member.is_some());
         for id in bound.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.tell_seeds(cx, registry, id);
