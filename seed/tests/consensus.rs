@@ -90,6 +90,8 @@ impl Seeds {
             patience: Patience::default(),
             raft: raft::Options { snapshot_every: self.snapshot_every, ..raft::Options::default() },
             probe_mode: ProbeMode::Assumed,
+            form_without: Vec::new(),
+            directories: Vec::new(),
         }
     }
 

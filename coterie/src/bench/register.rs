@@ -163,6 +163,8 @@ fn start_seeds(directory: &Path, probe_mode: ProbeMode) -> Result<Vec<Handle>, F
             patience: Patience::default(),
             raft: raft::Options::default(),
             probe_mode,
+            form_without: Vec::new(),
+            directories: Vec::new(),
         };
         seeds.push(start(socket, options)?.0);
     }

@@ -58,7 +58,8 @@ pub struct Cluster {
     pub directory: Directory,
     /// The nodes, seeds first.
     pub nodes: Vec<Node>,
-    layout: Layout,
+    /// How its nodes are started.
+    pub layout: Layout,
 }
 
 impl Cluster {

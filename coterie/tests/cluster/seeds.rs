@@ -81,14 +81,45 @@ fn a_seed_that_was_down_catches_up() {
     cluster.wait_for_death(mark, cluster.address(victim), &[seed]);
 }
 
+/// One seed of three is silent. It may hold a history, so nothing begins, until the operator says that it will not come;
+/// that holds for these directories alone.
 #[test]
-fn a_seed_that_comes_late_to_the_founding_is_let_in() {
+fn a_cluster_begins_without_a_seed_at_the_operators_word_and_lets_it_in_when_it_comes() {
     let mut cluster = TestCluster::prepare(3, 2, &[], &["--messages", "0"]);
     let (early, late) = (cluster.seeds()[..2].to_vec(), cluster.seeds()[2]);
     for index in early.iter().copied().chain(cluster.peers()) {
         cluster.start(index);
     }
+    let mut advice = String::new();
+    wait_until("both seeds to tell of two directories", || {
+        let said = cluster.stderr();
+        let told = said.lines().filter_map(|line| line.split_once("with --form-without "));
+        let both: Vec<&str> = told.map(|(_, args)| args).filter(|args| args.contains(',')).collect();
+        advice = both.first().copied().unwrap_or_default().to_owned();
+        both.len() >= 2 && both.iter().all(|args| *args == advice)
+    });
+    assert!(cluster.events_of(0, early[0]).iter().all(|e| e.event != "LEADER"), "nothing has begun");
+    let (without, directories) = advice.split_once(" --directories ").unwrap();
+    assert_eq!(without, cluster.address(late).to_string());
+    let args = |directories: &str| {
+        ["--form-without", without, "--directories", directories].map(str::to_owned).to_vec()
+    };
+    // With the word about other directories they wait on.
+    cluster.cluster.layout.seed_args = args("1,2");
+    let mark = cluster.mark();
+    early.iter().for_each(|&seed| cluster.kill(seed));
+    early.iter().for_each(|&seed| cluster.start(seed));
+    let advised = cluster.stderr().matches("with --form-without ").count();
+    wait_until("them to wait again", || {
+        cluster.stderr().matches("with --form-without ").count() >= advised + 2
+    });
+    assert!(cluster.events_of(mark, early[0]).iter().all(|e| e.event != "LEADER"), "nothing has begun");
+    cluster.cluster.layout.seed_args = args(directories);
+    early.iter().for_each(|&seed| cluster.kill(seed));
+    early.iter().for_each(|&seed| cluster.start(seed));
     cluster.wait_for_all("JOINED", &cluster.peers());
+    assert!(cluster.stderr().contains(&format!("a cluster begins without {without}")), "it is said loudly");
+    cluster.cluster.layout.seed_args = Vec::new();
     cluster.start(late);
     cluster.wait_for("the members at the late seed", 0, &[late], |_, e| {
         (e.event == "REGISTERED" || e.event == "VIEW") && e.get("members") == "2"

@@ -7,7 +7,7 @@
 //! The directory id is that of Kafka's KIP-853. Nobody has to say that a cluster is new, as with etcd's
 //! `initial-cluster-state`: it follows from what the others answer, so nobody can say it wrongly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::majority;
 use coterie_common::message::{ClusterId, History, Seat, SeedHello, SeedId};
@@ -34,8 +34,19 @@ pub enum Decision {
     Stranger(ClusterId),
 }
 
+/// What an operator says of seeds that will never come: the cluster begins without them.
+///
+/// For these very directories alone. Left in a unit file, it would make a second history when disks are lost again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiver {
+    /// Whom nobody is to wait for.
+    pub without: BTreeSet<SeedId>,
+    /// The directories of all that begin.
+    pub directories: BTreeSet<u64>,
+}
+
 /// Decides for the seed `me` at `address`, whose directory has the number `directory id`, among so many `seeds`, from
-/// what those others that are connected said last.
+/// what those others that are connected said last, and what the operator said of those that are not.
 ///
 /// Asked again whenever another seed has said something new or could not be reached, until the log has begun. The
 /// answers are looked for in the order of their certainty: what a log says of this very directory is beyond doubt; that
@@ -44,6 +55,7 @@ pub fn decide(
     (me, address, directory_id): (SeedId, &str, u64),
     seeds: &[SeedId],
     others: &BTreeMap<SeedId, SeedHello>,
+    waiver: &Waiver,
 ) -> Decision {
     let histories = || others.values().filter_map(|hello| hello.history.as_ref());
     // Where one history has a seat and another has its holder removed, the latter is the newer.
@@ -73,7 +85,10 @@ pub fn decide(
     // majority of it. So whoever is silent may hold what would be begun a second time.
     let is_heard = |seed: &SeedId| *seed == me || others.contains_key(seed);
     let missing: Vec<SeedId> = seeds.iter().copied().filter(|seed| !is_heard(seed)).collect();
-    if missing.is_empty() { Decision::Form } else { Decision::Wait(missing) }
+    let heard = seeds.iter().filter_map(|seed| others.get(seed)).map(|hello| hello.directory_id);
+    let is_waived = missing.iter().all(|seed| waiver.without.contains(seed))
+        && heard.chain([directory_id]).collect::<BTreeSet<_>>() == waiver.directories;
+    if missing.is_empty() || is_waived { Decision::Form } else { Decision::Wait(missing) }
 }
 
 /// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was
@@ -177,8 +192,12 @@ mod tests {
     }
 
     fn decision(others: impl IntoIterator<Item = (SeedId, SeedHello)>) -> Decision {
+        decision_with(&Waiver::default(), others)
+    }
+
+    fn decision_with(waiver: &Waiver, others: impl IntoIterator<Item = (SeedId, SeedHello)>) -> Decision {
         let all = [SeedId(0), SeedId(1), SeedId(2)];
-        decide((SeedId(0), &name(0), 70), &all, &others.into_iter().collect())
+        decide((SeedId(0), &name(0), 70), &all, &others.into_iter().collect(), waiver)
     }
 
     #[test]
@@ -186,7 +205,23 @@ mod tests {
         assert_eq!(decision([]), Decision::Wait(vec![SeedId(1), SeedId(2)]));
         assert_eq!(decision([hello(1, None)]), Decision::Wait(vec![SeedId(2)]));
         assert_eq!(decision([hello(1, None), hello(2, None)]), Decision::Form);
-        assert_eq!(decide((SeedId(0), &name(0), 70), &[SeedId(0)], &BTreeMap::new()), Decision::Form);
+        let alone = decide((SeedId(0), &name(0), 70), &[SeedId(0)], &BTreeMap::new(), &Waiver::default());
+        assert_eq!(alone, Decision::Form);
+    }
+
+    #[test]
+    fn an_operator_may_have_one_begin_without_a_seed_by_these_directories_alone() {
+        let waiver = |without: &[u64], directories: &[u64]| Waiver {
+            without: without.iter().copied().map(SeedId).collect(),
+            directories: directories.iter().copied().collect(),
+        };
+        let waits = Decision::Wait(vec![SeedId(2)]);
+        assert_eq!(decision_with(&waiver(&[2], &[70, 1]), [hello(1, None)]), Decision::Form);
+        assert_eq!(decision_with(&waiver(&[2], &[70, 9]), [hello(1, None)]), waits, "another directory");
+        assert_eq!(decision_with(&waiver(&[1], &[70, 1]), [hello(1, None)]), waits, "another seed");
+        let held = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
+        let decided = decision_with(&waiver(&[2], &[70, 1]), [hello(1, Some(&held))]);
+        assert_eq!(decided, Decision::Wait(vec![SeedId(2)]), "where there is a history, none begins");
     }
 
     #[test]

@@ -78,6 +78,10 @@ pub struct Options {
     pub raft: raft::Options,
     /// How it probes.
     pub probe_mode: ProbeMode,
+    /// Seeds of the list without which a cluster may begin, by these directories alone.
+    pub form_without: Vec<SeedEntry>,
+    /// The numbers of the directories that begin then.
+    pub directories: Vec<u64>,
 }
 
 type Look = (Registry, Option<SeedId>, BTreeMap<&'static str, u64>);

@@ -23,6 +23,32 @@ pub struct SeedArgs {
     /// Where the durable log is kept; created if it is not there [example: /var/lib/coterie]
     #[arg(long, value_name = "DIR", default_value = "data/seed_{ip}_{port}", env = "COTERIE_DATA_DIR")]
     data_dir: String,
+
+    /// Begin a cluster without this seed of the list, which will never come; may be given more than once, and to all
+    /// the others alike [example: 10.0.0.3:5011]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        value_delimiter = ',',
+        requires = "directories",
+        env = "COTERIE_FORM_WITHOUT"
+    )]
+    form_without: Vec<String>,
+
+    /// The directories that --form-without holds for, as the seeds that wait print them [example: 8f3a21,91c0d7]
+    #[arg(
+        long,
+        value_name = "IDS",
+        value_delimiter = ',',
+        requires = "form_without",
+        value_parser = parse_directory_id,
+        env = "COTERIE_DIRECTORIES"
+    )]
+    directories: Vec<u64>,
+}
+
+fn parse_directory_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| format!("{text:?} is no number of a directory"))
 }
 
 /// Keeps a cluster's registry, together with the other seeds of the list
@@ -51,6 +77,7 @@ impl SeedArgs {
         process::survive_file_size_limit()?;
         let (place, list) = self.node.place(Role::Seed)?;
         let (own, address) = find_own(&place, &list).await?;
+        let form_without = listed(&self.form_without, &list)?;
         let bind = self.node.listen.unwrap_or_else(|| address.socket());
         let listener = tcp::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
         let ip = file_name_part(&address.ip().to_string());
@@ -65,9 +92,21 @@ impl SeedArgs {
             patience: self.node.patience,
             raft: raft::Options::default(),
             probe_mode: ProbeMode::Sockets,
+            form_without,
+            directories: self.directories,
         };
         run(listener, options, stop_signal()).await
     }
+}
+
+/// The lines of the list that these names are.
+fn listed(names: &[String], list: &SeedList) -> Result<Vec<SeedEntry>, Failure> {
+    let line = |name: &String| {
+        let line = list.seeds.iter().find(|seed| seed.to_string() == *name);
+        line.cloned()
+            .ok_or_else(|| Failure::usage(format!("--form-without {name}: it is not in the seed list")))
+    };
+    names.iter().map(line).collect()
 }
 
 /// The line of the list that is this seed: the same text, or the same address after resolving.

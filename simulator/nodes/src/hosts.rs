@@ -145,6 +145,8 @@ async fn run_seed(host: Host, schedule: &Schedule, common: &Common) -> Result<()
         patience: Patience::default(),
         raft: raft::Options { snapshot_every: schedule.snapshot_every, ..raft::Options::default() },
         probe_mode: ProbeMode::Sockets,
+        form_without: Vec::new(),
+        directories: Vec::new(),
     };
     let (_handle, running) = seed::start_on(store, tcp::bind(host.address().socket())?, options)?;
     running.await?

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::message::{SeedHello, SeedId};
 use coterie_seed::core::Payload;
-use coterie_seed::core::formation::{Decision, decide};
+use coterie_seed::core::formation::{Decision, Waiver, decide};
 
 use super::World;
 use crate::model::host::Host;
@@ -43,7 +43,7 @@ impl World {
         let careless =
             self.plan.planted_bug == Some(PlantedBug::EmptySeedTakesPart) && self.log.committed > 0;
         let address = self.seeds[index].process.address.to_string();
-        match decide((id, &address, directory_id), &all, &others) {
+        match decide((id, &address, directory_id), &all, &others, &Waiver::default()) {
             Decision::Lost(_) | Decision::Wait(_) | Decision::Stranger(_) | Decision::Take(_) if careless => {
                 self.take_part(index);
             }

@@ -7,10 +7,11 @@ use coterie_common::Instant;
 use coterie_common::codec::VERSION;
 use coterie_common::message::{MeshMessage, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
+use coterie_common::seed_list::SeedEntry;
 
 use super::{Arrival, ConsensusBox, Node, SAID_EVERY};
 use crate::core::Input;
-use crate::core::formation::{Decision, decide};
+use crate::core::formation::{Decision, Waiver, decide};
 use crate::raft::{Consensus, Notice, StateRequest};
 
 impl Node {
@@ -54,12 +55,16 @@ impl Node {
             Some(_) => Decision::GoOn,
             None => {
                 let own = self.options.own.to_string();
-                decide((self.identity.id, &own, self.identity.directory_id), &seeds, &self.greetings.hellos)
+                let me = (self.identity.id, own.as_str(), self.identity.directory_id);
+                decide(me, &seeds, &self.greetings.hellos, &self.waiver())
             }
         };
         let form = match decision {
             Decision::GoOn => None,
-            Decision::Form => Some(seeds),
+            Decision::Form => {
+                self.say_who_is_left_out(&seeds);
+                Some(seeds)
+            }
             Decision::Lost(cluster) => {
                 let own = &self.options.own;
                 return Err(Failure::running(format!(
@@ -92,12 +97,46 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn say_waiting(&mut self, missing: &[SeedId]) {
-        let names: Vec<String> =
-            missing.iter().filter_map(|id| self.greetings.entry(*id)).map(ToString::to_string).collect();
-        let text = match names.is_empty() {
-            true => "waiting for a leader to record this seed".to_owned(),
-            false => format!("waiting for {}", names.join(", ")),
+    /// What the operator says of seeds that will not come.
+    fn waiver(&self) -> Waiver {
+        let is_named = |entry: &SeedEntry| self.options.form_without.contains(entry);
+        let named = self.greetings.listed.iter().filter(|(_, entry)| is_named(entry));
+        Waiver {
+            without: named.map(|(id, _)| *id).collect(),
+            directories: self.options.directories.iter().copied().collect(),
+        }
+    }
+
+    fn say_who_is_left_out(&self, seeds: &[SeedId]) {
+        let is_silent =
+            |seed: &&SeedId| **seed != self.identity.id && !self.greetings.hellos.contains_key(*seed);
+        let silent = self.names_of(seeds.iter().filter(is_silent));
+        if !silent.is_empty() {
+            tracing::warn!("a cluster begins without {silent}: a history that is there is given up");
+        }
+    }
+
+    fn names_of<'a>(&self, seeds: impl Iterator<Item = &'a SeedId>) -> String {
+        let names = seeds.filter_map(|id| self.greetings.entry(*id)).map(ToString::to_string);
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    fn say_waiting(&mut self, missing: &[SeedId]) {
+        let names = self.names_of(missing.iter());
+        let text = match (missing.is_empty(), self.greetings.hellos.values().any(|h| h.history.is_some())) {
+            (true, _) => "waiting for a leader to record this seed".to_owned(),
+            (false, true) => format!("waiting for {names}"),
+            (false, false) => {
+                let heard = self.greetings.hellos.values().map(|hello| hello.directory_id);
+                let mut there: Vec<u64> = heard.chain([self.identity.directory_id]).collect();
+                there.sort_unstable();
+                let there = there.iter().map(|id| format!("{id:x}")).collect::<Vec<_>>().join(",");
+                format!(
+                    "waiting for {names}: a cluster begins when every seed of the list has answered. If none of \
+                     them will ever come, start all others with --form-without {} --directories {there}",
+                    names.replace(", ", ",")
+                )
+            }
         };
         // The first moments of a cluster are nothing to write about.
         let now = self.clock.now();
