@@ -167,6 +167,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Message>, JsonError> {
             life: Life::NONE,
             incarnation: Incarnation::NONE,
             mending: false,
+            cluster: None,
         }),
         gossip @ Json::Gossip { .. } => link(LinkMessage::Gossip(rumor(gossip)?)),
         Json::Ping { nonce, .. } => Some(Message::Ping { nonce: nonce.unwrap_or(0) }),
@@ -182,6 +183,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Message>, JsonError> {
                 suspect: named(address("suspect_ip", &suspect_ip, suspect_port)?, incarnation),
                 cause: Cause::Asked,
                 requester: address("requester_ip", &requester_ip, requester_port)?,
+                cluster: None,
             })
         }
         Json::SuspectResponse {
@@ -264,6 +266,7 @@ pub(crate) fn encode(message: &Message, me: Address) -> Vec<Vec<u8>> {
         )
         | Message::Close(CloseReason::ShuttingDown | CloseReason::Rejoining | CloseReason::Silent)
         | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_) | CloseReason::Removed(_))
+        | Message::Close(CloseReason::OtherCluster(_))
         | Message::Mesh(_) => Vec::new(),
     };
     said.iter().filter_map(|json| serde_json::to_vec(json).ok()).collect()
@@ -339,7 +342,8 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
             };
             changes.iter().filter_map(|c| died(&c.event)).collect()
         }
-        SessionMessage::Register(_)
+        SessionMessage::Cluster(_)
+        | SessionMessage::Register(_)
         | SessionMessage::Open { .. }
         | SessionMessage::Observe { .. }
         | SessionMessage::ListRequest { .. }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coterie_common::codec::{CodecError, Decoded, VERSION, decode, encode};
 use coterie_common::message::{
-    Cause, CloseReason, DeathReport, JurorVote, LinkMessage, Registration, Roster, Rumor, RumorId,
+    Cause, CloseReason, ClusterId, DeathReport, JurorVote, LinkMessage, Registration, Roster, Rumor, RumorId,
     SessionMessage,
 };
 use coterie_common::{
@@ -83,6 +83,10 @@ fn roster() -> impl Strategy<Value = Roster> {
         .prop_map(|(epoch, members)| Roster { epoch: Epoch(epoch), members })
 }
 
+fn cluster() -> impl Strategy<Value = Option<ClusterId>> {
+    any::<Option<[u8; 16]>>().prop_map(|bytes| bytes.map(ClusterId))
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let ended =
         (member_id(), any::<u64>()).prop_map(|(id, e)| Ended { id, epoch: Epoch(e), how: Ending::Replaced });
@@ -99,9 +103,16 @@ fn message() -> impl Strategy<Value = Message> {
         ),
         any::<u64>().prop_map(|epoch| Message::Close(CloseReason::Ended(Epoch(epoch)))),
         rumor().prop_map(|rumor| Message::Link(LinkMessage::Gossip(rumor))),
-        (member_id(), cause(), address()).prop_map(|(suspect, cause, requester)| {
-            Message::Link(LinkMessage::SuspectRequest { suspect, cause, requester })
+        (member_id(), cause(), address(), cluster()).prop_map(|(suspect, cause, requester, cluster)| {
+            Message::Link(LinkMessage::SuspectRequest { suspect, cause, requester, cluster })
         }),
+        (address(), any::<u64>(), any::<bool>(), cluster()).prop_map(
+            |(address, number, mending, cluster)| {
+                let (life, incarnation) = (Life(number), Incarnation(number / 2));
+                Message::Link(LinkMessage::Hello { address, life, incarnation, mending, cluster })
+            }
+        ),
+        cluster().prop_map(|cluster| Message::Session(SessionMessage::Cluster(cluster))),
         (any::<u64>(), any::<u64>(), prop::collection::vec(change(), 0..4)).prop_map(
             |(previous, epoch, changes)| {
                 let (previous, epoch) = (Epoch(previous), Epoch(epoch));

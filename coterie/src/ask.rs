@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use coterie_common::clock::Clock;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
-use coterie_common::message::{Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
+use coterie_common::message::{ClusterId, Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
 use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
@@ -102,11 +102,11 @@ pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Fai
 async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
     let clock = Clock::start();
     let end = limit.map(|limit| clock.now() + limit);
-    let mut view = View::default();
+    let mut shown = Shown::default();
     let mut session = Observer::open(&seed.seed).await?;
     loop {
-        let Err(problem) = follow(&mut session, &mut view, &clock, end).await else { return Ok(()) };
-        if view.is_empty() {
+        let Err(problem) = follow(&mut session, &mut shown, &clock, end).await else { return Ok(()) };
+        if shown.view.is_empty() {
             return Err(problem);
         }
         // Whom that does not reach needs no word of it.
@@ -126,17 +126,18 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
 /// Shows what a session tells, until `end`; an error says why it ended before.
 async fn follow(
     session: &mut Observer,
-    view: &mut View,
+    shown: &mut Shown,
     clock: &Clock,
     end: Option<Instant>,
 ) -> Result<(), Failure> {
+    session.say(SessionMessage::Cluster(None));
     session.say(SessionMessage::Observe { linearizable: false });
     loop {
         let ping_at = clock.now() + PING_EVERY;
         let until = end.map_or(ping_at, |end| end.min(ping_at));
         match timeout_at(clock.timer(until), session.next()).await {
             Ok(message) => {
-                for line in changed(view, message?, session) {
+                for line in changed(shown, message?, session) {
                     if !print(&line)? {
                         return Ok(());
                     }
@@ -150,8 +151,24 @@ async fn follow(
     }
 }
 
-fn changed(view: &mut View, message: SessionMessage, session: &Observer) -> Vec<String> {
+/// What was shown last.
+#[derive(Default)]
+struct Shown {
+    cluster: Option<ClusterId>,
+    view: View,
+}
+
+fn changed(shown: &mut Shown, message: SessionMessage, session: &Observer) -> Vec<String> {
+    let view = &mut shown.view;
     match message {
+        // The seed has begun anew: no epoch of the former log is held against one of this.
+        SessionMessage::Cluster(Some(cluster)) => match shown.cluster.replace(cluster) {
+            Some(former) if former != cluster => {
+                *view = View::default();
+                vec![format!("cluster {cluster}: another than was shown, {former}")]
+            }
+            Some(_) | None => Vec::new(),
+        },
         SessionMessage::Whole { roster, ended } if !view.is_empty() => {
             // Asked again after a break: what was missed, or an older tale than the one before.
             let next = View::new(roster.epoch, roster.members.into_iter().map(|(member, _)| member));

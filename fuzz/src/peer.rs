@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coterie_common::codec::{decode, from_bytes};
 use coterie_common::limits::{LINKS_MAX, SUSPICIONS_MAX};
-use coterie_common::message::{Registration, Roster, SessionMessage};
+use coterie_common::message::{ClusterId, Registration, Roster, SessionMessage};
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, Member, MemberId, Message, Tags, Wire,
 };
@@ -33,6 +33,8 @@ fn member() -> Peer {
     for effect in opened {
         if let Effect::OpenSession { seed, .. } = effect {
             peer.step(Instant::START, Input::SessionUp { seed });
+            let greeting = Message::Session(SessionMessage::Cluster(Some(ClusterId([1; 16]))));
+            peer.step(Instant::START, Input::Session { seed, message: greeting });
         }
     }
     let member = |number: u64| Member {

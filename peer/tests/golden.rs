@@ -30,7 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::message::{LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage};
+use coterie_common::message::{
+    CloseReason, ClusterId, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage,
+};
 use coterie_common::{Address, Epoch, Incarnation, Instant, Life, Member, Message, Patience, Wire};
 use coterie_peer::core::{Config, ConnectionId, DialFailure, Effect, Input, OverlayKind, Peer, SeedSlot};
 
@@ -54,6 +56,8 @@ struct Player {
     rumors: BTreeMap<RumorId, String>,
     hushed: BTreeSet<usize>,
     answering: BTreeSet<ConnectionId>,
+    /// Of which cluster a seed says that it is, where that is not `abab`.
+    clusters: BTreeMap<usize, Option<ClusterId>>,
 }
 
 impl Player {
@@ -67,6 +71,7 @@ impl Player {
             rumors: BTreeMap::new(),
             hushed: BTreeSet::new(),
             answering: BTreeSet::new(),
+            clusters: BTreeMap::new(),
         }
     }
 
@@ -108,6 +113,10 @@ impl Player {
             for effect in effects {
                 let input = match effect {
                     Effect::OpenSession { seed, .. } => Input::SessionUp { seed },
+                    Effect::Tell { seed, message: Message::Session(SessionMessage::Cluster(_)) } => {
+                        let greeting = SessionMessage::Cluster(cluster("abab"));
+                        Input::Session { seed, message: Message::Session(greeting) }
+                    }
                     Effect::Tell { seed, message: Message::Session(SessionMessage::Register(candidate)) } => {
                         let own = members.last_mut().unwrap_or_else(|| panic!("no members"));
                         Arc::make_mut(own).life = candidate.life;
@@ -161,6 +170,7 @@ impl Player {
                 life: member.life,
                 incarnation: member.id.incarnation,
                 mending: false,
+                cluster: cluster("abab").filter(|_| member.wire == Wire::Native),
             };
             let (wire, message) = (member.wire, Message::Link(hello));
             self.core.step(self.now, Input::Frame { connection, wire, message });
@@ -195,6 +205,16 @@ impl Player {
         let (mut lines, mut answers) = (Vec::new(), Vec::new());
         for effect in self.core.step(self.now, input) {
             let answer = match &effect {
+                Effect::Tell { seed, message: Message::Session(SessionMessage::Cluster(own)) } => {
+                    let cluster = self.clusters.get(&seed.0).copied().unwrap_or(cluster("abab"));
+                    let Some(theirs) = cluster else { continue };
+                    let is_another = own.is_some_and(|own| own != theirs);
+                    let message = match is_another {
+                        true => Message::Close(CloseReason::OtherCluster(theirs)),
+                        false => Message::Session(SessionMessage::Cluster(cluster)),
+                    };
+                    Some(Input::Session { seed: *seed, message })
+                }
                 Effect::Tell { seed, message: Message::Ping { nonce } } if !self.hushed.contains(&seed.0) => {
                     let message = Message::Pong {
                         nonce: *nonce,
@@ -232,6 +252,19 @@ impl Player {
     }
 
     // ---- reading ----
+
+    /// What a seed does or says; of which cluster it is, is kept for when it is asked.
+    fn on_seed(&mut self, seed: SeedSlot, words: Words<'_>) -> Option<Input> {
+        match words.at(0) {
+            "of" => {
+                self.clusters.insert(seed.0, cluster(words.at(1)));
+                None
+            }
+            "up" => Some(Input::SessionUp { seed }),
+            "down" => Some(Input::SessionDown { seed }),
+            _ => Some(Input::Session { seed, message: self.session(words) }),
+        }
+    }
 }
 
 /// What is to be broadcast: words, or one byte as `hex:ff`.
@@ -249,14 +282,10 @@ impl script::Player for Player {
         let first = words.at(0);
         let numbered = |letter: char| first.strip_prefix(letter).and_then(|n| n.parse::<u64>().ok());
         let input = match (first, numbered('s'), numbered('c')) {
-            (_, Some(seed), _) => {
-                let seed = SeedSlot(seed as usize);
-                match words.at(1) {
-                    "up" => Input::SessionUp { seed },
-                    "down" => Input::SessionDown { seed },
-                    _ => Input::Session { seed, message: self.session(words.from(1)) },
-                }
-            }
+            (_, Some(seed), _) => match self.on_seed(SeedSlot(seed as usize), words.from(1)) {
+                Some(input) => input,
+                None => return Vec::new(),
+            },
             (_, _, Some(connection)) => {
                 let connection = ConnectionId(connection);
                 let is_json = words.at(1) == "json";

@@ -9,7 +9,7 @@ use coterie_common::limits::{
     CONTENT_BYTES_MAX, HELD_BYTES_MAX, HELD_MAX, LINKS_MAX, PROBES_MAX, SUSPICIONS_MAX, VIA_BYTES_MAX,
 };
 use coterie_common::message::{
-    Cause, CloseReason, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage,
+    Cause, CloseReason, ClusterId, LinkMessage, Registration, Roster, Rumor, RumorId, SessionMessage,
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, Member, MemberId, Message, Tags, Wire,
@@ -32,6 +32,8 @@ fn member_among(count: usize) -> Peer {
     let seed = SeedSlot(0);
     peer.step(Instant::START, Input::Start);
     peer.step(Instant::START, Input::SessionUp { seed });
+    let greeting = Message::Session(SessionMessage::Cluster(Some(ClusterId([1; 16]))));
+    peer.step(Instant::START, Input::Session { seed, message: greeting });
     let member = |number| Member {
         id: id(number),
         life: if number == 0 { peer.life() } else { Life::NONE },
@@ -49,8 +51,13 @@ fn member_among(count: usize) -> Peer {
 
 fn hello(peer: &mut Peer, number: usize) -> Vec<Effect> {
     let MemberId { address, .. } = id(number);
-    let hello =
-        LinkMessage::Hello { address, life: Life::NONE, incarnation: Incarnation::NONE, mending: false };
+    let hello = LinkMessage::Hello {
+        address,
+        life: Life::NONE,
+        incarnation: Incarnation::NONE,
+        mending: false,
+        cluster: None,
+    };
     let connection = ConnectionId(number as u64);
     peer.step(Instant::START, Input::Frame { connection, wire: Wire::Json, message: Message::Link(hello) })
 }
@@ -117,8 +124,12 @@ fn suspicions_beyond_the_limit_are_left_to_the_seeds_and_counted() {
 fn one_probe_answers_so_many_askers_and_no_more() {
     let mut peer = member_among(3);
     for number in 0..ASKERS + 1 {
-        let request =
-            LinkMessage::SuspectRequest { suspect: id(2), cause: Cause::Asked, requester: id(3).address };
+        let request = LinkMessage::SuspectRequest {
+            suspect: id(2),
+            cause: Cause::Asked,
+            requester: id(3).address,
+            cluster: None,
+        };
         let connection = ConnectionId(1_000 + number as u64);
         let message = Message::Link(request);
         peer.step(Instant::START, Input::Frame { connection, wire: Wire::Native, message });
@@ -213,6 +224,7 @@ fn a_peer_judges_so_many_suspects_at_once_and_no_more() {
             suspect: id(number),
             cause: Cause::Asked,
             requester: id(9_999).address,
+            cluster: None,
         };
         let message = Message::Link(request);
         let connection = ConnectionId(1_000);

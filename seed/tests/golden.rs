@@ -8,7 +8,7 @@
 //!                                       the sessions of all members (`unheld`: not), the overlay a ring (`unlinked`)
 //! given follower members=...            likewise, but s1 leads
 //! at 3s | wait                          time passes; ... to the next deadline
-//! 1 register 6001 life=7 | 2 json report 6002#4 asked | 1 drained | 1 closed | ...       a session's frames
+//! 1 cluster abab | 1 register 6001 life=7 | 2 json report 6002#4 asked | 1 drained | 1 closed | ...    a session's
 //! s1 up | s1 request 4 leave 6001#3 | s1 reply 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
 //! s1 votes 1.1 refused age=300 | s1 votes 1.1 no alive                       a vote in a ballot opened here
 //! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
@@ -67,6 +67,8 @@ struct Player {
     talking: BTreeSet<SessionId>,
     tales: u64,
     said: Instant,
+    /// Sessions whose other end has said of which cluster it is.
+    greeted: BTreeSet<SessionId>,
 }
 
 fn core(printed: u64, seeds: u64) -> Seed {
@@ -75,6 +77,7 @@ fn core(printed: u64, seeds: u64) -> Seed {
         address: address("5000"),
         seeds: (0..seeds).map(|n| (SeedId(n), format!("{HOST}{}", 5000 + n))).collect(),
         directory_id: 100,
+        cluster: None,
         requests_from: 0,
         patience: Patience::default(),
         printed,
@@ -119,6 +122,7 @@ impl Player {
             talking: BTreeSet::new(),
             tales: 1,
             said: Instant::START,
+            greeted: BTreeSet::new(),
         }
     }
 
@@ -175,6 +179,9 @@ impl Player {
 
     fn given_session(&mut self, session: SessionId, member: &coterie_common::Member, leader: SeedId) {
         let id = member.id;
+        if member.wire == Wire::Native {
+            self.greet(session);
+        }
         let message = match member.wire {
             Wire::Native => {
                 SessionMessage::Open { member: id, life: member.life, epoch: self.core.registry().epoch() }
@@ -202,6 +209,12 @@ impl Player {
         if member.wire == Wire::Native {
             self.talking.insert(session);
         }
+    }
+
+    /// The other end names the cluster that this one is, unseen.
+    fn greet(&mut self, session: SessionId) {
+        let greeting = Message::Session(SessionMessage::Cluster(Some(ClusterId([0xab; 16]))));
+        self.core.step(self.now, Input::Session { session, wire: Wire::Native, message: greeting });
     }
 
     fn join(&self, candidate: Candidate, replaces: Incarnation) -> Entry {
@@ -362,7 +375,15 @@ impl script::Player for Player {
         let is_seed = first.strip_prefix('s').is_some_and(|n| n.parse::<u64>().is_ok());
         let input = match first {
             _ if is_seed => self.on_seed(seed(first), words.from(1)),
-            _ if first.parse::<u64>().is_ok() => self.on_session(session(first), words.from(1)),
+            _ if first.parse::<u64>().is_ok() => {
+                let id = session(first);
+                match words.at(1) {
+                    "cluster" => drop(self.greeted.insert(id)),
+                    "open" if self.greeted.insert(id) => self.greet(id),
+                    _ => {}
+                }
+                self.on_session(id, words.from(1))
+            }
             "given" => return self.given(words),
             "seed" => {
                 self.core = core(words.number("printed").unwrap_or(0), number(words.at(3)));

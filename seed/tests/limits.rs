@@ -56,6 +56,7 @@ fn leader(registry: Registry) -> Seed {
         address: "10.255.0.1:5011".parse().unwrap(),
         seeds: [(SeedId(0), "10.255.0.1:5011".to_owned())].into(),
         directory_id: 1,
+        cluster: None,
         requests_from: 0,
         patience: Patience::default(),
         printed: 0,
@@ -174,6 +175,7 @@ fn hints_that_come_too_often_are_dropped_and_counted() {
     let member =
         |number: usize| MemberId { address: address(number), incarnation: Incarnation(number as u64 + 2) };
     let open = SessionMessage::Open { member: member(0), life: Life(1), epoch: Epoch(3) };
+    say(&mut seed, Wire::Native, SessionMessage::Cluster(Some(ClusterId([1; 16]))));
     say(&mut seed, Wire::Native, open);
     let hint = SessionMessage::Hint { suspect: member(1), cause: Cause::PingsMissed };
     for _ in 0..=HINTS_PER_SECOND {
@@ -188,6 +190,7 @@ fn reports_and_reads_that_come_too_often_are_not_taken() {
     let id =
         |number: usize| MemberId { address: address(number), incarnation: Incarnation(number as u64 + 2) };
     let open = SessionMessage::Open { member: id(0), life: Life(1), epoch: Epoch(3) };
+    say(&mut seed, Wire::Native, SessionMessage::Cluster(Some(ClusterId([1; 16]))));
     say(&mut seed, Wire::Native, open);
     for _ in 0..=REQUESTS_PER_SECOND {
         say(&mut seed, Wire::Native, SessionMessage::Leave(id(1)));

@@ -50,6 +50,7 @@ fn leader() -> Seed {
         address: name(0).parse().unwrap(),
         seeds: [(SeedId(0), name(0)), (SeedId(1), name(1))].into(),
         directory_id: 1,
+        cluster: None,
         requests_from: 0,
         patience: coterie_common::Patience::default(),
         printed: 0,
@@ -58,6 +59,7 @@ fn leader() -> Seed {
     let mut seed = Seed::new(config, registry, [7; 32]);
     seed.step(at(0), Input::SeedUp { seed: SeedId(1), directory_id: 2 });
     seed.step(at(0), Input::Leader { leader: Some(SeedId(0)), term: 1 });
+    seed.step(at(0), said(SessionMessage::Cluster(Some(ClusterId([1; 16])))));
     seed.step(at(0), said(SessionMessage::Open { member: id(0), life: Life(1), epoch: Epoch(4) }));
     seed
 }

@@ -113,9 +113,9 @@ fn two_emptied_seeds_begin_no_second_cluster_while_the_others_are_silent() {
     keeps_every_promise(7_700_206, 2, 26_767, faults);
 }
 
-/// Seven seeds, of which three lost their directories; two of those have ended, one has just come back empty. The leader
-/// counted it among the connected, and let a fourth be removed: three were left of six. A fault of the nodes (an empty
-/// seed is connected and decides nothing) and of the world (its operator does not ask for that any more).
+/// Seven seeds, of which three lost their directories; two of those have ended, one has just come back empty. The
+/// leader counted it among the connected, and let a fourth be removed: three were left of six. A fault of the nodes (an
+/// empty seed is connected and decides nothing) and of the world (its operator does not ask for that any more).
 #[test]
 fn no_seed_is_removed_while_an_emptied_one_makes_up_the_majority() {
     let faults = vec![

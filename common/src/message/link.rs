@@ -18,6 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::ClusterId;
 use crate::limits::{CONTENT_BYTES_MAX, VIA_BYTES_MAX};
 use crate::line::hex;
 use crate::{Address, Incarnation, Life, MemberId};
@@ -36,6 +37,8 @@ pub enum LinkMessage {
         /// Whether the seeds told the sender to dial, because the overlay came apart: such a link is taken
         /// even by a neighbour that has as many as it wants.
         mending: bool,
+        /// Of which cluster it is a member; none from a JSON program.
+        cluster: Option<ClusterId>,
     },
     /// Something was said; pass it on.
     Gossip(Rumor),
@@ -51,6 +54,9 @@ pub enum LinkMessage {
         cause: Cause,
         /// Who asks.
         requester: Address,
+        /// Of which cluster it is a member: whom the incarnation means is told by that cluster's log alone. None from a
+        /// JSON program.
+        cluster: Option<ClusterId>,
     },
     /// I have seen for myself.
     SuspectResponse {

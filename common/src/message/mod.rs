@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! peer  -> peer   Hello   a link: gossip, pings, suspicions, until Close        [`LinkMessage`]
-//! any   -> seed   Register, Open, Observe   a session: requests and pushes      [`SessionMessage`]
+//! any   -> seed   Cluster, Register, Observe   a session: requests and pushes      [`SessionMessage`]
 //! seed  -> seed   SeedHello   the mesh: ballots, log, forwarded requests        [`MeshMessage`]
 //! any   -> any    Ping, SuspectRequest, ListRequest   a question, answered on its own connection
 //! ```
@@ -87,6 +87,8 @@ pub enum CloseReason {
     /// The seed of this id was removed from its cluster. Another at the same address may have taken its place, and is
     /// not meant.
     Removed(SeedId),
+    /// This seed is of that cluster, and the other end of another one.
+    OtherCluster(ClusterId),
 }
 
 impl std::fmt::Display for CloseReason {
@@ -101,6 +103,7 @@ impl std::fmt::Display for CloseReason {
             CloseReason::Silent => f.write_str("silent"),
             CloseReason::Protocol(text) => write!(f, "protocol: {text}"),
             CloseReason::Refused(text) => write!(f, "refused: {text}"),
+            CloseReason::OtherCluster(cluster) => write!(f, "of another cluster, {cluster}"),
             CloseReason::Removed(seed) => write!(f, "seed {seed} was removed from the cluster"),
         }
     }

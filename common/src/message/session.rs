@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! peer                                   seed
+//!   | Cluster(its own, or none) ----------> |   another one's? Close(OtherCluster)
+//!   | <------------------ Cluster(its own)  |   at once, or when it knows
 //!   | Register(candidate) ----------------> |   a ballot among the seeds, an entry in the log
 //!   | <---- Registered(incarnation, roster) |
 //!   | Open(member, epoch) ----------------> |   at the other seeds, and after a broken session
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Evidence, SeedChange};
+use super::{Cause, ClusterId, Evidence, SeedChange};
 use crate::{
     Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Tags, Timestamp, Wire,
 };
@@ -119,6 +121,10 @@ pub enum SessionMessage {
     StatusRequest,
     /// Seed: so.
     Status(SeedStatus),
+    /// The first frame in both directions: of which cluster the sender is. All else that is said on this connection is
+    /// about that cluster, so no number of one log is held against one of another's. A peer that is no member yet names
+    /// none; a seed answers as soon as it knows. JSON programs and observers may do without.
+    Cluster(Option<ClusterId>),
 }
 
 /// Who wants to be a member.

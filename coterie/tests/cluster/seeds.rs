@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use coterie::cluster::LogEvent;
+use coterie::cluster::directory::stderr_of;
 
 use super::common::{DEADLINE, TestCluster, Watched, run, status, wait_until};
 
@@ -81,15 +82,8 @@ fn a_seed_that_was_down_catches_up() {
     cluster.wait_for_death(mark, cluster.address(victim), &[seed]);
 }
 
-/// One seed of three is silent. It may hold a history, so nothing begins, until the operator says that it will not come;
-/// that holds for these directories alone.
-#[test]
-fn a_cluster_begins_without_a_seed_at_the_operators_word_and_lets_it_in_when_it_comes() {
-    let mut cluster = TestCluster::prepare(3, 2, &[], &["--messages", "0"]);
-    let (early, late) = (cluster.seeds()[..2].to_vec(), cluster.seeds()[2]);
-    for index in early.iter().copied().chain(cluster.peers()) {
-        cluster.start(index);
-    }
+/// What two empty seeds print for an operator who knows that the third will not come: the options to begin without it.
+fn advice_of_two(cluster: &TestCluster) -> String {
     let mut advice = String::new();
     wait_until("both seeds to tell of two directories", || {
         let said = cluster.stderr();
@@ -98,6 +92,19 @@ fn a_cluster_begins_without_a_seed_at_the_operators_word_and_lets_it_in_when_it_
         advice = both.first().copied().unwrap_or_default().to_owned();
         both.len() >= 2 && both.iter().all(|args| *args == advice)
     });
+    advice
+}
+
+/// One seed of three is silent. It may hold a history, so nothing begins, until the operator says that it will not
+/// come; that holds for these directories alone.
+#[test]
+fn a_cluster_begins_without_a_seed_at_the_operators_word_and_lets_it_in_when_it_comes() {
+    let mut cluster = TestCluster::prepare(3, 2, &[], &["--messages", "0"]);
+    let (early, late) = (cluster.seeds()[..2].to_vec(), cluster.seeds()[2]);
+    for index in early.iter().copied().chain(cluster.peers()) {
+        cluster.start(index);
+    }
+    let advice = advice_of_two(&cluster);
     assert!(cluster.events_of(0, early[0]).iter().all(|e| e.event != "LEADER"), "nothing has begun");
     let (without, directories) = advice.split_once(" --directories ").unwrap();
     assert_eq!(without, cluster.address(late).to_string());
@@ -249,6 +256,90 @@ fn a_leader_that_stands_still_is_succeeded_and_learns_what_it_missed() {
     let mark = cluster.mark();
     cluster.start(victim);
     cluster.wait_for("a join at every seed", mark, &cluster.seeds(), |_, e| e.event == "REGISTERED");
+}
+
+/// All seeds lose their disks and begin anew under running peers: the numbers of two logs mean nothing to each other.
+/// The peers say so, forget what the former seeds told them, and join as other lives. They showed the former view for
+/// ever.
+#[test]
+fn peers_follow_seeds_that_have_begun_anew_and_mix_nothing_of_two_clusters() {
+    let mut cluster = TestCluster::form(3, 3, &["--messages", "0"]);
+    let (seeds, peers) = (cluster.seeds(), cluster.peers());
+    seeds.iter().for_each(|&seed| cluster.kill(seed));
+    for &seed in &seeds {
+        let data = cluster.cluster.nodes[seed].record.data.clone().expect("a seed has a directory");
+        std::fs::remove_dir_all(data).unwrap();
+    }
+    let mark = cluster.mark();
+    seeds.iter().for_each(|&seed| cluster.start(seed));
+    cluster.wait_for("the change of cluster", mark, &peers, |_, e| e.event == "CLUSTER_CHANGED");
+    cluster.wait_for("their return", mark, &peers, |_, e| e.event == "JOINED");
+    let seed = cluster.address(seeds[0]).to_string();
+    wait_until("all three to be members", || {
+        let shown = run(&["members", "--seed", &seed, "--linearizable"]).stdout;
+        String::from_utf8(shown).unwrap().contains("3 members")
+    });
+    for &peer in &peers {
+        let events = cluster.events_of(mark, peer);
+        let changed = events.iter().position(|e| e.event == "CLUSTER_CHANGED").expect("it was waited for");
+        let (before, after) = events.split_at(changed);
+        assert!(before.iter().all(|e| e.event != "VIEW"), "a view of the new log in the old cluster");
+        assert!(after.iter().all(|e| e.event != "DEAD_CONFIRMED" && e.event != "LEFT"), "{after:?}");
+    }
+    assert!(cluster.stderr().contains("is of another cluster"), "the reason is said");
+}
+
+/// Two of three seeds lost their disks, and their operator had them begin anew without the third. That one comes back
+/// with the history: it is refused by name at both ends, follows nobody, and keeps what it has. It had followed their
+/// leader without a word, and lost every entry.
+#[test]
+fn a_seed_with_a_history_follows_no_cluster_that_others_have_begun_beside_it() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let (seeds, peers) = (cluster.seeds(), cluster.peers());
+    let (anew, old) = (&seeds[..2], seeds[2]);
+    seeds.iter().for_each(|&seed| cluster.kill(seed));
+    for &seed in anew {
+        let data = cluster.cluster.nodes[seed].record.data.clone().expect("a seed has a directory");
+        std::fs::remove_dir_all(data).unwrap();
+    }
+    let mark = cluster.mark();
+    anew.iter().for_each(|&seed| cluster.start(seed));
+    let advice = advice_of_two(&cluster);
+    let (without, directories) = advice.split_once(" --directories ").unwrap();
+    cluster.cluster.layout.seed_args =
+        ["--form-without", without, "--directories", directories].map(str::to_owned).to_vec();
+    anew.iter().for_each(|&seed| cluster.kill(seed));
+    anew.iter().for_each(|&seed| cluster.start(seed));
+    cluster.wait_for("the peers' change of cluster", mark, &peers, |_, e| e.event == "CLUSTER_CHANGED");
+    cluster.wait_for("their return", mark, &peers, |_, e| e.event == "JOINED");
+    // It is told of the same, and has a history: nothing of that concerns it.
+    let mark = cluster.mark();
+    cluster.start(old);
+    let socket = cluster.socket(old);
+    let said = |cluster: &TestCluster, index: usize| {
+        std::fs::read_to_string(stderr_of(&cluster.cluster.nodes[index].record)).unwrap_or_default()
+    };
+    let names = |text: &str, of: usize| {
+        let name = cluster.address(of).to_string();
+        text.lines().any(|line| line.contains("this seed is of cluster") && line.contains(&name))
+    };
+    wait_until("both ends to refuse", || {
+        names(&said(&cluster, old), anew[0]) && names(&said(&cluster, anew[0]), old)
+    });
+    // A second start finds on its disk what the first found.
+    let applied =
+        |status: &str| status.lines().next().and_then(|line| line.rsplit(' ').next()).map(str::to_owned);
+    let before = status(socket);
+    assert!(before.contains("leader none"), "{before}");
+    cluster.kill(old);
+    cluster.start(old);
+    cluster.wait("its second start", mark, |events| {
+        events.iter().filter(|(index, e)| *index == old && e.event == "LISTENING").count() == 2
+    });
+    let after = status(socket);
+    assert_eq!(applied(&before), applied(&after));
+    let led = cluster.events_of(mark, old).iter().any(|e| e.event == "LEADER" || e.event == "VIEW");
+    assert!(!led, "it follows nobody");
 }
 
 /// A seed told of the leader of the vote on its disk, before anybody led it: a resumed cluster was called formed.

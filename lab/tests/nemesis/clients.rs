@@ -143,6 +143,16 @@ async fn register(
 async fn leave(shared: Rc<Shared>, seed: String, id: MemberId, life: Life, patience: Duration) {
     let Some(mut session) = open(&seed, patience).await else { return };
     let number = shared.history.call(&seed, Call::Leave { id, life });
+    // A member says of which cluster it is before it says who it is.
+    session.say(SessionMessage::Cluster(None));
+    let named = session.wait_for(patience, |message| match message {
+        SessionMessage::Cluster(cluster) => cluster,
+        _ => None,
+    });
+    match named.await {
+        Ok(cluster) => session.say(SessionMessage::Cluster(Some(cluster))),
+        Err(failure) => return shared.history.answer(number, Answer::Unknown(format!("{failure:?}"))),
+    };
     // From that epoch on it is told what happened, its own departure too.
     session.say(SessionMessage::Open { member: id, life, epoch: Epoch(id.incarnation.0) });
     session.say(SessionMessage::Leave(id));

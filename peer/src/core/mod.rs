@@ -118,7 +118,8 @@ impl Peer {
             // Nothing is registered, left or opened any more, so nothing of that is waited for.
             true => Instant::NEVER,
             false => {
-                self.membership.deadline(&self.cx).min(self.seeds.deadline(self.membership.is_joining()))
+                let (own, has_to_register) = (self.membership.cluster(), self.membership.is_joining());
+                self.membership.deadline(&self.cx).min(self.seeds.deadline(now, own, has_to_register))
             }
         };
         let said = if is_member { self.demo.deadline() } else { Instant::NEVER };

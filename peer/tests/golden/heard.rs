@@ -24,6 +24,7 @@ impl Player {
                 life: Life::NONE,
                 incarnation: Incarnation::NONE,
                 mending: false,
+                cluster: None,
             }),
             "hello" => {
                 let id = id(words.at(1));
@@ -32,6 +33,7 @@ impl Player {
                     life: life(words.at(1)),
                     incarnation: id.incarnation,
                     mending: words.has("mending"),
+                    cluster: cluster(words.key("of").unwrap_or("abab")),
                 };
                 Message::Link(hello)
             }
@@ -59,6 +61,7 @@ impl Player {
                     suspect,
                     cause: cause(words.at(2)),
                     requester: address(words.at(3)),
+                    cluster: words.key("of").and_then(cluster),
                 })
             }
             "votes" => Message::Link(LinkMessage::SuspectResponse {

@@ -75,7 +75,7 @@ impl Player {
 
     fn show_link(&mut self, message: &LinkMessage) -> String {
         match message {
-            LinkMessage::Hello { address, life, incarnation, mending } => {
+            LinkMessage::Hello { address, life, incarnation, mending, .. } => {
                 let mending = if *mending { " mending" } else { "" };
                 format!("hello {address}#{incarnation} life={}{mending}", self.life(*life))
             }
@@ -87,7 +87,7 @@ impl Player {
             }
             LinkMessage::Recent(ids) => format!("recent [{}]", self.show_rumors(ids)),
             LinkMessage::Want(ids) => format!("want [{}]", self.show_rumors(ids)),
-            LinkMessage::SuspectRequest { suspect, cause, requester } => {
+            LinkMessage::SuspectRequest { suspect, cause, requester, .. } => {
                 format!("suspects {suspect} {cause} {requester}")
             }
             LinkMessage::SuspectResponse { suspect, alive, responder } => {

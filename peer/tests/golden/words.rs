@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coterie_common::message::{Candidate, Cause, CloseReason, DeathReport, JurorVote, Roster};
+use coterie_common::message::{Candidate, Cause, CloseReason, ClusterId, DeathReport, JurorVote, Roster};
 use coterie_common::{
     Address, Change, Ended, Ending, Epoch, Event, Finding, HostEvidence, Incarnation, Life, Member, MemberId,
     Refusal, Tags, Why, Wire,
@@ -230,6 +230,21 @@ pub(crate) fn host(words: Words<'_>) -> HostEvidence {
 pub(crate) fn cause(text: &str) -> Cause {
     let all = [Cause::ConnectionLost, Cause::PingsMissed, Cause::ConnectRefused, Cause::Asked, Cause::Absent];
     all.into_iter().find(|cause| cause.to_string() == text).unwrap_or_else(|| panic!("{text:?} is no cause"))
+}
+
+/// `abab`, the cluster of the scripts; `cdcd`, another one; `none`.
+pub(crate) fn cluster(text: &str) -> Option<ClusterId> {
+    match text {
+        "none" => None,
+        _ => {
+            let byte = u8::from_str_radix(&text[..2], 16).unwrap_or_else(|e| panic!("{text:?}: {e}"));
+            Some(ClusterId([byte; 16]))
+        }
+    }
+}
+
+pub(crate) fn show_cluster(cluster: Option<ClusterId>) -> String {
+    cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string())
 }
 
 pub(crate) fn close_reason(text: &str) -> CloseReason {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use coterie_common::message::SeedId;
+use coterie_common::message::{ClusterId, SeedId};
 use coterie_common::{Address, Patience, Timestamp};
 
 /// The options of a seed, parsed.
@@ -22,6 +22,8 @@ pub struct Config {
     /// The number of its data directory. Drawn when the directory was made and never changed: by it the log tells a
     /// seed from one that came to its address with an empty disk (as Kafka's KIP-853 does).
     pub directory_id: u64,
+    /// The cluster that its log on disk names, applied or not; none of an empty directory.
+    pub cluster: Option<ClusterId>,
     /// Requests to the leader are numbered from here on: drawn at random for each start, so that an answer to a former
     /// life of this seed is not taken for one to this.
     pub requests_from: u64,

@@ -3,8 +3,8 @@
 //! Raft elects (Ongaro and Ousterhout, *In search of an understandable consensus algorithm*, 2014). Here stands what
 //! came of it, and what follows for who may answer.
 //!
-//! *Owns.* This seed's id and list of seeds, the leader and the term, the connected seeds with the numbers of their
-//! data directories, and whether the founding was proposed.
+//! *Owns.* This seed's id, its cluster and list of seeds, the leader and the term, the connected seeds with the numbers
+//! of their data directories, and whether the founding was proposed.
 //!
 //! *May read.* The context and the registry.
 //!
@@ -31,6 +31,8 @@ pub(crate) struct Leadership {
     /// All seeds, as the list names them; or, once this one has taken an id that a cluster keeps for it, as that
     /// cluster does.
     list: BTreeMap<SeedId, String>,
+    /// Of which cluster this seed is, by its log; none while that is empty.
+    cluster: Option<ClusterId>,
     /// None between two leaders, as far as is heard here.
     leader: Option<SeedId>,
     /// Whether there was a leader at any time since this seed started: before, what its own disk says may be old.
@@ -52,10 +54,11 @@ pub(crate) struct Election {
 
 impl Leadership {
     /// Nothing is known of a leader yet.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, registry: &Registry) -> Self {
         Leadership {
             me: config.id,
             list: config.seeds.clone(),
+            cluster: config.cluster.or(registry.cluster()),
             leader: None,
             was_led: false,
             term: 0,
@@ -67,6 +70,11 @@ impl Leadership {
     /// This seed.
     pub(crate) fn me(&self) -> SeedId {
         self.me
+    }
+
+    /// The cluster that this seed is of; none as long as nothing says so, not even its disk.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
     }
 
     /// The leader, as far as this seed has heard.
@@ -132,6 +140,13 @@ impl Leadership {
         assert!(!self.leads(), "a seed that leads takes the id {id}");
         assert!(list.contains_key(&id), "the seed takes the id {id}, which none of these has: {list:?}");
         (self.me, self.list) = (id, list);
+    }
+
+    /// The log says which cluster this is; returns whether that was not known. It may be another than the disk named: a
+    /// founding that was on it was never committed.
+    #[must_use]
+    pub(crate) fn learn_cluster(&mut self, cluster: ClusterId) -> bool {
+        self.cluster.replace(cluster) != Some(cluster)
     }
 
     /// The log tells who leads, and in which term; none if that was known. The same may be told again, and must not

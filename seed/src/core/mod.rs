@@ -95,7 +95,7 @@ impl Seed {
     pub fn new(config: Config, registry: Registry, seed: [u8; 32]) -> Self {
         let cx = Context::new(config, seed);
         Seed {
-            leadership: Leadership::new(&cx.config),
+            leadership: Leadership::new(&cx.config, &registry),
             leader: Leader::default(),
             voter: Voter::default(),
             forwarding: Forwarding::starting_after(cx.config.requests_from),
@@ -141,7 +141,9 @@ impl Seed {
         self.voter.verify(&self.registry);
         self.forwarding.verify(self.registry.applied());
         self.presence.verify();
-        self.sessions.verify(&self.registry);
+        self.sessions.verify(&self.registry, self.leadership.cluster());
+        let (logged, known) = (self.registry.cluster(), self.leadership.cluster());
+        assert!(logged.is_none() || logged == known, "the log is of {logged:?}, and this seed of {known:?}");
     }
 
     // ---- questions ----

@@ -231,6 +231,7 @@ impl Node {
             address: options.address,
             seeds: ids.iter().map(|(id, seed)| (*id, seed.to_string())).collect(),
             directory_id: identity.directory_id,
+            cluster: store.history().map(|history| history.cluster),
             requests_from: requests_from >> 1,
             patience: options.patience,
             printed: store.last_index(),

@@ -20,6 +20,7 @@ impl Player {
                     message: Message::Ping { nonce: number(rest.at(0)) },
                 };
             }
+            "cluster" => SessionMessage::Cluster(cluster(rest.at(0))),
             "register" => {
                 let wire_words: Vec<&str> =
                     if is_json { [rest.0, &["json"]].concat() } else { rest.0.to_vec() };

@@ -7,7 +7,7 @@ use coterie_common::{Address, MemberId, Message, Refusal, Wire};
 use coterie_seed::core::Entry;
 use coterie_seed::core::entry::{Body, DeathRecord, SeedRecord};
 
-use super::words::{show_change, show_ended, show_report, show_roster};
+use super::words::{show_change, show_cluster, show_ended, show_report, show_roster};
 
 pub(super) fn show_message(message: &Message) -> String {
     match message {
@@ -19,6 +19,7 @@ pub(super) fn show_message(message: &Message) -> String {
 
 fn show_session(message: &SessionMessage) -> String {
     match message {
+        SessionMessage::Cluster(cluster) => format!("cluster {}", show_cluster(*cluster)),
         SessionMessage::Registered(Registration::Admitted { incarnation, roster }) => {
             format!("admitted {incarnation} {}", show_roster(roster))
         }

@@ -33,6 +33,7 @@ impl World {
             address: seed.process.address,
             seeds,
             directory_id: seed.directory_id,
+            cluster: seed.replica.history().map(|history| history.cluster),
             requests_from,
             patience: Patience::default(),
             printed: (seed.replica.len() as u64).saturating_sub(1),

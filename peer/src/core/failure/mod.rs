@@ -235,7 +235,12 @@ impl FailureDetection {
             if suspicion.has_replaced() {
                 cx.count("witnesses_replaced");
             }
-            let message = LinkMessage::SuspectRequest { suspect: id, cause, requester: cx.me };
+            let message = LinkMessage::SuspectRequest {
+                suspect: id,
+                cause,
+                requester: cx.me,
+                cluster: members.cluster(),
+            };
             match overlay.link_with(juror.address) {
                 Some(link) => cx.send(link.connection, Message::Link(message)),
                 None => cx.want(Effect::Ask { juror: juror.address, wire, message, patience }),

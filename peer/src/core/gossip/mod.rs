@@ -41,6 +41,11 @@ impl Gossip {
         self.sequence = 0;
     }
 
+    /// This peer is of another cluster from now on: nothing that was said in the former one is told in this.
+    pub(crate) fn forget_everything(&mut self) {
+        *self = Gossip::default();
+    }
+
     /// Says something to everybody, of its own or on behalf of an observer. It is delivered to everybody but this
     /// peer. What cannot be said is not kept for later: the operator is told, or it is counted.
     pub(crate) fn say(

@@ -16,7 +16,7 @@ mod phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coterie_common::message::{Candidate, Roster};
+use coterie_common::message::{Candidate, ClusterId, Roster};
 use coterie_common::{
     Address, Change, Ended, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Tally, View,
     Wire,
@@ -40,6 +40,8 @@ pub(crate) struct Membership {
     life: Life,
     /// It alone holds the incarnation, so there is none without a membership.
     phase: Phase,
+    /// The cluster that admitted it; none before. It stays when this peer is removed, for it comes back to the same.
+    cluster: Option<ClusterId>,
     /// What the seeds told last. It stays when this peer is removed, to tell afterwards what it missed.
     view: View,
     /// How many links members had when the view came whole. Only for choosing neighbours: it may be old.
@@ -59,6 +61,7 @@ impl Membership {
             me,
             life,
             phase: Phase::Joining,
+            cluster: None,
             view: View::default(),
             degrees: BTreeMap::new(),
             removals: Removals::none(),
@@ -72,6 +75,7 @@ impl Membership {
         let Some(incarnation) = self.incarnation() else { return }; // no member: nothing to find
         let own = MemberId { address: self.me, incarnation };
         assert!(self.view.get(own).is_some(), "{own} is a member and not in its own view");
+        assert!(self.cluster.is_some(), "{own} is a member of no cluster");
     }
 
     // ---- what is so ----
@@ -79,6 +83,17 @@ impl Membership {
     /// The view. Empty before the first registration.
     pub(crate) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The cluster that this peer belongs to, also while it is no member of it any more.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// Whether somebody is a member of another cluster than this peer. A JSON program does not say; it is taken for one
+    /// of this.
+    pub(crate) fn is_of_another(&self, cluster: Option<ClusterId>) -> bool {
+        self.cluster.zip(cluster).is_some_and(|(own, theirs)| own != theirs)
     }
 
     /// The life that this peer goes by now.
@@ -192,8 +207,11 @@ impl Membership {
     }
 
     /// The log has admitted this peer. Its view follows in the same step: between steps, a member stands in its view.
-    pub(crate) fn admitted(&mut self, now: Instant, incarnation: Incarnation) {
+    pub(crate) fn admitted(&mut self, now: Instant, cluster: ClusterId, incarnation: Incarnation) {
+        let is_its_own = self.cluster.is_none_or(|own| own == cluster);
+        assert!(is_its_own, "{incarnation} is admitted by cluster {cluster}, and is of {:?}", self.cluster);
         self.phase.become_member(now, incarnation);
+        self.cluster = Some(cluster);
         self.ever_joined = true;
     }
 
@@ -290,6 +308,17 @@ impl Membership {
         self.said_waiting = cx.now;
         let membership = self.phase.become_removed(cx.now);
         self.removals.another(membership)
+    }
+
+    /// The seeds are of another cluster now: says so, and forgets all that it was told by the former one. It goes by
+    /// another life from now on. To be called when it is no member any more.
+    pub(crate) fn follow(&mut self, cx: &mut Context, cluster: ClusterId) {
+        assert!(self.is_joining(), "it follows cluster {cluster} in the phase {:?}", self.phase);
+        let former = self.cluster.replace(cluster);
+        let Some(former) = former else { panic!("it was of no cluster, and follows {cluster}") };
+        cx.log(Line::new("CLUSTER_CHANGED").show("from", former).show("to", cluster));
+        (self.view, self.degrees) = (View::default(), BTreeMap::new());
+        self.take_another_life(cx);
     }
 
     /// The operator wants this peer to stop; returns whether there is nothing to wait for.

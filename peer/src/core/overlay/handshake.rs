@@ -14,7 +14,7 @@
 
 use coterie_common::limits::{HELD_BYTES_MAX, HELD_MAX, HELLO_WAITS, LINKS_MAX};
 use coterie_common::message::{CloseReason, LinkMessage, Rumor};
-use coterie_common::{Address, Instant, Life, Line, MemberId, Message, Wire};
+use coterie_common::{Address, Instant, Line, MemberId, Message, Wire};
 
 use super::link::{HeldHello, Hello, Link, LinkNumber, Purpose};
 use super::{Linked, Overlay};
@@ -60,14 +60,15 @@ impl Overlay {
             cx.want(Effect::Close(to));
             return None;
         };
-        cx.send(to, hello(me, members.life(), is_repair));
+        cx.send(to, hello(members, me, is_repair));
         match member.wire {
             Wire::Native => {
                 self.open_for(to, Purpose::Greeting(member.id, cx.now));
                 None
             }
             Wire::Json => {
-                let hello = Hello { id: member.id, life: member.life, wire: Wire::Json, is_repair };
+                let (id, life) = (member.id, member.life);
+                let hello = Hello { id, life, wire: Wire::Json, is_repair, cluster: None };
                 self.link_up(cx, hello, to, true)
             }
         }
@@ -121,6 +122,10 @@ impl Overlay {
         if members.view().get(id).is_none() {
             // That life has ended while its answer was on its way.
             self.close(cx, connection, CloseReason::Ended(epoch));
+        } else if members.is_of_another(hello.cluster) {
+            // Its seeds have begun anew, and it follows them sooner than this peer.
+            self.dials.refused(cx.now, id.address);
+            self.close(cx, connection, other_cluster(members));
         } else if id != hello.id {
             // One of the two views is behind. To dial again at once would meet the same.
             cx.count("dials_met_another_life");
@@ -172,7 +177,7 @@ impl Overlay {
         let is_native = hello.wire == Wire::Native;
         if is_native {
             // Before anything else is said on the link: HELLO is its first frame.
-            cx.send(connection, self::hello(me, members.life(), false));
+            cx.send(connection, self::hello(members, me, false));
         }
         let linked = self.link_up(cx, hello, connection, false)?;
         // The other end answers our HELLO with what it heard lately.
@@ -321,6 +326,7 @@ fn judge(members: &Membership, hello: Hello, me: Address) -> Judgement {
     let (view, present) = (members.view(), members.view().at(hello.id.address));
     let protocol = |what: &str| Judgement::Refused(CloseReason::Protocol(what.to_owned()));
     match hello.wire {
+        _ if members.is_of_another(hello.cluster) => Judgement::Refused(other_cluster(members)),
         _ if hello.id.address == me => protocol("that is my address"),
         Wire::Json => match present {
             Some(member) if member.wire == Wire::Json => Judgement::Welcome(member.id),
@@ -334,7 +340,13 @@ fn judge(members: &Membership, hello: Hello, me: Address) -> Judgement {
 }
 
 /// Our own HELLO. `mending`: the seeds have told this peer to dial.
-fn hello(me: MemberId, life: Life, mending: bool) -> Message {
+fn hello(members: &Membership, me: MemberId, mending: bool) -> Message {
     let MemberId { address, incarnation } = me;
-    Message::Link(LinkMessage::Hello { address, life, incarnation, mending })
+    let (life, cluster) = (members.life(), members.cluster());
+    Message::Link(LinkMessage::Hello { address, life, incarnation, mending, cluster })
+}
+
+/// Why somebody of another cluster is turned away.
+fn other_cluster(members: &Membership) -> CloseReason {
+    members.cluster().map_or(CloseReason::Unknown, CloseReason::OtherCluster)
 }

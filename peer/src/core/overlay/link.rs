@@ -3,7 +3,7 @@
 //! A connection is for one thing at a time, and what it is for decides what its frames and its end mean. Connections
 //! of which nothing is known are in no list: a stranger costs no memory here until it speaks.
 
-use coterie_common::message::Rumor;
+use coterie_common::message::{ClusterId, Rumor};
 use coterie_common::{Address, Instant, Life, MemberId, Wire};
 
 use crate::core::effect::ConnectionId;
@@ -95,6 +95,8 @@ pub(crate) struct Hello {
     pub(crate) wire: Wire,
     /// Whether it was told to dial us by the seeds. Then the usual cap does not apply.
     pub(crate) is_repair: bool,
+    /// Of which cluster it is; a JSON program does not say.
+    pub(crate) cluster: Option<ClusterId>,
 }
 
 /// A HELLO from somebody of whom the view does not tell yet.

@@ -45,9 +45,9 @@ impl Peer {
             // All that it says was heard above.
             Message::Pong { .. } => {}
             Message::Close(reason) => self.on_close(connection, &reason),
-            Message::Link(LinkMessage::Hello { address, life, incarnation, mending }) => {
+            Message::Link(LinkMessage::Hello { address, life, incarnation, mending, cluster }) => {
                 let id = MemberId { address, incarnation };
-                let hello = Hello { id, life, wire, is_repair: mending };
+                let hello = Hello { id, life, wire, is_repair: mending, cluster };
                 let linked = self.overlay.hello(&mut self.cx, &self.membership, connection, hello);
                 self.on_linked(linked);
             }
@@ -121,7 +121,11 @@ impl Peer {
         // Copied out, so that the overlay may be changed below.
         let link = link.map(|link| (link.id.address, link.number, link.connection));
         match (message, link) {
-            (LinkMessage::SuspectRequest { suspect, cause, requester }, _) => {
+            // Neither yes nor no: the incarnation is one of another log.
+            (LinkMessage::SuspectRequest { cluster, .. }, _) if self.membership.is_of_another(cluster) => {
+                self.cx.count("requests_of_other_clusters");
+            }
+            (LinkMessage::SuspectRequest { suspect, cause, requester, .. }, _) => {
                 // There is nowhere to answer on a connection that this peer opened to ask: it is passed over.
                 if let Some(connection) = connection {
                     self.overlay.note_question(connection);

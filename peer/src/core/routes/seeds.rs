@@ -3,7 +3,7 @@
 //! A seed's word about the cluster is taken as the log's: it tells nothing before it is committed. What two seeds say
 //! may overlap or come late, so everything is held against the epoch that is known already.
 
-use coterie_common::message::{CloseReason, Registration, SessionMessage};
+use coterie_common::message::{CloseReason, ClusterId, Registration, SessionMessage};
 use coterie_common::{Change, Epoch, Incarnation, MemberId, Message, Refusal, Why};
 
 use crate::core::Peer;
@@ -14,6 +14,9 @@ impl Peer {
     /// Any frame shows that the seed is there, before it is asked what it says.
     pub(super) fn on_session(&mut self, seed: SeedSlot, message: Message) {
         self.seeds.heard(&self.cx, seed);
+        if let Some(own) = self.membership.cluster() {
+            self.seeds.note_own(&self.cx, own, seed);
+        }
         match message {
             Message::Ping { nonce } => {
                 let pong = self.membership.pong(nonce);
@@ -26,8 +29,12 @@ impl Peer {
         }
     }
 
-    /// A seed has closed the session. The reason matters in one case only: it says that this member has ended.
+    /// A seed has closed the session. The reason matters in two cases: this member has ended, or the seed is of another
+    /// cluster.
     fn on_session_closed(&mut self, seed: SeedSlot, reason: &CloseReason) {
+        if let CloseReason::OtherCluster(cluster) = reason {
+            return self.on_greeted_by(seed, *cluster);
+        }
         self.seeds.close(&mut self.cx, seed);
         // A close that is older than this incarnation is about the one before it.
         if let (CloseReason::Ended(epoch), Some(incarnation)) = (reason, self.membership.incarnation())
@@ -37,10 +44,19 @@ impl Peer {
         }
     }
 
+    /// A seed has said of which cluster it is. One of another cluster is not listened to: no number of its log means
+    /// anything here.
+    fn on_greeted_by(&mut self, seed: SeedSlot, cluster: ClusterId) {
+        if self.seeds.greeted_by(&mut self.cx, self.membership.cluster(), seed, cluster) {
+            self.seeds.close(&mut self.cx, seed);
+        }
+    }
+
     /// What a seed may say to a peer. All other messages of sessions are named too, so that a new one cannot be
     /// forgotten here.
     fn on_session_message(&mut self, seed: SeedSlot, message: SessionMessage) {
         match message {
+            SessionMessage::Cluster(Some(cluster)) => self.on_greeted_by(seed, cluster),
             SessionMessage::Registered(registration) => self.on_registered(seed, registration),
             SessionMessage::Changes { epoch, previous, changes } => {
                 self.on_changes(seed, previous, epoch, changes);
@@ -59,7 +75,8 @@ impl Peer {
             }
             SessionMessage::Say { content, via } => self.say(content, Some(via)),
             SessionMessage::Seeds { since, seeds } => self.seeds.follow_list(&mut self.cx, since, &seeds),
-            SessionMessage::Register(_)
+            SessionMessage::Cluster(None)
+            | SessionMessage::Register(_)
             | SessionMessage::Open { .. }
             | SessionMessage::Observe { .. }
             | SessionMessage::ListRequest { .. }
@@ -133,15 +150,31 @@ impl Peer {
             return self.finish();
         }
         self.membership.say_declared_dead(&mut self.cx, incarnation, epoch);
-        // Links first, then what was watched on them.
-        self.overlay.drop_everything(&mut self.cx, &CloseReason::Rejoining);
-        self.failure.all_links_gone();
-        self.failure.begin_anew(&mut self.cx);
+        self.leave_links();
         let pause = self.membership.begin_anew(&mut self.cx);
         // Sessions stay open. Only what they know of this peer is over.
         self.seeds.forget_introductions();
         self.seeds.ask_after(self.cx.now + pause);
         self.gossip.begin_anew();
+    }
+
+    /// Links first, then what was watched on them.
+    fn leave_links(&mut self) {
+        self.overlay.drop_everything(&mut self.cx, &CloseReason::Rejoining);
+        self.failure.all_links_gone();
+        self.failure.begin_anew(&mut self.cx);
+    }
+
+    /// The seeds have begun anew, without the log that admitted this peer: it joins their cluster, as somebody else.
+    fn follow(&mut self, cluster: ClusterId) {
+        if self.membership.is_member() {
+            self.leave_links();
+            // It comes at once: nobody was wrong about it.
+            let _ = self.membership.begin_anew(&mut self.cx);
+        }
+        self.membership.follow(&mut self.cx, cluster);
+        self.seeds.forget_introductions();
+        self.gossip.forget_everything();
     }
 
     // ---- membership ----
@@ -154,7 +187,9 @@ impl Peer {
         }
         match answer {
             Registration::Admitted { incarnation, roster } => {
-                self.membership.admitted(self.cx.now, incarnation);
+                let cluster = self.seeds.cluster_of(seed);
+                let Some(cluster) = cluster else { panic!("it registered with a seed of no cluster") };
+                self.membership.admitted(self.cx.now, cluster, incarnation);
                 self.seeds.admitted(seed);
                 // Each life draws anew; dialling waits until JOINED is said.
                 self.overlay.draw_wanted(&mut self.cx);
@@ -190,6 +225,13 @@ impl Peer {
         if self.membership.is_stopped() {
             return;
         }
+        if let Some(own) = self.membership.cluster()
+            && let Some(cluster) = self.seeds.to_follow(self.cx.now, own)
+            && !self.membership.is_leaving()
+        {
+            self.follow(cluster);
+        }
+        self.seeds.greet(&mut self.cx, self.membership.cluster());
         if self.membership.is_joining() {
             self.settle_joining();
         } else {
@@ -227,7 +269,7 @@ impl Peer {
                 "waiting for the seeds: {open} of {wanted} sessions are open, not registered yet"
             ));
         }
-        if let Some(seed) = self.seeds.registration_due(&self.cx) {
+        if let Some(seed) = self.seeds.registration_due(&self.cx, self.membership.cluster()) {
             let view = self.membership.view();
             if !view.is_empty() {
                 // A life that was removed first learns how everything ended that it had in its view.

@@ -7,26 +7,29 @@
 //!
 //! A session with every seed is not needed for that, and each seed would have to hold all members.
 //!
-//! *Owns.* The list of the seeds in force and its number, one slot for each with its session, the order of preference,
-//! and the registration under way.
+//! *Owns.* The seeds that it knows with a session for each, what they say of their clusters, and the registration under
+//! way.
 //!
 //! *May read.* The context.
 //!
 //! *Never.* Says who is a member, or what a seed's message means: routes do that.
 
+mod clusters;
 mod registration;
 mod session;
+mod slots;
 
 use std::time::Duration;
 
 use coterie_common::limits::{JOIN_SETTLES, SEEDS_MAX, SESSION_SILENCE_MAX};
-use coterie_common::message::{CloseReason, SessionMessage};
+use coterie_common::message::{CloseReason, ClusterId, SessionMessage};
 use coterie_common::{Instant, Message, majority};
-use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
+use clusters::Clusters;
 use registration::RegistrationAttempt;
-use session::{SessionState, Slot};
+use session::SessionState;
+use slots::{Overdue, SeedSlots};
 
 use crate::core::config::Config;
 use crate::core::context::Context;
@@ -35,17 +38,8 @@ use crate::core::effect::{Effect, SeedSlot};
 /// The seeds as this peer sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct SeedSessions {
-    /// The names of the seeds, as their lists spell them; those that were added later stand behind the others.
-    names: Vec<String>,
-    /// The entry of the log since which the seeds are those that this peer knows; 0 while they are those of its own
-    /// list. It only rises.
-    since: u64,
-    /// One for each name. None is ever taken out, for a slot's place is its name.
-    slots: Vec<Slot>,
-    /// Whom to ask first. Drawn, so that the peers of a cluster spread over its seeds.
-    ///
-    /// Invariant: each slot, once.
-    order: Vec<SeedSlot>,
+    slots: SeedSlots,
+    clusters: Clusters,
     /// How long a seed may be silent.
     silence: Duration,
     /// How long this peer may be silent towards a seed.
@@ -54,27 +48,13 @@ pub(crate) struct SeedSessions {
     registration: RegistrationAttempt,
 }
 
-/// Who has to speak on a session.
-#[derive(Clone, Copy, Debug)]
-enum Overdue {
-    /// The seed, and it did not: the session is given up.
-    Seed,
-    /// This peer. Its ping, or any other frame, tells the seed that it is there.
-    Peer,
-}
-
 impl SeedSessions {
     /// No session yet with any of the seeds of the list.
     pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
-        let count = config.seeds.len();
-        let mut order: Vec<SeedSlot> = (0..count).map(SeedSlot).collect();
-        order.shuffle(rng);
         let silence = config.patience.scale(SESSION_SILENCE_MAX);
         SeedSessions {
-            names: config.seeds.clone(),
-            since: 0,
-            slots: vec![Slot::new(); count],
-            order,
+            slots: SeedSlots::new(config.seeds.clone(), rng),
+            clusters: Clusters::new(),
             silence,
             // Two pings may be lost, and the seed still hears of this peer in time.
             ping_interval: config.ping_interval.min(silence / 3),
@@ -86,75 +66,69 @@ impl SeedSessions {
 
     /// The name of a seed.
     pub(crate) fn name_of(&self, seed: SeedSlot) -> &str {
-        &self.names[seed.0]
+        &self.slots.names[seed.0]
     }
 
-    /// How many sessions are wanted: a majority of those that are seeds now.
+    /// How many sessions are wanted: a majority of those that are seeds now. All of them while those that are there are
+    /// of several clusters, for the others decide which this peer belongs to.
     pub(crate) fn quorum(&self) -> usize {
-        majority(self.slots.iter().filter(|slot| slot.is_in_use).count())
+        let in_use = self.slots.in_use().count();
+        let mut clusters = self.greeted().filter_map(|seed| self.clusters.of(seed));
+        let first = clusters.next();
+        match clusters.all(|cluster| Some(cluster) == first) {
+            true => majority(in_use),
+            false => in_use,
+        }
     }
 
-    /// A seed told who the seeds are since that entry. Of two lists the later one counts, whichever seed told it: one
-    /// that lags behind may tell an older list after the newer one.
+    /// A seed told who the seeds are since that entry. Of two lists the later one counts, whichever seed told it.
     pub(crate) fn follow_list(&mut self, cx: &mut Context, since: u64, seeds: &[String]) {
-        if since <= self.since {
-            // Told by another seed already, or older than what is known.
-            return;
-        }
         if seeds.is_empty() || seeds.len() > SEEDS_MAX {
             // No cluster has such a list. The one in force stays.
             return cx.count("session_frames_out_of_place");
         }
-        // Names that are known keep their slots and their sessions.
-        self.since = since;
-        for name in seeds {
-            if !self.names.contains(name) {
-                self.names.push(name.clone());
-                self.add_slot(&mut cx.rng);
-            }
-        }
-        for slot in (0..self.names.len()).map(SeedSlot) {
-            let is_seed = seeds.contains(&self.names[slot.0]);
-            if self.set_in_use(slot, is_seed) {
-                self.tell(cx, slot, Message::Close(CloseReason::ShuttingDown));
-                cx.want(Effect::CloseSession(slot));
-                self.lost(cx, slot);
-            }
+        let Some(left) = self.slots.follow(since, seeds, &mut cx.rng) else {
+            // Told by another seed already, or older than what is known.
+            return;
+        };
+        for seed in left {
+            self.part_with(cx, seed);
         }
         cx.count("seeds_changed");
     }
 
-    /// There is another seed: it takes any place in the order, so that not all peers ask it last.
-    fn add_slot(&mut self, rng: &mut impl Rng) {
-        let slot = SeedSlot(self.slots.len());
-        self.slots.push(Slot::new());
-        self.order.insert(rng.random_range(0..=self.order.len()), slot);
-    }
-
-    /// Whether that one is a seed now; returns whether its session is to be closed.
-    fn set_in_use(&mut self, seed: SeedSlot, is_in_use: bool) -> bool {
-        let slot = &mut self.slots[seed.0];
-        slot.is_in_use = is_in_use;
-        !is_in_use && !slot.is_down()
+    /// Closes a session that is of no use any more, and says so.
+    fn part_with(&mut self, cx: &mut Context, seed: SeedSlot) {
+        self.tell(cx, seed, Message::Close(CloseReason::ShuttingDown));
+        self.close(cx, seed);
     }
 
     // ---- sessions ----
 
     /// A session was opened. A new session counts as heard, so that a seed has the whole time to say its first word.
     pub(crate) fn opened(&mut self, cx: &Context, seed: SeedSlot) {
-        self.slots[seed.0].state = SessionState::Up { heard: cx.now, said: cx.now, introduced: false };
+        self.slots.get_mut(seed).state = SessionState::Up {
+            heard: cx.now,
+            said: cx.now,
+            claimed: None,
+            greeted: false,
+            introduced: false,
+        };
     }
 
     /// A session could not be opened, or broke; the registration that it carried is over. Another seed may be asked
     /// at once.
     pub(crate) fn lost(&mut self, cx: &mut Context, seed: SeedSlot) {
-        self.slots[seed.0].lost(cx.now, cx.rng.random());
+        self.slots.get_mut(seed).lost(cx.now, cx.rng.random());
         self.registration.end_at(seed);
+        if self.greeted().next().is_none() {
+            self.clusters.nobody_is_there();
+        }
     }
 
     /// A frame came from a seed.
     pub(crate) fn heard(&mut self, cx: &Context, seed: SeedSlot) {
-        self.slots[seed.0].heard(cx.now);
+        self.slots.get_mut(seed).heard(cx.now);
     }
 
     /// Closes a session that the seed has closed, or that is of no use.
@@ -165,7 +139,7 @@ impl SeedSessions {
 
     /// Says something to a seed. It counts as having spoken, so a session on which much is said carries no pings.
     pub(crate) fn tell(&mut self, cx: &mut Context, seed: SeedSlot, message: Message) {
-        if let SessionState::Up { said, .. } = &mut self.slots[seed.0].state {
+        if let SessionState::Up { said, .. } = &mut self.slots.get_mut(seed).state {
             *said = cx.now;
         }
         cx.want(Effect::Tell { seed, message });
@@ -189,25 +163,23 @@ impl SeedSessions {
     /// The seeds with open sessions, in the order of this peer's preference. Among them are those that do not know
     /// this member: who joins has no others.
     pub(crate) fn open(&self) -> impl Iterator<Item = SeedSlot> + '_ {
-        self.order.iter().copied().filter(|s| matches!(self.slots[s.0].state, SessionState::Up { .. }))
+        self.slots.that_are(|state| matches!(state, SessionState::Up { .. }))
     }
 
     /// The seeds that know which member this is.
     pub(crate) fn introduced(&self) -> impl Iterator<Item = SeedSlot> + '_ {
-        let is = |s: &SeedSlot| matches!(self.slots[s.0].state, SessionState::Up { introduced: true, .. });
-        self.order.iter().copied().filter(is)
+        self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: true, .. }))
     }
 
     /// The seeds with open sessions that do not. A list, for whoever asks introduces itself while it goes through
     /// them.
     pub(crate) fn strangers(&self) -> Vec<SeedSlot> {
-        let is = |s: &SeedSlot| matches!(self.slots[s.0].state, SessionState::Up { introduced: false, .. });
-        self.order.iter().copied().filter(is).collect()
+        self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: false, .. })).collect()
     }
 
     /// A seed was told which member this is.
     pub(crate) fn introduce(&mut self, seed: SeedSlot) {
-        if let SessionState::Up { introduced, .. } = &mut self.slots[seed.0].state {
+        if let SessionState::Up { introduced, .. } = &mut self.slots.get_mut(seed).state {
             *introduced = true;
         }
     }
@@ -215,7 +187,7 @@ impl SeedSessions {
     /// This peer is somebody else now, or nobody: no seed knows which. A registration that is under way was asked for
     /// by somebody who is no more.
     pub(crate) fn forget_introductions(&mut self) {
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut() {
             if let SessionState::Up { introduced, .. } = &mut slot.state {
                 *introduced = false;
             }
@@ -237,12 +209,83 @@ impl SeedSessions {
         }
     }
 
+    // ---- clusters ----
+
+    /// Tells every seed that was not told it of which cluster this peer is; none, of who is no member yet.
+    pub(crate) fn greet(&mut self, cx: &mut Context, own: Option<ClusterId>) {
+        for seed in self.open().collect::<Vec<_>>() {
+            if let SessionState::Up { claimed, .. } = &mut self.slots.get_mut(seed).state
+                && *claimed != Some(own)
+            {
+                *claimed = Some(own);
+                self.tell(cx, seed, Message::Session(SessionMessage::Cluster(own)));
+            }
+        }
+    }
+
+    /// A seed has said of which cluster it is; returns whether that is not this peer's `own`.
+    #[must_use]
+    pub(crate) fn greeted_by(
+        &mut self,
+        cx: &mut Context,
+        own: Option<ClusterId>,
+        seed: SeedSlot,
+        cluster: ClusterId,
+    ) -> bool {
+        if let SessionState::Up { greeted, .. } = &mut self.slots.get_mut(seed).state {
+            *greeted = true;
+        }
+        self.clusters.name(cx.now, seed, cluster);
+        let Some(own) = own.filter(|own| *own != cluster) else { return false };
+        if self.clusters.report(seed, cluster) {
+            let name = self.name_of(seed);
+            cx.warn(format!("seed {name} is of another cluster, {cluster}: this peer is of {own}"));
+        }
+        true
+    }
+
+    /// A seed spoke on its session: whether that was one of this peer's own cluster is kept.
+    pub(crate) fn note_own(&mut self, cx: &Context, own: ClusterId, seed: SeedSlot) {
+        let is_greeted = matches!(self.slots.get(seed).state, SessionState::Up { greeted: true, .. });
+        if is_greeted && self.clusters.of(seed) == Some(own) {
+            self.clusters.own_heard(cx.now);
+        }
+    }
+
+    /// Of which cluster a seed said that it is.
+    pub(crate) fn cluster_of(&self, seed: SeedSlot) -> Option<ClusterId> {
+        self.clusters.of(seed)
+    }
+
+    /// The seeds that are there and have said of which cluster they are.
+    fn greeted(&self) -> impl Iterator<Item = SeedSlot> + '_ {
+        self.slots.that_are(|state| matches!(state, SessionState::Up { greeted: true, .. }))
+    }
+
+    /// The seed to register with: of this peer's own cluster, or, for who is of none, of that which most are of.
+    fn to_register_with(&self, now: Instant, own: Option<ClusterId>) -> Option<SeedSlot> {
+        let to_join = || self.clusters.to_join(now, self.greeted(), self.slots.are_others_asked());
+        let cluster = own.or_else(to_join)?;
+        self.greeted().find(|seed| self.clusters.of(*seed) == Some(cluster))
+    }
+
+    /// The cluster that this peer follows from now on: a majority of the seeds is of it, and of its `own` nobody was
+    /// heard for a while.
+    #[must_use]
+    pub(crate) fn to_follow(&self, now: Instant, own: ClusterId) -> Option<ClusterId> {
+        self.other_cluster(own).filter(|(_, from)| now >= *from).map(|(cluster, _)| cluster)
+    }
+
+    fn other_cluster(&self, own: ClusterId) -> Option<(ClusterId, Instant)> {
+        self.clusters.to_follow(own, self.slots.in_use())
+    }
+
     // ---- the registration ----
 
     /// Which seed to send a registration to now, if one is due. The next falls due when its time is over. None as
     /// well while no session is open: the one that opens first brings it about.
     #[must_use]
-    pub(crate) fn registration_due(&mut self, cx: &Context) -> Option<SeedSlot> {
+    pub(crate) fn registration_due(&mut self, cx: &Context, own: Option<ClusterId>) -> Option<SeedSlot> {
         // It did not answer in all that time: a seed that hangs is not to be asked twice in a row.
         if let Some(seed) = self.registration.expired(cx.now) {
             self.prefer_others(seed);
@@ -250,7 +293,7 @@ impl SeedSessions {
         if !self.registration.may_begin(cx.now) {
             return None;
         }
-        let seed = self.open().next()?;
+        let seed = self.to_register_with(cx.now, own)?;
         self.registration.begin(cx.now, seed);
         Some(seed)
     }
@@ -258,8 +301,7 @@ impl SeedSessions {
     /// That seed could not have anything decided: another is asked first from now on. Sessions that are open stay so;
     /// only the order changes.
     pub(crate) fn prefer_others(&mut self, seed: SeedSlot) {
-        self.order.retain(|other| *other != seed);
-        self.order.push(seed);
+        self.slots.prefer_others(seed);
     }
 
     /// The registration was answered; returns whether one was under way there. An answer that nobody waits for any
@@ -289,9 +331,9 @@ impl SeedSessions {
 
     /// Opens, pings and gives up what is due.
     pub(crate) fn settle(&mut self, cx: &mut Context) {
-        let overdue = self.overdue(cx.now);
+        let overdue = self.slots.overdue(cx.now, (self.silence, self.ping_interval));
         // Sessions that are about to be given up still count here: others take their places at the next step.
-        let opened = self.open_missing(cx.now);
+        let opened = self.slots.open_missing(cx.now, self.quorum());
         for (seed, overdue) in overdue {
             match overdue {
                 Overdue::Seed => self.close(cx, seed),
@@ -307,83 +349,31 @@ impl SeedSessions {
 
     /// A session with a seed of an older list has done its work once one of those in force answers.
     fn leave_former_seeds(&mut self, cx: &mut Context) {
-        if self.nobody_answers() {
+        if self.slots.nobody_answers() {
             return;
         }
-        for slot in (0..self.slots.len()).map(SeedSlot) {
-            let former = &self.slots[slot.0];
-            if !former.is_in_use && matches!(former.state, SessionState::Up { .. }) {
-                self.tell(cx, slot, Message::Close(CloseReason::ShuttingDown));
-                self.close(cx, slot);
+        for seed in self.slots.former() {
+            if matches!(self.slots.get(seed).state, SessionState::Up { .. }) {
+                self.part_with(cx, seed);
             }
         }
     }
 
-    /// Whether none of the seeds in force answers: each was lost, or could not be reached. Then those of older lists
-    /// are asked, too. The list in force may be that of a moment: the seeds have changed since, and who could tell of
-    /// it is none of those that it names.
-    fn nobody_answers(&self) -> bool {
-        self.slots.iter().filter(|slot| slot.is_in_use).all(|slot| slot.is_unanswered)
-    }
-
-    /// Whether a seed may be asked at all.
-    fn may_open(&self, slot: &Slot) -> bool {
-        slot.is_down() && (slot.is_in_use || self.nobody_answers())
-    }
-
-    /// The sessions on which somebody was silent for too long. Where it was this peer, it counts as having spoken now.
-    fn overdue(&mut self, now: Instant) -> Vec<(SeedSlot, Overdue)> {
-        let mut overdue = Vec::new();
-        for (place, slot) in self.slots.iter_mut().enumerate() {
-            if let SessionState::Up { heard, said, .. } = &mut slot.state {
-                // A session that is given up needs no ping any more.
-                if now >= *heard + self.silence {
-                    overdue.push((SeedSlot(place), Overdue::Seed));
-                } else if now >= *said + self.ping_interval {
-                    *said = now;
-                    overdue.push((SeedSlot(place), Overdue::Peer));
-                }
-            }
+    /// When something is due, for a peer of that cluster that still has to register or does not.
+    pub(crate) fn deadline(&self, now: Instant, own: Option<ClusterId>, has_to_register: bool) -> Instant {
+        let sessions = self.slots.deadline(self.quorum(), (self.silence, self.ping_interval));
+        let follows = own.and_then(|own| self.other_cluster(own)).map_or(Instant::NEVER, |(_, from)| from);
+        let due = sessions.min(follows);
+        if !has_to_register {
+            return due;
         }
-        overdue
-    }
-
-    /// As many as are missing, in the order of preference; they count as being opened from now on. Sessions that are
-    /// being opened count as busy, so a seed that is slow to accept does not make this peer dial all the others.
-    fn open_missing(&mut self, now: Instant) -> Vec<SeedSlot> {
-        let wanted = self.quorum();
-        let mut opened = Vec::new();
-        // Those in force first; among them, and among the former ones, by preference.
-        let mut order = self.order.clone();
-        order.sort_by_key(|seed| !self.slots[seed.0].is_in_use);
-        for seed in order {
-            let busy = self.busy();
-            let slot = &self.slots[seed.0];
-            if busy < wanted && self.may_open(slot) && now >= slot.not_before {
-                self.slots[seed.0].state = SessionState::Opening;
-                opened.push(seed);
+        match self.to_register_with(now, own) {
+            Some(_) => due.min(self.registration.deadline(true)),
+            // It may be clear by then with which.
+            None if own.is_none() && now < self.clusters.settles() => {
+                due.min(self.clusters.settles()).min(self.registration.deadline(false))
             }
-        }
-        opened
-    }
-
-    /// How many sessions are open or being opened.
-    fn busy(&self) -> usize {
-        self.slots.iter().filter(|slot| !slot.is_down()).count()
-    }
-
-    /// When something is due, for a peer that still has to register or does not.
-    pub(crate) fn deadline(&self, has_to_register: bool) -> Instant {
-        let is_missing = self.busy() < self.quorum();
-        let of_slot = |slot: &Slot| match slot.state {
-            SessionState::Down if is_missing && self.may_open(slot) => slot.not_before,
-            SessionState::Down | SessionState::Opening => Instant::NEVER,
-            SessionState::Up { heard, said, .. } => (heard + self.silence).min(said + self.ping_interval),
-        };
-        let sessions = self.slots.iter().map(of_slot).min().unwrap_or(Instant::NEVER);
-        match has_to_register {
-            true => sessions.min(self.registration.deadline(self.open().next().is_some())),
-            false => sessions,
+            None => due.min(self.registration.deadline(false)),
         }
     }
 
@@ -392,13 +382,9 @@ impl SeedSessions {
     /// # Panics
     /// If it does not.
     pub(crate) fn verify(&self) {
-        assert_eq!(self.names.len(), self.slots.len(), "each name has a slot");
-        let mut order = self.order.clone();
-        order.sort_unstable();
-        let all: Vec<SeedSlot> = (0..self.slots.len()).map(SeedSlot).collect();
-        assert_eq!(order, all, "the order names each slot once");
+        self.slots.verify();
         if let Some(seed) = self.registration.at() {
-            let is_open = matches!(self.slots[seed.0].state, SessionState::Up { .. });
+            let is_open = matches!(self.slots.get(seed).state, SessionState::Up { .. });
             assert!(is_open, "a registration is under way at {seed:?}, whose session is not open");
         }
     }

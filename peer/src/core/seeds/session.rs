@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coterie_common::message::ClusterId;
 use coterie_common::{Backoff, Instant};
 
 /// A session that broke is dialled again after this, doubling: soon enough that a restart is not felt, seldom enough
@@ -21,6 +22,10 @@ pub(super) enum SessionState {
         heard: Instant,
         /// When it was last told something.
         said: Instant,
+        /// Of which cluster we said that we are, which may be none yet; nothing before we said it.
+        claimed: Option<Option<ClusterId>>,
+        /// Whether the seed has said of which it is.
+        greeted: bool,
         /// Whether this seed knows which member we are.
         introduced: bool,
     },

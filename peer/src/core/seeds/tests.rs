@@ -44,13 +44,16 @@ fn a_majority_of_the_seeds_is_opened_and_a_lost_one_replaced_by_another() {
 #[test]
 fn a_registration_is_asked_of_one_seed_and_passes_to_another_when_it_goes_down() {
     let (mut sessions, mut cx) = five_seeds();
+    let cluster = ClusterId([1; 16]);
     for seed in opened(&settle(&mut sessions, &mut cx, 0)) {
         sessions.opened(&cx, seed);
+        assert_eq!(sessions.registration_due(&cx, None), None, "of which cluster is it?");
+        assert!(!sessions.greeted_by(&mut cx, None, seed, cluster));
     }
-    let first = sessions.registration_due(&cx).unwrap();
-    assert_eq!(sessions.registration_due(&cx), None);
+    let first = sessions.registration_due(&cx, None).unwrap();
+    assert_eq!(sessions.registration_due(&cx, None), None);
     sessions.lost(&mut cx, first);
-    let second = sessions.registration_due(&cx).unwrap();
+    let second = sessions.registration_due(&cx, None).unwrap();
     assert_ne!(first, second);
     assert!(sessions.registration_answered(second) && !sessions.registration_answered(second));
 }
@@ -60,7 +63,7 @@ fn a_seed_that_was_removed_gives_its_session_to_one_that_was_added() {
     let (mut sessions, mut cx) = five_seeds();
     let first = opened(&settle(&mut sessions, &mut cx, 0));
     first.iter().for_each(|seed| sessions.opened(&cx, *seed));
-    let mut list: Vec<String> = sessions.names.clone();
+    let mut list: Vec<String> = sessions.slots.names.clone();
     list.push("10.0.0.6:1".to_owned());
     sessions.follow_list(&mut cx, 7, &list);
     cx.take_effects();

@@ -14,7 +14,7 @@
 //! Raft's thesis (chapter 6) has clients number their commands, and servers remember the last of each, so that none is
 //! carried out twice. Nothing has to be remembered here: a life is admitted once and ends once, whoever asks again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use coterie_common::Instant;
@@ -117,6 +117,16 @@ impl Forwarding {
         std::mem::replace(&mut self.answered, later).into_values().collect()
     }
 
+    /// What these sessions asked is not asked any more, and what was answered is not told.
+    pub(crate) fn drop_requests_of(&mut self, sessions: &BTreeSet<SessionId>) {
+        let is_theirs = |request: &PendingRequest| match request.caller {
+            Caller::Session(session) => sessions.contains(&session),
+            Caller::Local(_) => false,
+        };
+        self.pending.retain(|_, request| !is_theirs(request));
+        self.answered.retain(|_, (request, _)| !is_theirs(request));
+    }
+
     /// Those whose time is over.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<PendingRequest> {
         let mut over = Vec::new();
@@ -173,7 +183,7 @@ impl Forwarding {
         assert!(early <= BALLOTS_MAX, "{early} requests that came early, {BALLOTS_MAX} are the most");
         let late = self.answered.keys().find(|(index, _)| *index <= applied);
         assert!(late.is_none(), "answer {late:?} waits, and entry {applied} is applied");
-        let expire: std::collections::BTreeSet<u64> = self.expiry.iter().map(|(_, number)| *number).collect();
+        let expire: BTreeSet<u64> = self.expiry.iter().map(|(_, number)| *number).collect();
         let forgotten = self.pending.keys().find(|number| !expire.contains(number));
         assert!(forgotten.is_none(), "request {forgotten:?} waits and never expires");
         assert!(self.expiry.iter().is_sorted(), "requests expire in another order than that of their making");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coterie_common::message::{Answer, BallotId, SeedId};
+use coterie_common::message::{Answer, BallotId, ClusterId, SeedId};
 use coterie_common::{Change, Event, Line, MemberId, Tally, View, Why};
 
 use crate::core::Seed;
@@ -63,8 +63,11 @@ impl Seed {
                 let requests = self.leader.close_departure(*member);
                 self.reply_to_all(requests, &Answer::Recorded { index });
             }
-            // Requests may have waited for this.
-            Body::Found { .. } => self.forward_again(),
+            Body::Found { cluster, .. } => {
+                self.on_cluster_known(*cluster);
+                // Requests may have waited for this.
+                self.forward_again();
+            }
             Body::SeedDirectory { .. } => {}
             body @ (Body::SeedAdd { .. } | Body::SeedRemove(_)) => {
                 self.on_seed_change_applied(index, body, &outcome.applied);
@@ -103,6 +106,15 @@ impl Seed {
         }
     }
 
+    /// Whoever greeted this seed before it knew its cluster is answered, and what members of another one asked is
+    /// forgotten: the incarnations that they name are those of another log.
+    fn on_cluster_known(&mut self, cluster: ClusterId) {
+        if self.leadership.learn_cluster(cluster) {
+            let others = self.sessions.cluster_known(&mut self.cx, cluster);
+            self.forwarding.drop_requests_of(&others);
+        }
+    }
+
     /// A life has ended: whatever was open about it is over.
     fn on_life_ended(&mut self, id: MemberId, index: u64) {
         self.presence.life_ended(self.cx.now, id);
@@ -117,6 +129,9 @@ impl Seed {
         let ended: Vec<_> = registry.ended().copied().collect();
         let changes = before.difference(&registry.view(), &ended);
         self.registry = registry;
+        if let Some(cluster) = self.registry.cluster() {
+            self.on_cluster_known(cluster);
+        }
         self.sessions.begin_anew(self.registry.epoch());
         self.cx.log(view_line(&self.registry.view(), &changes));
         for change in &changes {

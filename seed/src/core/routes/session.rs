@@ -46,6 +46,10 @@ impl Seed {
 
     fn on_session_message(&mut self, id: SessionId, message: SessionMessage) {
         match message {
+            SessionMessage::Cluster(theirs) => {
+                let own = self.leadership.cluster();
+                self.sessions.greeted(&mut self.cx, own, id, theirs);
+            }
             SessionMessage::Register(joiner) => self.on_register(id, joiner),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, (member, life), epoch),
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable),

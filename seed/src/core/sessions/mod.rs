@@ -19,7 +19,7 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::limits::{HINTS_PER_SECOND, JSON_PROBE_EVERY, REQUESTS_PER_SECOND, SESSION_SILENCE_MAX};
-use coterie_common::message::{CloseReason, SessionMessage};
+use coterie_common::message::{CloseReason, ClusterId, SessionMessage};
 use coterie_common::{Address, Epoch, Instant, MemberId, Message, Wire};
 use rand::seq::IndexedRandom;
 
@@ -143,6 +143,49 @@ impl Sessions {
         if *count == 0 {
             self.holders.remove(&member);
         }
+    }
+
+    // ---- of which cluster ----
+
+    /// The other end says of which cluster it is. This seed answers with its `own`, or, where it knows of none yet,
+    /// when it does.
+    pub(crate) fn greeted(
+        &mut self,
+        cx: &mut Context,
+        own: Option<ClusterId>,
+        id: SessionId,
+        theirs: Option<ClusterId>,
+    ) {
+        self.session(id).cluster = Some(theirs);
+        if let Some(own) = own {
+            self.answer_greeting(cx, own, id);
+        }
+    }
+
+    /// This seed knows of which cluster it is: those that have greeted it before are answered. Those of another cluster
+    /// are sent away; which, is returned, for nothing that they asked may be answered by this one.
+    #[must_use]
+    pub(crate) fn cluster_known(&mut self, cx: &mut Context, own: ClusterId) -> BTreeSet<SessionId> {
+        let greeted = self.all.iter().filter(|(_, session)| session.cluster.is_some()).map(|(id, _)| *id);
+        let greeted: Vec<SessionId> = greeted.collect();
+        greeted.into_iter().filter(|id| !self.answer_greeting(cx, own, *id)).collect()
+    }
+
+    /// Whether the other end is of this cluster, or of none yet: then it is told which this is, else sent away.
+    fn answer_greeting(&mut self, cx: &mut Context, own: ClusterId, id: SessionId) -> bool {
+        let theirs = self.session(id).cluster.flatten();
+        if theirs.is_some_and(|theirs| theirs != own) {
+            cx.count("sessions_of_other_clusters");
+            self.close(cx, id, CloseReason::OtherCluster(own));
+            return false;
+        }
+        self.send(cx, id, SessionMessage::Cluster(Some(own)));
+        true
+    }
+
+    /// Whether the other end has said that it is of a cluster: only that makes its incarnation mean anything here.
+    fn names_cluster(&mut self, id: SessionId) -> bool {
+        self.session(id).cluster.flatten().is_some()
     }
 
     // ---- how often ----
@@ -276,7 +319,7 @@ impl Sessions {
     ///
     /// # Panics
     /// If it does not.
-    pub(crate) fn verify(&self, registry: &Registry) {
+    pub(crate) fn verify(&self, registry: &Registry, own: Option<ClusterId>) {
         self.recent.verify(registry.epoch());
         self.reads.verify(registry.applied());
         let mut holders: BTreeMap<MemberId, u32> = BTreeMap::new();
@@ -285,6 +328,9 @@ impl Sessions {
                 !session.in_flight || session.told.is_some(),
                 "{id:?} was told nothing, and it is in flight"
             );
+            let theirs = session.cluster.flatten();
+            let is_ours = own.zip(theirs).is_none_or(|(own, theirs)| own == theirs);
+            assert!(is_ours, "{id:?} is of cluster {theirs:?}, and this seed of {own:?}");
             if let Some(member) = session.member {
                 *holders.entry(member).or_insert(0) += 1;
             }

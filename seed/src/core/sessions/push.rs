@@ -203,6 +203,11 @@ impl Sessions {
         id: SessionId,
         (member, life): (MemberId, Life),
     ) -> bool {
+        if !self.names_cluster(id) {
+            let problem = "a member that does not say of which cluster".to_owned();
+            self.close(cx, id, CloseReason::Protocol(problem));
+            return false;
+        }
         // One who is admitted elsewhere and not yet here may open: a seed that has just started knows of nobody.
         let is_another = registry.member(member).is_some_and(|known| known.life != life);
         if is_another || !registry.may_be_member(member) {

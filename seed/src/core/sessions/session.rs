@@ -1,5 +1,6 @@
 //! One session: who is at the other end, and up to which epoch it was told.
 
+use coterie_common::message::ClusterId;
 use coterie_common::{Epoch, Instant, MemberId, Wire};
 
 use super::rate::Rate;
@@ -9,6 +10,8 @@ use super::rate::Rate;
 pub(super) struct Session {
     /// How the other end speaks.
     pub(super) wire: Wire,
+    /// Of which cluster the other end is, once it said so; it may be of none yet.
+    pub(super) cluster: Option<Option<ClusterId>>,
     /// The member at the other end, once it said or was told. Changed by `Sessions::bind` alone, which counts.
     pub(super) member: Option<MemberId>,
     /// The epoch up to which it was told; none while nothing is pushed to it. What is in flight counts as told: a
@@ -38,6 +41,7 @@ impl Session {
     pub(super) fn new(now: Instant, wire: Wire) -> Self {
         Session {
             wire,
+            cluster: None,
             member: None,
             told: None,
             seeds_told_at: 0,

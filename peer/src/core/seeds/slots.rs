@@ -1,0 +1,204 @@
+//! The seeds that this peer knows: their names, a slot for each, and whom to ask first.
+
+use std::time::Duration;
+
+use coterie_common::Instant;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
+
+use super::session::{SessionState, Slot};
+use crate::core::effect::SeedSlot;
+
+/// The seeds of this peer's list, and those that were added since.
+#[derive(Clone, Debug)]
+pub(super) struct SeedSlots {
+    /// As their lists spell them; those that were added later stand behind the others.
+    pub(super) names: Vec<String>,
+    /// The entry of the log since which the seeds are those that this peer knows; 0 while they are those of its own
+    /// list. It only rises.
+    since: u64,
+    /// One for each name. None is ever taken out, for a slot's place is its name.
+    slots: Vec<Slot>,
+    /// Whom to ask first. Drawn, so that the peers of a cluster spread over its seeds.
+    ///
+    /// Invariant: each slot, once.
+    order: Vec<SeedSlot>,
+}
+
+/// Who has to speak on a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Overdue {
+    /// The seed, and it did not: the session is given up.
+    Seed,
+    /// This peer. Its ping, or any other frame, tells the seed that it is there.
+    Peer,
+}
+
+impl SeedSlots {
+    /// No session yet with any of these.
+    pub(super) fn new(names: Vec<String>, rng: &mut impl Rng) -> Self {
+        let mut order: Vec<SeedSlot> = (0..names.len()).map(SeedSlot).collect();
+        order.shuffle(rng);
+        SeedSlots { since: 0, slots: vec![Slot::new(); names.len()], order, names }
+    }
+
+    /// The slot of a seed.
+    pub(super) fn get(&self, seed: SeedSlot) -> &Slot {
+        &self.slots[seed.0]
+    }
+
+    /// The slot of a seed, to be changed.
+    pub(super) fn get_mut(&mut self, seed: SeedSlot) -> &mut Slot {
+        &mut self.slots[seed.0]
+    }
+
+    /// All slots.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut()
+    }
+
+    /// The seeds in force.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = SeedSlot> + '_ {
+        (0..self.slots.len()).map(SeedSlot).filter(|seed| self.get(*seed).is_in_use)
+    }
+
+    /// The seeds of older lists.
+    pub(super) fn former(&self) -> Vec<SeedSlot> {
+        (0..self.slots.len()).map(SeedSlot).filter(|seed| !self.get(*seed).is_in_use).collect()
+    }
+
+    /// The seeds whose session is as asked for, in the order of this peer's preference.
+    pub(super) fn that_are(&self, is: fn(SessionState) -> bool) -> impl Iterator<Item = SeedSlot> + '_ {
+        self.order.iter().copied().filter(move |seed| is(self.get(*seed).state))
+    }
+
+    /// These are the seeds since that entry; returns those whose sessions are to be closed. None if that is not newer
+    /// than what is known: one that lags behind may tell an older list after the newer one.
+    pub(super) fn follow(
+        &mut self,
+        since: u64,
+        seeds: &[String],
+        rng: &mut impl Rng,
+    ) -> Option<Vec<SeedSlot>> {
+        if since <= self.since {
+            return None;
+        }
+        // Names that are known keep their slots and their sessions.
+        self.since = since;
+        for name in seeds {
+            if !self.names.contains(name) {
+                self.names.push(name.clone());
+                self.add_slot(rng);
+            }
+        }
+        let mut left = Vec::new();
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            slot.is_in_use = seeds.contains(&self.names[place]);
+            if !slot.is_in_use && !slot.is_down() {
+                left.push(SeedSlot(place));
+            }
+        }
+        Some(left)
+    }
+
+    /// There is another seed: it takes any place in the order, so that not all peers ask it last.
+    fn add_slot(&mut self, rng: &mut impl Rng) {
+        let slot = SeedSlot(self.slots.len());
+        self.slots.push(Slot::new());
+        self.order.insert(rng.random_range(0..=self.order.len()), slot);
+    }
+
+    /// Another is asked first from now on. Sessions that are open stay so; only the order changes.
+    pub(super) fn prefer_others(&mut self, seed: SeedSlot) {
+        self.order.retain(|other| *other != seed);
+        self.order.push(seed);
+    }
+
+    /// How many sessions are open or being opened.
+    pub(super) fn busy(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.is_down()).count()
+    }
+
+    /// Whether some seed is being asked that has not said of which cluster it is.
+    pub(super) fn are_others_asked(&self) -> bool {
+        let is_asked = |slot: &Slot| match slot.state {
+            SessionState::Down => false,
+            SessionState::Opening => true,
+            SessionState::Up { greeted, .. } => !greeted,
+        };
+        self.slots.iter().any(is_asked)
+    }
+
+    /// Whether none of the seeds in force answers: each was lost, or could not be reached. Then those of older lists
+    /// are asked, too. The list in force may be that of a moment: the seeds have changed since, and who could tell of
+    /// it is none of those that it names.
+    pub(super) fn nobody_answers(&self) -> bool {
+        self.in_use().all(|seed| self.get(seed).is_unanswered)
+    }
+
+    /// Whether a seed may be asked at all.
+    fn may_open(&self, slot: &Slot) -> bool {
+        slot.is_down() && (slot.is_in_use || self.nobody_answers())
+    }
+
+    /// As many as are missing, in the order of preference; they count as being opened from now on. Sessions that are
+    /// being opened count as busy, so a seed that is slow to accept does not make this peer dial all the others.
+    pub(super) fn open_missing(&mut self, now: Instant, wanted: usize) -> Vec<SeedSlot> {
+        let mut opened = Vec::new();
+        // Those in force first; among them, and among the former ones, by preference.
+        let mut order = self.order.clone();
+        order.sort_by_key(|seed| !self.get(*seed).is_in_use);
+        for seed in order {
+            let slot = self.get(seed);
+            if self.busy() < wanted && self.may_open(slot) && now >= slot.not_before {
+                self.get_mut(seed).state = SessionState::Opening;
+                opened.push(seed);
+            }
+        }
+        opened
+    }
+
+    /// The sessions on which somebody was silent for too long. Where it was this peer, it counts as having spoken now.
+    pub(super) fn overdue(
+        &mut self,
+        now: Instant,
+        (silence, ping_interval): (Duration, Duration),
+    ) -> Vec<(SeedSlot, Overdue)> {
+        let mut overdue = Vec::new();
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            if let SessionState::Up { heard, said, .. } = &mut slot.state {
+                // A session that is given up needs no ping any more.
+                if now >= *heard + silence {
+                    overdue.push((SeedSlot(place), Overdue::Seed));
+                } else if now >= *said + ping_interval {
+                    *said = now;
+                    overdue.push((SeedSlot(place), Overdue::Peer));
+                }
+            }
+        }
+        overdue
+    }
+
+    /// When a session falls due to be opened, pinged or given up, where so many are wanted.
+    pub(super) fn deadline(&self, wanted: usize, (silence, ping_interval): (Duration, Duration)) -> Instant {
+        let is_missing = self.busy() < wanted;
+        let of_slot = |slot: &Slot| match slot.state {
+            SessionState::Down if is_missing && self.may_open(slot) => slot.not_before,
+            SessionState::Down | SessionState::Opening => Instant::NEVER,
+            SessionState::Up { heard, said, .. } => (heard + silence).min(said + ping_interval),
+        };
+        self.slots.iter().map(of_slot).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Checks what must hold between steps.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(super) fn verify(&self) {
+        assert_eq!(self.names.len(), self.slots.len(), "each name has a slot");
+        let mut order = self.order.clone();
+        order.sort_unstable();
+        let all: Vec<SeedSlot> = (0..self.slots.len()).map(SeedSlot).collect();
+        assert_eq!(order, all, "the order names each slot once");
+    }
+}
