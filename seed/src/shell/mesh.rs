@@ -145,7 +145,8 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
     if other.id == own.id && own.history.is_some() == other.history.is_some() {
         return Err(format!("{} says that it is this seed, {}", other.address, own.address));
     }
-    match own.list.contains(&other.address) || own.history.is_some() {
+    // Who has a history knows better than a list who the seeds are.
+    match own.list.contains(&other.address) || own.history.is_some() || other.history.is_some() {
         true => Ok(()),
         false => Err(format!("{} is not in the seed list", other.address)),
     }

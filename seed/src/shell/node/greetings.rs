@@ -1,6 +1,6 @@
 //! Who the other seeds are, where they are, and what they said of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::Backoff;
 use coterie_common::message::{History, SeedHello, SeedId};
@@ -17,6 +17,8 @@ pub(super) struct Greetings {
     pub(super) met: BTreeMap<SeedId, SeedEntry>,
     /// What the other seeds said last, while they are connected.
     pub(super) hellos: BTreeMap<SeedId, SeedHello>,
+    /// Those that said last that their logs are empty, also when they are connected no longer.
+    empty: BTreeSet<SeedId>,
     /// How soon each is dialled again. Who is not here is not dialled again.
     pub(super) redials: BTreeMap<SeedId, Backoff>,
     /// The tale of the cluster that the others were told last.
@@ -30,9 +32,24 @@ impl Greetings {
             listed,
             met: BTreeMap::new(),
             hellos: BTreeMap::new(),
+            empty: BTreeSet::new(),
             redials: BTreeMap::new(),
             told_history: None,
         }
+    }
+
+    /// A seed says who it is.
+    pub(super) fn note(&mut self, hello: SeedHello) {
+        match hello.history {
+            Some(_) => self.empty.remove(&hello.id),
+            None => self.empty.insert(hello.id),
+        };
+        self.hellos.insert(hello.id, hello);
+    }
+
+    /// Whether a seed said last that its log is empty.
+    pub(super) fn is_empty(&self, seed: SeedId) -> bool {
+        self.empty.contains(&seed)
     }
 
     /// Where a seed is reached, as the list, the log or another seed has it.

@@ -179,11 +179,18 @@ impl Node {
         }
     }
 
-    /// A seed is sent the log only while nobody has a history, or when its directory id is in it.
+    /// A seed is sent the log only while nobody has a history, or when its directory id is in it and it has none of
+    /// another cluster.
     pub(super) fn update_gate(&self, seed: SeedId) {
         let Some(hello) = self.greetings.hellos.get(&seed) else { return };
-        let takes_log =
-            self.log.store.history().is_none_or(|history| history.is_seated(seed, hello.directory_id));
+        let takes_log = match (self.log.store.history(), &hello.history) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), theirs) => {
+                let is_ours = theirs.as_ref().is_none_or(|theirs| theirs.cluster == own.cluster);
+                is_ours && own.is_seated(seed, hello.directory_id)
+            }
+        };
         self.mesh.set_takes_log(seed, takes_log);
     }
 }

@@ -111,7 +111,8 @@ impl Node {
                     self.core.count("connections_broken_off");
                     self.say_sometimes("broken_off", &format!("a connection was closed: {error}"));
                 }
-                self.on_ended(id)
+                self.on_ended(id);
+                Ok(())
             }
         }
     }
@@ -146,9 +147,15 @@ impl Node {
         }
     }
 
-    fn on_ended(&mut self, id: u64) -> Result<(), Failure> {
-        let Some(connection) = self.connections.remove(id) else { return Ok(()) };
-        match connection.kind {
+    fn on_ended(&mut self, id: u64) {
+        if let Some(connection) = self.connections.remove(id) {
+            self.is_over(id, connection.kind);
+        }
+    }
+
+    /// A connection is none any more: what it was for is over, or begins again with another one.
+    fn is_over(&mut self, id: u64, kind: ConnectionKind) {
+        match kind {
             ConnectionKind::New => {}
             ConnectionKind::Session(_) => self.step(Input::SessionClosed(SessionId(id))),
             ConnectionKind::MeshIn(seed) => {
@@ -163,42 +170,49 @@ impl Node {
                 self.redial(seed);
             }
         }
-        Ok(())
     }
 
     // ---- the mesh ----
 
     /// Another seed has dialled this one and says who it is.
     fn on_dialled_by(&mut self, id: u64, hello: SeedHello) -> Result<(), Failure> {
+        let Some(hello) = self.welcome(id, hello) else { return Ok(()) };
+        self.connections.set_kind(id, ConnectionKind::MeshIn(hello.id));
+        let own = Message::Mesh(MeshMessage::Hello(self.hello()));
+        self.say(id, &own);
+        self.note_hello(hello)
+    }
+
+    /// The hello of a seed that can be of one cluster with this one. Of any other the connection is closed with the
+    /// reason: at whichever end, and whenever one of them has changed.
+    fn welcome(&mut self, id: u64, hello: SeedHello) -> Option<SeedHello> {
         let (own, address) = (self.hello(), hello.address.clone());
         let checked = self.seated(hello).and_then(|hello| {
             mesh::check_hello(&own, &hello).map_err(CloseReason::Refused)?;
             Ok(hello)
         });
-        let hello = match checked {
-            Ok(hello) => hello,
+        match checked {
+            Ok(hello) => Some(hello),
             Err(reason) => {
                 self.say_sometimes(&address, &format!("seed {address} refused: {reason}"));
                 self.refuse(id, reason);
-                return Ok(());
+                None
             }
-        };
-        self.connections.set_kind(id, ConnectionKind::MeshIn(hello.id));
-        self.say(id, &Message::Mesh(MeshMessage::Hello(own)));
-        self.note_hello(hello)
+        }
     }
 
-    /// Closes a connection with a reason, and forgets it.
+    /// Closes a connection with a reason, and forgets it: nothing that has come on it is looked at any more.
     pub(super) fn refuse(&mut self, id: u64, reason: CloseReason) {
         self.say(id, &Message::Close(reason));
         if let Some(connection) = self.connections.remove(id) {
             connection.outbox.close();
+            self.is_over(id, connection.kind);
         }
     }
 
     fn note_hello(&mut self, hello: SeedHello) -> Result<(), Failure> {
         let seed = hello.id;
-        self.greetings.hellos.insert(seed, hello);
+        self.greetings.note(hello);
         self.update_gate(seed);
         self.begin_if_decided()
     }
@@ -206,10 +220,10 @@ impl Node {
     /// A seed that this one has dialled answers.
     fn on_mesh_reply(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
-            MeshMessage::Hello(hello) => match self.seated(hello) {
-                Ok(hello) if hello.id == seed => self.on_greeted(id, seed, hello)?,
-                Ok(hello) => self.on_met_another(id, seed, hello)?,
-                Err(reason) => self.say(id, &Message::Close(reason)),
+            MeshMessage::Hello(hello) => match self.welcome(id, hello) {
+                Some(hello) if hello.id == seed => self.on_greeted(id, seed, hello)?,
+                Some(hello) => self.on_met_another(id, seed, hello)?,
+                None => {}
             },
             MeshMessage::RaftReply { number, reply } => self.mesh.replied(seed, number, reply),
             other => self.step(Input::Mesh { from: seed, message: other }),
@@ -251,13 +265,17 @@ impl Node {
     /// A seed that has dialled this one asks or tells.
     fn on_mesh(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
-            MeshMessage::Hello(hello) => match self.seated(hello) {
-                Ok(hello) => self.note_hello(hello),
-                Err(reason) => {
-                    self.refuse(id, reason);
-                    Ok(())
-                }
+            MeshMessage::Hello(hello) => match self.welcome(id, hello) {
+                Some(hello) => self.note_hello(hello),
+                None => Ok(()),
             },
+            // Who has no history yet leads nobody who has one.
+            MeshMessage::Raft { .. }
+                if self.log.store.history().is_some() && self.greetings.is_empty(seed) =>
+            {
+                self.core.count("log_of_empty_seeds_refused");
+                Ok(())
+            }
             MeshMessage::Raft { number, request } => {
                 let outbox = self.connections.get(id).map(|c| c.outbox.clone());
                 if let (Some(consensus), Some(outbox)) = (self.log.consensus.clone(), outbox) {
