@@ -8,6 +8,7 @@ use clap::Args;
 use coterie_common::clock::Clock;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::message::{ClusterId, Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
+use coterie_common::net::diagnostics;
 use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
@@ -109,8 +110,7 @@ async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<()
         if shown.view.is_empty() {
             return Err(problem);
         }
-        // Whom that does not reach needs no word of it.
-        let _ = writeln!(io::stderr(), "coterie: {problem}; trying again");
+        diagnostics::say(&format!("coterie: {problem}; trying again"));
         session = loop {
             if end.is_some_and(|end| clock.now() >= end) {
                 return Ok(());

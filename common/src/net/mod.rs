@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod connection;
+pub mod diagnostics;
 pub mod icmp;
 pub mod journal;
 pub mod listener;
@@ -11,6 +12,7 @@ pub mod platform;
 pub mod probe;
 pub mod process;
 pub mod resolve;
+mod sink;
 pub mod tcp;
 
 pub use connection::{ConnectionEvent, Outbox};

@@ -1,16 +1,12 @@
 //! The frame of a process: descriptors, diagnostics, signals, and how it ends.
 
-use std::env::{self, VarError};
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tokio::task::JoinHandle;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use super::diagnostics;
 pub use super::platform::{raise_descriptor_limit, stop_signal, survive_file_size_limit};
 
 /// How a program failed.
@@ -51,19 +47,22 @@ impl Failure {
 
 /// Ends a program: an error becomes one line on stderr, `name: cause: cause`.
 pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
-    let Err(failure) = result else { return ExitCode::SUCCESS };
+    let Err(failure) = result else {
+        diagnostics::close();
+        return ExitCode::SUCCESS;
+    };
     let code = match failure {
         Failure::Usage(_) => 2,
         Failure::Running(_) => 1,
     };
-    // Nobody may be left to read it; then nothing is to be done about that either.
-    let _ = writeln!(io::stderr(), "{name}: {failure}");
+    diagnostics::say(&format!("{name}: {failure}"));
+    diagnostics::close();
     ExitCode::from(code)
 }
 
 /// Diagnostics, and as many descriptors as there may be.
 pub fn prepare() -> Result<(), Failure> {
-    init_diagnostics()?;
+    diagnostics::init()?;
     raise_descriptor_limit();
     Ok(())
 }
@@ -71,27 +70,11 @@ pub fn prepare() -> Result<(), Failure> {
 /// Prepares this process and does its work on this one thread.
 pub fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     prepare()?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}
-
-/// Sends diagnostics to stderr, as `RUST_LOG` wishes.
-fn init_diagnostics() -> Result<(), Failure> {
-    let wish = match env::var("RUST_LOG") {
-        Ok(wish) => wish,
-        Err(VarError::NotPresent) => String::new(),
-        Err(error @ VarError::NotUnicode(_)) => {
-            return Err(Failure::usage(format_args!("RUST_LOG: {error}")));
-        }
-    };
-    let written = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let _ = tracing_subscriber::registry().with(written).with(diagnostics_filter(&wish)?).try_init();
-    Ok(())
-}
-
-/// `LEVEL` or `TARGET=LEVEL`, separated by commas; warnings if there is no wish.
-fn diagnostics_filter(wish: &str) -> Result<Targets, Failure> {
-    let filter = if wish.is_empty() { "warn,openraft=off" } else { wish };
-    filter.parse().map_err(|error| Failure::usage(format_args!("RUST_LOG={wish:?}: {error}")))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // Not dropped, which would wait for look-ups of names: one that nobody answers takes ten seconds.
+    runtime.shutdown_background();
+    result
 }
 
 /// Waits for a node to end; after `shutdown` it is told to `stop` first.
@@ -105,29 +88,4 @@ pub async fn until_stopped(
         () = shutdown => stop().await,
     }
     running.await.map_err(Failure::running)?
-}
-
-#[cfg(test)]
-mod tests {
-    use tracing::Level;
-
-    use super::*;
-
-    #[test]
-    fn diagnostics_are_warnings_unless_somebody_wishes_others() {
-        let usual = diagnostics_filter("").unwrap();
-        assert!(usual.would_enable("coterie_seed", &Level::WARN));
-        assert!(!usual.would_enable("coterie_seed", &Level::INFO));
-        assert!(!usual.would_enable("openraft::core", &Level::ERROR));
-        let wished = diagnostics_filter("info,coterie_peer=debug").unwrap();
-        assert!(wished.would_enable("openraft::core", &Level::INFO));
-        assert!(wished.would_enable("coterie_peer::shell", &Level::DEBUG));
-    }
-
-    #[test]
-    fn a_wrong_filter_is_named() {
-        let failure = diagnostics_filter("warn,openraft=loud").unwrap_err();
-        assert!(matches!(failure, Failure::Usage(_)));
-        assert!(failure.to_string().starts_with("RUST_LOG=\"warn,openraft=loud\": "), "{failure}");
-    }
 }

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod diagnostics;
 mod nodes;
 mod operator;
 mod output;

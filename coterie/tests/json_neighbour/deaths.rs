@@ -87,14 +87,11 @@ fn it_reports_a_death_without_votes_and_the_seeds_find_out_for_themselves() {
     wait_for_members(&mut cluster, 2);
     let victim = cluster.peers()[0];
     let dead = cluster.socket(victim);
-    let incarnation = {
-        let log = cluster.whole_log(0);
-        log.iter()
-            .find(|e| is_registered(e, &dead.to_string()))
-            .expect("it is a member")
-            .get("incarnation")
-            .to_owned()
-    };
+    let name = dead.to_string();
+    // The peers may know it sooner than this seed has written it.
+    cluster.wait_for("its registration at every seed", 0, &cluster.seeds(), |_, e| is_registered(e, &name));
+    let registered = cluster.seen.iter().find(|(_, e)| is_registered(e, &name)).expect("waited for it");
+    let incarnation = registered.1.get("incarnation").to_owned();
     let mark = cluster.mark();
     cluster.kill(victim);
     program.report(cluster.socket(1), dead);

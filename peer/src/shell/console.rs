@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use coterie_common::net::diagnostics;
 use tokio::sync::mpsc;
 
 /// Lines that wait for the core; more make the reader wait, and so whoever writes to it.
@@ -22,7 +23,7 @@ pub(super) fn start() -> mpsc::Receiver<String> {
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                    eprintln!("not UTF-8: the line is not said");
+                    diagnostics::say("not UTF-8: the line is not said");
                 }
                 Err(_) => return,
             }

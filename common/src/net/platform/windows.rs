@@ -26,6 +26,11 @@ pub fn stdout_without_buffer() -> io::Result<File> {
     Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
 }
 
+/// Standard error as a file of its own, whose writes go out as they are.
+pub fn stderr_without_buffer() -> io::Result<File> {
+    Ok(File::from(io::stderr().as_handle().try_clone_to_owned()?))
+}
+
 /// Whether this process or host lacks the means for a connection: that says nothing about the other end.
 pub fn is_own_shortage(error: &io::Error) -> bool {
     /// WSAEMFILE, WSAENOBUFS, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAENETDOWN, WSAENETUNREACH, WSAEACCES, as winsock

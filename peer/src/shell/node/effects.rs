@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coterie_common::message::LinkMessage;
-use coterie_common::net::{connection, probe, resolve};
+use coterie_common::net::{connection, diagnostics, probe, resolve};
 use coterie_common::seed_list::{parse_port, split_host_port};
 use coterie_common::{Address, MemberId, Message, ProbeOrder, Wire, codec};
 use tokio::io::AsyncWriteExt;
@@ -40,7 +40,7 @@ impl Node {
                 }
             }
             Effect::Ask { juror, wire, message, patience } => self.ask(juror, wire, message, patience),
-            Effect::Print(text) => eprintln!("{text}"),
+            Effect::Print(text) => diagnostics::say(&text),
             Effect::Warn(text) => tracing::warn!("{text}"),
             Effect::Deliver { origin, content } => {
                 let _ = self.happenings.send(PeerEvent::Message { origin, content });

@@ -1,0 +1,189 @@
+//! Lines to a file, a pipe or a terminal, in order, without ever taking the time of whoever writes them.
+//!
+//! Each sink has a thread of its own and a bounded buffer. A line is in the buffer when it was written and in the sink
+//! at most a millisecond later. A sink that takes nothing (a full pipe, a paused terminal, a full disk) loses lines once
+//! its buffer is full: they are counted, said, and told later in the sink itself. One that is closed takes no more.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What one sink may hold back, in bytes.
+const BUFFER_BYTES_MAX: usize = 8 << 20;
+
+/// A buffer that has so much is written without waiting for more.
+const WRITE_AT_BYTES: usize = 64 << 10;
+
+/// How long a line waits for others to be written with.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How long the last lines may take at the end of the process.
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// A sink, and the thread that writes to it.
+#[derive(Debug)]
+pub(super) struct Sink {
+    name: String,
+    state: Mutex<SinkState>,
+    wake: Condvar,
+    done: Condvar,
+    /// Whether its troubles are said in the diagnostics. Not those of the sink that these go to.
+    is_said: bool,
+}
+
+#[derive(Debug, Default)]
+struct SinkState {
+    buffer: Vec<u8>,
+    lost: u64,
+    said_lost: bool,
+    closed: bool,
+    finished: bool,
+}
+
+impl Sink {
+    /// A sink of that name; `lost_line` says there how many lines were lost, and `is_said` whether the diagnostics do.
+    pub(super) fn start(
+        name: String,
+        file: File,
+        is_said: bool,
+        lost_line: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let (wake, done) = (Condvar::new(), Condvar::new());
+        let sink = Arc::new(Sink { name, state: Mutex::new(SinkState::default()), wake, done, is_said });
+        let writer = Arc::clone(&sink);
+        std::thread::Builder::new().name("sink".to_owned()).spawn(move || writer.run(file, lost_line))?;
+        Ok(sink)
+    }
+
+    /// The state. A thread that panicked while holding it left it whole: it only ever appends and takes.
+    fn lock(&self) -> MutexGuard<'_, SinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes lines, later.
+    pub(super) fn take(&self, text: &[u8]) {
+        let mut state = self.lock();
+        if state.finished {
+            return;
+        }
+        if state.buffer.len() + text.len() > BUFFER_BYTES_MAX {
+            state.lost += 1;
+            let is_first = !std::mem::replace(&mut state.said_lost, true);
+            drop(state);
+            if is_first && self.is_said {
+                tracing::warn!("{}: takes no more, log lines are lost", self.name);
+            }
+            return;
+        }
+        let first = state.buffer.is_empty();
+        state.buffer.extend_from_slice(text);
+        if first || state.buffer.len() >= WRITE_AT_BYTES {
+            self.wake.notify_one();
+        }
+    }
+
+    fn run(&self, mut file: File, lost_line: impl Fn(u64) -> String) {
+        while let Some((buffer, lost)) = self.next() {
+            let mut result = file.write_all(&buffer);
+            if lost > 0 {
+                result = result.and_then(|()| file.write_all(lost_line(lost).as_bytes()));
+            }
+            match result {
+                Ok(()) => {}
+                // A closed pipe is silence from here on; any other trouble loses what was to be written.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                Err(error) => self.wait_for_room(&error, &buffer),
+            }
+        }
+        self.lock().finished = true;
+        self.done.notify_all();
+    }
+
+    /// What is to be written next, and how many lines were lost before it; `None` at the end.
+    fn next(&self) -> Option<(Vec<u8>, u64)> {
+        let mut state = self.lock();
+        while state.buffer.is_empty() && !state.closed {
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.buffer.len() < WRITE_AT_BYTES && !state.closed {
+            let waited = self.wake.wait_timeout(state, GATHER);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.buffer.is_empty() {
+            return None;
+        }
+        state.said_lost = false;
+        Some((std::mem::take(&mut state.buffer), std::mem::take(&mut state.lost)))
+    }
+
+    /// The disk is full, say: the lines of this write are lost and counted, and the next are tried again later.
+    fn wait_for_room(&self, error: &io::Error, lost: &[u8]) {
+        let lines = lost.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let mut state = self.lock();
+        state.lost += lines;
+        let is_first = !std::mem::replace(&mut state.said_lost, true);
+        drop(state);
+        if is_first && self.is_said {
+            tracing::warn!("{}: {error}, {lines} log lines are lost", self.name);
+        }
+        let pause = self.wake.wait_timeout(self.lock(), Duration::from_millis(100));
+        drop(pause);
+    }
+
+    /// Writes what is left, as far as the sink takes it within half a second.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.wake.notify_one();
+        let waited = self.done.wait_timeout_while(state, CLOSE_TIME_MAX, |state| !state.finished);
+        drop(waited);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe() -> (io::PipeReader, Arc<Sink>) {
+        let (reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        (
+            reader,
+            Sink::start("a pipe".to_owned(), file, false, |lost| format!("LOST lines={lost}\n")).unwrap(),
+        )
+    }
+
+    /// A sink that takes nothing must neither stop the node nor lose lines in silence.
+    #[test]
+    fn a_reader_that_stands_still_loses_lines_which_are_counted_later() {
+        let (mut reader, sink) = pipe();
+        let line = format!("{}\n", "x".repeat(1023));
+        let lines = 2 * BUFFER_BYTES_MAX / line.len();
+        (0..lines).for_each(|_| sink.take(line.as_bytes()));
+        assert!(sink.lock().lost > 0, "the buffer is full and the pipe too");
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut reader, &mut text).unwrap();
+            text
+        });
+        sink.take(b"the last\n");
+        sink.close();
+        drop(sink);
+        let text = reading.join().unwrap();
+        let kept = text.lines().filter(|line| line.starts_with('x')).count();
+        let lost = text.lines().find_map(|line| line.split("LOST lines=").nth(1)).unwrap();
+        assert!(kept + lost.parse::<usize>().unwrap() >= lines, "{kept} kept, {lost} lost of {lines}");
+    }
+
+    #[test]
+    fn a_closed_sink_takes_no_more_and_harms_nobody() {
+        let (reader, sink) = pipe();
+        drop(reader);
+        sink.take(b"into the void\n");
+        sink.close();
+        assert!(sink.lock().finished, "its thread has ended");
+        sink.take(b"and again\n");
+        sink.close();
+    }
+}

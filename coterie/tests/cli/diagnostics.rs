@@ -1,0 +1,94 @@
+//! What is said on stderr must not be able to harm who says it: it may be closed, or a pipe that nobody reads.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use super::common::{DEADLINE, command, own_ip, run, wait_until};
+
+/// What a pipe holds that nobody reads, on Linux.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// How soon a node that is told to stop is gone, whatever its stderr does: a leave may take two seconds, the last lines
+/// half a second.
+const GONE_WITHIN: std::time::Duration = std::time::Duration::from_secs(4);
+
+struct LoneSeed {
+    process: Child,
+    address: SocketAddr,
+    _directory: tempfile::TempDir,
+}
+
+impl LoneSeed {
+    /// A cluster of one seed, which is ready.
+    fn start(stderr: Stdio) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let address = TcpListener::bind((own_ip(), 0)).unwrap().local_addr().unwrap();
+        std::fs::write(directory.path().join("config.csv"), format!("{},{}\n", address.ip(), address.port()))
+            .unwrap();
+        let process = command()
+            .args(["seed", &address.to_string()])
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let seed = LoneSeed { process, address, _directory: directory };
+        wait_until("the seed to be ready", || seed.is_ready());
+        seed
+    }
+
+    fn is_ready(&self) -> bool {
+        run(&["seed", "--check", &self.address.to_string()]).status.success()
+    }
+
+    /// A stranger says something that is worth a line on stderr, and is sent away.
+    fn annoy(&self) {
+        let mut stranger = TcpStream::connect(self.address).unwrap();
+        stranger.set_read_timeout(Some(DEADLINE)).unwrap();
+        stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        // Closed, in whichever way.
+        let _ = stranger.read(&mut [0]);
+    }
+
+    fn is_gone_when_told_to_stop(mut self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        let told = Instant::now();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        wait_until("its end", || self.process.try_wait().unwrap().is_some());
+        assert!(told.elapsed() < GONE_WITHIN, "it took {:?}", told.elapsed());
+        assert_eq!(self.process.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for LoneSeed {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Any stranger could end a node whose stderr was closed (`2>&1 | head -1`), by eighteen bytes at its port.
+#[test]
+fn a_node_whose_stderr_is_closed_runs_on() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut seed = LoneSeed::start(writer.into());
+    seed.annoy();
+    assert!(seed.is_ready());
+    assert_eq!(seed.process.try_wait().unwrap(), None);
+    seed.is_gone_when_told_to_stop();
+}
+
+/// One warning into a full pipe, and the node's only thread stood still for ever; not even SIGTERM was heard.
+#[test]
+fn a_node_whose_stderr_nobody_reads_runs_on_and_stops() {
+    let (_reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(&vec![b'x'; PIPE_BYTES]).unwrap();
+    let seed = LoneSeed::start(writer.into());
+    seed.annoy();
+    assert!(seed.is_ready());
+    seed.is_gone_when_told_to_stop();
+}
