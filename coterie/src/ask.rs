@@ -10,6 +10,7 @@ use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::message::{ClusterId, Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
 use coterie_common::net::diagnostics;
 use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
+use coterie_common::net::options::find_seed_list;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
 use coterie_common::{Change, Event, Instant, Timestamp, View};
@@ -18,38 +19,52 @@ use tokio::time::{sleep, timeout_at};
 /// How long until a seed that has gone is asked again.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
-/// Which seed to ask.
-#[derive(Args, Clone, Debug)]
-pub struct SeedAddress {
-    /// The seed to ask
-    #[arg(long, value_name = "IP:PORT", env = "COTERIE_SEED")]
-    seed: String,
-}
-
-/// Any seed of a cluster: the one that is named, or those of its list.
+/// Any seed of a cluster: the one that is named, or those of its list, one after the other.
 #[derive(Args, Clone, Debug)]
 pub struct AnySeed {
-    /// The seed to ask; otherwise one of the list
+    /// The seed to ask; otherwise those of the list, until one answers
     #[arg(long, value_name = "IP:PORT", env = "COTERIE_SEED")]
     seed: Option<String>,
-    /// The seed list
-    #[arg(long, value_name = "FILE", default_value = "config.csv", env = "COTERIE_CONFIG")]
-    config: PathBuf,
+    /// The seed list; otherwise config.csv, config.txt or config.json
+    #[arg(long, value_name = "FILE", env = "COTERIE_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 impl AnySeed {
-    /// A session with the seed that is named, or with the first of the list that can be reached, but not with `but`.
-    async fn open(&self, but: &str) -> Result<Observer, Failure> {
+    /// Whom to ask, in turn.
+    fn names(&self) -> Result<Vec<String>, Failure> {
         if let Some(seed) = &self.seed {
-            return Observer::open(seed).await;
+            return Ok(vec![seed.clone()]);
         }
-        let config = self.config.display();
-        let text =
-            std::fs::read_to_string(&self.config).map_err(|e| Failure::usage(format!("{config}: {e}")))?;
-        let list = SeedList::parse(&self.config, &text).map_err(|e| Failure::usage(e.to_string()))?;
-        let mut problem = Failure::usage(format!("{config}: no seed but {but}"));
-        for seed in list.seeds.iter().map(ToString::to_string).filter(|seed| seed != but) {
-            match Observer::open(&seed).await {
+        let file = find_seed_list(self.config.as_deref())?;
+        let named = |e: io::Error| Failure::usage(format!("{}: {e}", file.display()));
+        let text = std::fs::read_to_string(&file).map_err(named)?;
+        let list = SeedList::parse(&file, &text).map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(list.seeds.iter().map(ToString::to_string).collect())
+    }
+
+    /// Asks one after the other, until one answers; else what the last one said.
+    async fn ask<T>(&self, question: impl AsyncFn(Observer) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut problem = Failure::usage("no seed to ask");
+        for name in self.names()? {
+            let answered = match Observer::open(&name).await {
+                Ok(session) => question(session).await,
+                Err(unreachable) => Err(unreachable),
+            };
+            match answered {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => problem = failure,
+            }
+        }
+        Err(problem)
+    }
+
+    /// A session with the first of them that can be reached, but not with `but`.
+    async fn open(&self, but: &str) -> Result<Observer, Failure> {
+        let mut problem = Failure::usage(format!("the seed list has no seed but {but}"));
+        let is_named = self.seed.is_some();
+        for name in self.names()?.iter().filter(|name| is_named || *name != but) {
+            match Observer::open(name).await {
                 Ok(session) => return Ok(session),
                 Err(unreachable) => problem = unreachable,
             }
@@ -67,13 +82,16 @@ fn print(line: &str) -> Result<bool, Failure> {
     }
 }
 
-/// Shows the members of the view that the seed has.
-pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failure> {
-    let mut session = Observer::open(&seed.seed).await?;
-    session.say(SessionMessage::Observe { linearizable });
-    let SessionMessage::Whole { roster, .. } = session.answer().await? else {
-        return Err(session.failure("answered something else"));
-    };
+/// Shows the members of the view that a seed has.
+pub async fn members(seed: AnySeed, linearizable: bool) -> Result<(), Failure> {
+    let roster = seed.ask(async |mut session| {
+        session.say(SessionMessage::Observe { linearizable });
+        match session.answer().await? {
+            SessionMessage::Whole { roster, .. } => Ok(roster),
+            _ => Err(session.failure("answered something else")),
+        }
+    });
+    let roster = roster.await?;
     print(&format!("epoch {}, {} members", roster.epoch, roster.members.len()))?;
     for (member, degree) in roster.members {
         let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
@@ -91,7 +109,7 @@ pub async fn members(seed: SeedAddress, linearizable: bool) -> Result<(), Failur
 }
 
 /// Shows the changes of the view as they come, until `limit` or until it is told to stop.
-pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
+pub async fn watch(seed: AnySeed, limit: Option<Duration>) -> Result<(), Failure> {
     // As the only process of a container it would not hear Ctrl-C without listening for it.
     tokio::select! {
         watched = keep_watching(&seed, limit) => watched,
@@ -99,27 +117,40 @@ pub async fn watch(seed: SeedAddress, limit: Option<Duration>) -> Result<(), Fai
     }
 }
 
-/// A seed that goes is asked again when it is back.
-async fn keep_watching(seed: &SeedAddress, limit: Option<Duration>) -> Result<(), Failure> {
+/// Where a seed goes, another is asked; where there is none, until one is back.
+async fn keep_watching(seed: &AnySeed, limit: Option<Duration>) -> Result<(), Failure> {
     let clock = Clock::start();
     let end = limit.map(|limit| clock.now() + limit);
+    let names = seed.names()?;
     let mut shown = Shown::default();
-    let mut session = Observer::open(&seed.seed).await?;
+    let mut problem = Failure::usage("no seed to ask");
     loop {
-        let Err(problem) = follow(&mut session, &mut shown, &clock, end).await else { return Ok(()) };
-        if shown.view.is_empty() {
-            return Err(problem);
-        }
-        diagnostics::say(&format!("coterie: {problem}; trying again"));
-        session = loop {
+        for name in &names {
             if end.is_some_and(|end| clock.now() >= end) {
                 return Ok(());
             }
-            sleep(REOPEN_EVERY).await;
-            if let Ok(session) = Observer::open(&seed.seed).await {
-                break session;
+            let mut session = match Observer::open(name).await {
+                Ok(session) => session,
+                Err(unreachable) => {
+                    problem = unreachable;
+                    continue;
+                }
+            };
+            if shown.is_interrupted {
+                diagnostics::say(&format!("coterie: {name} answers: watching on"));
             }
-        };
+            let Err(failure) = follow(&mut session, &mut shown, &clock, end).await else { return Ok(()) };
+            if !shown.view.is_empty() {
+                diagnostics::say(&format!("coterie: {failure}; trying again"));
+                shown.is_interrupted = true;
+            }
+            problem = failure;
+        }
+        // Whoever names no seed that answers at all is told so, and not left to wait.
+        if shown.view.is_empty() {
+            return Err(problem);
+        }
+        sleep(REOPEN_EVERY).await;
     }
 }
 
@@ -156,6 +187,8 @@ async fn follow(
 struct Shown {
     cluster: Option<ClusterId>,
     view: View,
+    /// Whether a session was lost since.
+    is_interrupted: bool,
 }
 
 fn changed(shown: &mut Shown, message: SessionMessage, session: &Observer) -> Vec<String> {
@@ -249,15 +282,26 @@ fn timeline(evidence: &Evidence) -> Vec<String> {
 }
 
 /// Has a peer broadcast a message.
-pub async fn send(seed: SeedAddress, text: String) -> Result<(), Failure> {
-    let mut session = Observer::open(&seed.seed).await?;
-    let via = session.me().to_string();
-    session.say(SessionMessage::Say { content: text.into(), via });
-    match session.answer().await? {
-        SessionMessage::Said(Ok(peer)) => print(&format!("handed to {peer}")).map(|_| ()),
-        SessionMessage::Said(Err(why)) => Err(session.failure(&why)),
-        _ => Err(session.failure("answered something else")),
+pub async fn send(seed: AnySeed, text: String) -> Result<(), Failure> {
+    let mut problem = Failure::usage("no seed to ask");
+    for name in seed.names()? {
+        let mut session = match Observer::open(&name).await {
+            Ok(session) => session,
+            Err(unreachable) => {
+                problem = unreachable;
+                continue;
+            }
+        };
+        let via = session.me().to_string();
+        session.say(SessionMessage::Say { content: text.clone().into(), via });
+        // Who does not answer may have handed it on: another one would have it said twice.
+        match session.answer().await? {
+            SessionMessage::Said(Ok(peer)) => return print(&format!("handed to {peer}")).map(|_| ()),
+            SessionMessage::Said(Err(why)) => problem = session.failure(&why),
+            _ => return Err(session.failure("answered something else")),
+        }
     }
+    Err(problem)
 }
 
 /// Changes the seeds of a running cluster, and says what is left to do.
@@ -284,12 +328,15 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
 }
 
 /// Shows how a seed is.
-pub async fn status(seed: SeedAddress) -> Result<(), Failure> {
-    let mut session = Observer::open(&seed.seed).await?;
-    session.say(SessionMessage::StatusRequest);
-    let SessionMessage::Status(status) = session.answer().await? else {
-        return Err(session.failure("answered something else"));
-    };
+pub async fn status(seed: AnySeed) -> Result<(), Failure> {
+    let status = seed.ask(async |mut session| {
+        session.say(SessionMessage::StatusRequest);
+        match session.answer().await? {
+            SessionMessage::Status(status) => Ok(status),
+            _ => Err(session.failure("answered something else")),
+        }
+    });
+    let status = status.await?;
     let leader = status.leader.unwrap_or_else(|| "none".to_owned());
     print(&format!(
         "seed {}: leader {leader}, term {}, applied {}",

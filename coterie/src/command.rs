@@ -11,7 +11,7 @@ use coterie_common::net::process::{Failure, block_on, exit};
 use coterie_peer::shell::PeerArgs;
 use coterie_seed::shell::SeedArgs;
 
-use crate::ask::{self, AnySeed, SeedAddress};
+use crate::ask::{self, AnySeed};
 use crate::bench::{self, BenchArgs};
 use crate::share;
 use crate::up::{self, UpArgs};
@@ -26,10 +26,10 @@ pub enum Command {
     Peer(PeerArgs),
     /// Run a whole cluster of processes on this machine [example: coterie up --peers 9]
     Up(UpArgs),
-    /// Show the members [example: coterie members --seed 127.0.0.1:5011]
+    /// Show the members [example: coterie members]
     Members {
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
         /// Wait for everything that was answered anywhere before, by way of the leader
         #[arg(long)]
         linearizable: bool,
@@ -37,15 +37,15 @@ pub enum Command {
     /// Show changes of the view as they come [example: coterie watch --seed 127.0.0.1:5011 --for 1m]
     Watch {
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
         /// End after this time
         #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
         limit: Option<Duration>,
     },
-    /// Have a peer broadcast a message [example: coterie send --seed 127.0.0.1:5011 hello]
+    /// Have a peer broadcast a message [example: coterie send hello]
     Send {
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
         /// What is said
         #[arg(required = true)]
         words: Vec<String>,
@@ -53,7 +53,7 @@ pub enum Command {
     /// Show how a seed is: leader, term, epoch, counters [example: coterie status --seed 127.0.0.1:5011]
     Status {
         #[command(flatten)]
-        seed: SeedAddress,
+        seed: AnySeed,
     },
     /// Have a running cluster take one more seed [example: coterie seed-add 127.0.0.1:5014]
     SeedAdd {

@@ -25,9 +25,9 @@ pub struct NodeArgs {
     #[arg(value_name = "[IP] PORT [CONFIG]", num_args = 0..=3)]
     pub place: Vec<String>,
 
-    /// The seed list: csv, txt or json, told by content
-    #[arg(long, value_name = "FILE", default_value = "config.csv", env = "COTERIE_CONFIG")]
-    pub config: PathBuf,
+    /// The seed list: csv, txt or json, told by content; otherwise config.csv, config.txt or config.json
+    #[arg(long, value_name = "FILE", env = "COTERIE_CONFIG")]
+    pub config: Option<PathBuf>,
 
     /// The address to bind, when it differs from the one to be reached at [example: 0.0.0.0:6001]
     #[arg(long, value_name = "IP:PORT", env = "COTERIE_LISTEN")]
@@ -105,7 +105,7 @@ impl NodeArgs {
         }
         let (place, rest) = parse_place(&words).map_err(Failure::usage)?;
         let file = match rest {
-            [] => self.config.clone(),
+            [] => find_seed_list(self.config.as_deref())?,
             [config] => PathBuf::from(config),
             _ => return Err(Failure::usage(format!("{:?} is one word too many", rest[1]))),
         };
@@ -115,7 +115,8 @@ impl NodeArgs {
     /// The seed list's name, for the first line of the log.
     pub fn config_name(&self) -> String {
         let rest = parse_place(&self.place).map_or(&[][..], |(_, rest)| rest);
-        rest.first().cloned().unwrap_or_else(|| self.config.display().to_string())
+        let found = || find_seed_list(self.config.as_deref()).unwrap_or_default().display().to_string();
+        rest.first().cloned().unwrap_or_else(found)
     }
 
     /// How the journal is to be kept.
@@ -127,6 +128,18 @@ impl NodeArgs {
             stdout: true,
         }
     }
+}
+
+/// The names that a seed list may have where none is given, the first that is there.
+const SEED_LISTS: [&str; 3] = ["config.csv", "config.txt", "config.json"];
+
+/// The seed list that is wished, or one that is there.
+pub fn find_seed_list(wished: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(wished) = wished {
+        return Ok(wished.to_owned());
+    }
+    let found = SEED_LISTS.iter().map(PathBuf::from).find(|file| file.exists());
+    found.ok_or_else(|| Failure::usage(format!("no seed list: there is no {}", SEED_LISTS.join(", no "))))
 }
 
 /// Reads the seed list, says its warnings, and refuses what this version cannot do.

@@ -3,7 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::time::Duration;
+
+use coterie_common::Instant;
+use coterie_common::clock::Clock;
 
 use super::common::{DEADLINE, command, own_ip, run, wait_until};
 
@@ -12,7 +15,7 @@ const PIPE_BYTES: usize = 64 << 10;
 
 /// How soon a node that is told to stop is gone, whatever its stderr does: a leave may take two seconds, the last lines
 /// half a second.
-const GONE_WITHIN: std::time::Duration = std::time::Duration::from_secs(4);
+const GONE_WITHIN: Duration = Duration::from_secs(4);
 
 struct LoneSeed {
     process: Child,
@@ -53,12 +56,13 @@ impl LoneSeed {
         let _ = stranger.read(&mut [0]);
     }
 
-    fn is_gone_when_told_to_stop(mut self) {
+    fn stops_when_it_is_told_to(mut self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
-        let told = Instant::now();
+        let clock = Clock::start();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         wait_until("its end", || self.process.try_wait().unwrap().is_some());
-        assert!(told.elapsed() < GONE_WITHIN, "it took {:?}", told.elapsed());
+        let took = clock.now().since(Instant::START);
+        assert!(took < GONE_WITHIN, "it took {took:?}");
         assert_eq!(self.process.wait().unwrap().code(), Some(0));
     }
 }
@@ -79,7 +83,7 @@ fn a_node_whose_stderr_is_closed_runs_on() {
     seed.annoy();
     assert!(seed.is_ready());
     assert_eq!(seed.process.try_wait().unwrap(), None);
-    seed.is_gone_when_told_to_stop();
+    seed.stops_when_it_is_told_to();
 }
 
 /// One warning into a full pipe, and the node's only thread stood still for ever; not even SIGTERM was heard.
@@ -90,5 +94,5 @@ fn a_node_whose_stderr_nobody_reads_runs_on_and_stops() {
     let seed = LoneSeed::start(writer.into());
     seed.annoy();
     assert!(seed.is_ready());
-    seed.is_gone_when_told_to_stop();
+    seed.stops_when_it_is_told_to();
 }

@@ -47,6 +47,23 @@ fn a_bad_seed_list_is_one_line_that_names_file_line_and_value() {
     assert_eq!(stderr(&output), "peer: /nowhere/config.csv: No such file or directory (os error 2)\n");
 }
 
+/// As the programs that ours takes the place of expect.
+#[test]
+fn the_list_is_the_first_of_three_names_that_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = r#"{"num_seeds": 1, "Seed_addresses": [{"Host": "10.0.0.3", "Port": 3}]}"#;
+    for (file, text, named) in [
+        ("config.json", json, "10.0.0.3:3"),
+        ("config.txt", "10.0.0.2:2", "10.0.0.2:2"),
+        ("config.csv", "10.0.0.1,1", "10.0.0.1:1"),
+    ] {
+        std::fs::write(directory.path().join(file), text).unwrap();
+        let output = command().args(["seed", "5011"]).current_dir(directory.path()).output().unwrap();
+        let expected = format!("seed: 127.0.0.1:5011 is not in the seed list ({named})\n");
+        assert_eq!(stderr(&output), expected);
+    }
+}
+
 #[test]
 fn wrong_usage_is_named_and_exits_with_2() {
     for (args, expected) in [
@@ -58,7 +75,8 @@ fn wrong_usage_is_named_and_exits_with_2() {
         (&["peer", "6001", "--tag", "nothing"], "must be key=value"),
         (&[], "coterie: what is to be done? --help lists the commands"),
         (&["dance"], "coterie: unrecognized subcommand 'dance'"),
-        (&["members"], "coterie: the following required arguments were not provided: --seed <IP:PORT>"),
+        (&["members"], "coterie: no seed list: there is no config.csv, no config.txt, no config.json"),
+        (&["seed", "1500"], "seed: no seed list: there is no config.csv, no config.txt, no config.json"),
         (&["up", "--for", "3s", "--kill-after", "5s"], "--kill-after 5s is not before the end, --for 3s"),
     ] {
         let output = run(args);

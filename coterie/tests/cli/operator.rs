@@ -125,6 +125,42 @@ fn no_child_outlives_up_not_even_its_kill_9_and_a_live_directory_is_refused() {
     wait_until("the end of all nodes", || !pids.iter().any(lives));
 }
 
+/// No command needs to be told which seed is up: each takes the list, and goes on with the next.
+#[test]
+fn every_question_goes_to_the_next_seed_of_the_list_where_one_is_down() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
+    let list = cluster.path().join("config.csv").display().to_string();
+    let mut watch = command()
+        .args(["watch", "--config", &list])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().ends_with("2 members"));
+    // The first of the list, which is watched.
+    cluster.kill(seeds[0]);
+    let shown = run(&["members", "--config", &list]);
+    assert!(stdout(&shown).contains("2 members"), "{}{}", stdout(&shown), stderr(&shown));
+    let shown = run(&["status", "--config", &list]);
+    assert!(
+        stdout(&shown).starts_with(&format!("seed {}: ", cluster.address(seeds[1]))),
+        "{}",
+        stdout(&shown)
+    );
+    wait_until("somebody to hand it to", || {
+        run(&["send", "--config", &list, "hello"]).status.code() == Some(0)
+    });
+    let mark = cluster.mark();
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &seeds[1..]);
+    let expected = format!("{} died; 1 members", cluster.address(victim));
+    assert!(told.any(|line| line.unwrap().ends_with(&expected)), "watched on at another seed");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
 /// Between two attempts to reach its seed nobody listened for Ctrl-C, whose handler was in place already.
 #[test]
 fn watch_waits_for_its_seed_tells_what_it_missed_and_ends_when_it_is_told_to() {
@@ -149,6 +185,7 @@ fn watch_waits_for_its_seed_tells_what_it_missed_and_ends_when_it_is_told_to() {
     cluster.start(seeds[0]);
     let expected = format!("{} died; 1 members", cluster.address(victim));
     assert!(told.any(|line| line.unwrap().ends_with(&expected)));
+    assert!(problems.next().unwrap().unwrap().ends_with(" answers: watching on"));
     cluster.kill(seeds[0]);
     assert!(problems.next().unwrap().unwrap().ends_with("; trying again"));
     let pid = rustix::process::Pid::from_raw(i32::try_from(watch.id()).unwrap()).unwrap();

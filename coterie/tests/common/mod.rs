@@ -5,6 +5,7 @@
 
 mod watched;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -115,11 +116,20 @@ impl TestCluster {
         cluster
     }
 
-    /// Starts all, and waits until all peers are members.
+    /// Starts all, and waits until all peers are members, and every seed has heard of it: one that lags by a heartbeat
+    /// would answer a question with fewer.
     pub fn start_all(&mut self) {
         self.cluster.start_all().expect("the processes start");
         self.wait_for_all("JOINED", &self.peers());
         self.wait_for_all("LEADER", &self.seeds());
+        let (seeds, peers) = (self.seeds(), self.peers().len());
+        self.wait("every seed to know all peers", 0, |events| {
+            let known = |seed: &usize| {
+                let at = events.iter().filter(|(index, e)| index == seed && e.event == "REGISTERED");
+                at.map(|(_, e)| e.get("peer")).collect::<BTreeSet<_>>().len()
+            };
+            seeds.iter().all(|seed| known(seed) == peers)
+        });
     }
 
     /// The seed that leads, as the logs have it by now.

@@ -32,16 +32,12 @@ pub(crate) fn patient(seeds: usize, peers: usize, patience: &str) -> TestCluster
         &["--patience", patience],
         &["--messages", "0", "--patience", patience],
     );
-    cluster.cluster.start_all().expect("the processes start");
-    cluster.wait_for_all("LEADER", &cluster.seeds());
-    cluster.wait_for_all("JOINED", &cluster.peers());
+    cluster.start_all();
     cluster
 }
 
 pub(crate) fn native(seeds: usize, peers: usize) -> TestCluster {
-    let mut cluster = TestCluster::form(seeds, peers, &["--messages", "0"]);
-    cluster.wait_for_all("LEADER", &cluster.seeds());
-    cluster
+    TestCluster::form(seeds, peers, &["--messages", "0"])
 }
 
 /// Waits until every peer's view has so many members.
