@@ -6,7 +6,7 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{TestCluster, Watched, command, run, status, wait_until};
+use common::{DEADLINE, TestCluster, Watched, command, run, status, wait_until};
 use coterie::cluster::directory::seeds_of;
 use coterie_common::Role;
 
@@ -70,8 +70,11 @@ fn a_removed_seed_stops_and_disturbs_nobody_when_it_comes_back_with_its_old_data
     let left: Vec<usize> = (0..4).filter(|seed| *seed != gone).collect();
     change(&cluster, "seed-remove", gone, leader);
     wait_for_votes(&cluster, leader, &left);
-    wait_until("the removed seed to stop", || !cluster.cluster.is_alive(gone));
+    let mut process = cluster.cluster.nodes[gone].process.take().unwrap();
+    assert_eq!(process.wait_or_kill(DEADLINE), Some(0), "it was told to: no supervisor is to start it again");
     assert!(cluster.stderr().contains("this seed was removed from its cluster"), "{}", cluster.stderr());
+    let last = cluster.whole_log(gone).last().cloned().unwrap();
+    assert_eq!(last.get("reason"), "this seed was removed from its cluster", "{}", last.line);
     let term = |cluster: &TestCluster| status(cluster.socket(leader)).lines().next().unwrap().to_owned();
     let before = term(&cluster);
     let mark = cluster.mark();
@@ -165,6 +168,29 @@ fn peers_follow_their_seeds_when_all_of_them_are_exchanged() {
     have_a_death_confirmed(&mut cluster, &seeds);
     cluster.look();
     assert!(!cluster.seen.iter().any(|(_, e)| e.event == "DECLARED_DEAD"), "nobody was taken for dead");
+}
+
+/// A seed that waits with an empty directory is connected, and decides nothing. The leader that was left beside it
+/// called itself ready, and neither removed nor admitted anybody.
+#[test]
+fn a_leader_beside_an_emptied_seed_is_not_ready() {
+    let mut cluster = TestCluster::form(3, 1, &["--messages", "0"]);
+    let leader = cluster.leader();
+    let others: Vec<usize> = cluster.seeds().into_iter().filter(|seed| *seed != leader).collect();
+    others.iter().for_each(|&seed| cluster.kill(seed));
+    let mark = cluster.mark();
+    let emptied = others[0];
+    std::fs::remove_dir_all(cluster.cluster.nodes[emptied].record.data.clone().unwrap()).unwrap();
+    cluster.start(emptied);
+    let name = cluster.address(emptied).to_string();
+    cluster.wait_for("the emptied seed", mark, &[leader], |_, e| {
+        e.event == "SEED_CONNECTED" && e.get("seed") == name
+    });
+    let socket = cluster.socket(leader);
+    assert!(status(socket).contains("leader none"), "{}", status(socket));
+    assert_eq!(run(&["seed", "--check", &socket.to_string()]).status.code(), Some(1));
+    let output = run(&["seed-replace", &name, "--seed", &socket.to_string()]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no_quorum"), "it is refused with the reason");
 }
 
 /// The command was silent while it waited, and was cut off after three seconds, long before the seeds gave up.

@@ -1,7 +1,7 @@
 //! What is said beside the log: warnings and errors, on stderr.
 //!
-//! Written by a thread of their own, as the log is: a stderr that is closed, or a pipe that nobody reads, neither ends a
-//! node nor stops it. What cannot be written is lost, counted, and told when it can be.
+//! Written by a thread of their own, as the log is: a stderr that is closed, or a pipe that nobody reads, neither ends
+//! a node nor stops it. What cannot be written is lost, counted, and told when it can be.
 
 use std::env::{self, VarError};
 use std::io::{self, Write};
@@ -13,10 +13,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::platform::stderr_without_buffer;
 use super::process::Failure;
-use super::sink::Sink;
+use super::sink::LineSink;
 
 /// Where they go, once the process is prepared.
-static STDERR: OnceLock<Arc<Sink>> = OnceLock::new();
+static STDERR: OnceLock<Arc<LineSink>> = OnceLock::new();
 
 /// Sends diagnostics to stderr, as `RUST_LOG` wishes.
 pub(super) fn init() -> Result<(), Failure> {
@@ -29,7 +29,7 @@ pub(super) fn init() -> Result<(), Failure> {
     };
     let filter = filter(&wish)?;
     let lost_line = |lost| format!("{lost} lines were lost here\n");
-    let sink = Sink::start("stderr".to_owned(), stderr_without_buffer()?, false, lost_line)?;
+    let sink = LineSink::start("stderr".to_owned(), (stderr_without_buffer()?, None), false, lost_line)?;
     let written = tracing_subscriber::fmt::layer().with_writer(|| Stderr);
     let _ = STDERR.set(sink);
     let _ = tracing_subscriber::registry().with(written).with(filter).try_init();

@@ -1,12 +1,12 @@
 //! The log lines: to stdout and to files, in order, each through a sink of its own.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::platform::stdout_without_buffer;
-use super::sink::Sink;
+use super::sink::{LineSink, open_append};
 use crate::address::file_name_part;
 use crate::clock::wall;
 use crate::{Address, Line, Role};
@@ -51,7 +51,7 @@ pub struct Journal {
     own: String,
     format: Format,
     events: Events,
-    sinks: Vec<Arc<Sink>>,
+    sinks: Vec<Arc<LineSink>>,
 }
 
 impl Journal {
@@ -61,14 +61,18 @@ impl Journal {
         if options.events != Events::None {
             if options.stdout {
                 let stdout = stdout_without_buffer()?;
-                sinks.push(start("stdout".to_owned(), stdout, (role, own, options.format))?);
+                sinks.push(start("stdout".to_owned(), (stdout, None), (role, own, options.format))?);
             }
             for pattern in &options.files {
                 let path = file_name(pattern, role, own);
                 let named =
                     |e: io::Error| io::Error::new(e.kind(), format!("log file {}: {e}", path.display()));
                 let file = open_append(&path).map_err(named)?;
-                sinks.push(start(path.display().to_string(), file, (role, own, options.format))?);
+                sinks.push(start(
+                    path.display().to_string(),
+                    (file, Some(path)),
+                    (role, own, options.format),
+                )?);
             }
         }
         Ok(Journal { role, own: own.to_string(), format: options.format, events: options.events, sinks })
@@ -104,12 +108,12 @@ pub fn file_name(pattern: &str, role: Role, own: Address) -> PathBuf {
     )
 }
 
-fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
-}
-
 /// A sink that tells in a line of the log how many were lost.
-fn start(name: String, file: File, (role, own, format): (Role, Address, Format)) -> io::Result<Arc<Sink>> {
+fn start(
+    name: String,
+    target: (File, Option<PathBuf>),
+    (role, own, format): (Role, Address, Format),
+) -> io::Result<Arc<LineSink>> {
     let lost_line = move |lines: u64| {
         let line = Line::new("LOST").with("lines", lines);
         match format {
@@ -117,7 +121,7 @@ fn start(name: String, file: File, (role, own, format): (Role, Address, Format))
             Format::Json => line.to_json(wall(), role, &own.to_string()),
         }
     };
-    Sink::start(name, file, true, lost_line)
+    LineSink::start(name, target, true, lost_line)
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Lines to a file, a pipe or a terminal, in order, without ever taking the time of whoever writes them.
 //!
 //! Each sink has a thread of its own and a bounded buffer. A line is in the buffer when it was written and in the sink
-//! at most a millisecond later. A sink that takes nothing (a full pipe, a paused terminal, a full disk) loses lines once
-//! its buffer is full: they are counted, said, and told later in the sink itself. One that is closed takes no more.
+//! at most a millisecond later. A sink that takes nothing (a full pipe, a paused terminal, a full disk) loses lines
+//! once its buffer is full: they are counted, said, and told later in the sink itself. A closed one takes no more.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,10 +23,22 @@ const GATHER: Duration = Duration::from_millis(1);
 /// How long the last lines may take at the end of the process.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 
+/// How often files were to be opened again.
+static REOPENED: AtomicU64 = AtomicU64::new(0);
+
+/// Has every sink that is a file open it again before it writes the next line: somebody has moved it away.
+/// Windows has no signal for it.
+#[cfg(unix)]
+pub(super) fn reopen_files() {
+    REOPENED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// A sink, and the thread that writes to it.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(super) struct LineSink {
     name: String,
+    /// Where it is, if it is to be opened again when it is moved away.
+    path: Option<PathBuf>,
     state: Mutex<SinkState>,
     wake: Condvar,
     done: Condvar,
@@ -41,16 +55,18 @@ struct SinkState {
     finished: bool,
 }
 
-impl Sink {
-    /// A sink of that name; `lost_line` says there how many lines were lost, and `is_said` whether the diagnostics do.
+impl LineSink {
+    /// A sink of that name, which writes to `file`, at `path` if it is to be opened again when that is moved away;
+    /// `lost_line` says there how many lines were lost, and `is_said` whether the diagnostics do.
     pub(super) fn start(
         name: String,
-        file: File,
+        (file, path): (File, Option<PathBuf>),
         is_said: bool,
         lost_line: impl Fn(u64) -> String + Send + 'static,
     ) -> io::Result<Arc<Self>> {
         let (wake, done) = (Condvar::new(), Condvar::new());
-        let sink = Arc::new(Sink { name, state: Mutex::new(SinkState::default()), wake, done, is_said });
+        let sink =
+            Arc::new(LineSink { name, path, state: Mutex::new(SinkState::default()), wake, done, is_said });
         let writer = Arc::clone(&sink);
         std::thread::Builder::new().name("sink".to_owned()).spawn(move || writer.run(file, lost_line))?;
         Ok(sink)
@@ -84,7 +100,16 @@ impl Sink {
     }
 
     fn run(&self, mut file: File, lost_line: impl Fn(u64) -> String) {
+        let mut reopened = REOPENED.load(Ordering::Relaxed);
         while let Some((buffer, lost)) = self.next() {
+            let wished = REOPENED.load(Ordering::Relaxed);
+            if let (Some(path), true) = (&self.path, std::mem::replace(&mut reopened, wished) != wished) {
+                match open_append(path) {
+                    Ok(anew) => file = anew,
+                    // The one that was moved away takes the lines as before.
+                    Err(error) => tracing::warn!("{}: not opened again: {error}", self.name),
+                }
+            }
             let mut result = file.write_all(&buffer);
             if lost > 0 {
                 result = result.and_then(|()| file.write_all(lost_line(lost).as_bytes()));
@@ -141,16 +166,22 @@ impl Sink {
     }
 }
 
+/// A file to which lines are appended; made, where there is none.
+pub(super) fn open_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pipe() -> (io::PipeReader, Arc<Sink>) {
+    fn pipe() -> (io::PipeReader, Arc<LineSink>) {
         let (reader, writer) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
         (
             reader,
-            Sink::start("a pipe".to_owned(), file, false, |lost| format!("LOST lines={lost}\n")).unwrap(),
+            LineSink::start("a pipe".to_owned(), (file, None), false, |lost| format!("LOST lines={lost}\n"))
+                .unwrap(),
         )
     }
 

@@ -297,6 +297,58 @@ fn a_data_directory_of_another_cluster_is_refused_with_the_reason() {
     wait_until("the refusal", || first.stderr().contains("this seed is of cluster"));
 }
 
+/// What logrotate does: it moves the file away and says SIGHUP, which ended a node at once.
+#[test]
+fn a_log_file_that_was_moved_away_is_made_again_at_sighup() {
+    let mut cluster = TestCluster::form(1, 1, &["--messages", "0"]);
+    let peer = cluster.peers()[0];
+    let node = &cluster.cluster.nodes[peer];
+    let (log, pid) = (node.record.log.clone(), node.process.as_ref().unwrap().id());
+    let moved = log.with_extension("1");
+    std::fs::rename(&log, &moved).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    let mut said = 0;
+    wait_until("a line in the new file", || {
+        said += 1;
+        cluster.say(peer, &format!("message {said}"));
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains(" GOSSIP_SENT content=\"message "))
+    });
+    let before = std::fs::read_to_string(&moved).unwrap();
+    assert!(before.contains(" JOINED "), "what was written before stays where it is: {before}");
+    assert!(cluster.cluster.is_alive(peer));
+    assert_eq!(cluster.stop(peer), Some(0));
+}
+
+/// Its neighbours found it dead, where it could have left.
+#[test]
+fn a_node_leaves_in_order_when_its_terminal_is_closed() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let mut cluster = TestCluster::form(1, 1, &["--messages", "0"]);
+    let directory = tempfile::tempdir().unwrap();
+    let address = TcpListener::bind((cluster.ip, 0)).unwrap().local_addr().unwrap();
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let terminal = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
+    let mut peer = std::process::Command::new("setsid")
+        .arg("--ctty")
+        .arg(super::common::program())
+        .args(["peer", &address.to_string(), "--messages", "0", "--config"])
+        .arg(cluster.path().join("config.csv"))
+        .current_dir(directory.path())
+        .stdin(std::fs::File::open(terminal).unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mark, name) = (cluster.mark(), address.to_string());
+    cluster.wait_for("its registration", 0, &[0], |_, e| e.event == "REGISTERED" && e.get("peer") == name);
+    drop(keyboard);
+    cluster.wait_for("its departure", mark, &[0], |_, e| e.event == "LEFT" && e.get("peer") == name);
+    assert_eq!(peer.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn at_a_terminal_a_node_asks_for_the_address_that_is_missing() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

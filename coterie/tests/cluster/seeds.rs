@@ -227,6 +227,8 @@ fn a_seed_whose_disk_takes_no_more_stops_with_the_reason_and_the_others_carry_on
     assert_eq!(process.wait_or_kill(DEADLINE), Some(1));
     let said = cluster.stderr();
     assert!(said.contains("seed: data directory ") && said.contains("the log has stopped: "), "{said}");
+    let last = cluster.whole_log(seed).last().cloned().unwrap();
+    assert!(last.get("reason").contains("the log has stopped: "), "its log says why: {}", last.line);
     // With room again, what was acknowledged is there, and what it missed comes.
     cluster.start(seed);
     cluster.wait_for_death(mark, dead, &[seed]);

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use super::sources::{CRATES, name_of, read, root, scripts, sources_of};
 
-pub(crate) const DOCUMENTS: [&str; 9] = [
+pub(crate) const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/benchmarks.md",
+    "docs/disasters.md",
     "docs/features.md",
     "docs/glossary.md",
     "docs/log.md",

@@ -18,6 +18,7 @@ use std::time::Duration;
 use coterie_common::clock::{Clock, entropy, wall};
 use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::{Answer, Candidate, SeedId};
+use coterie_common::net::diagnostics;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
 use coterie_common::net::tcp::{self, Bound, TcpStream};
@@ -284,14 +285,25 @@ impl Node {
                 .show("data", self.options.data.display()),
         );
         self.dial_others();
-        self.begin_if_decided()?;
-        let result = self.serve().await;
-        self.journal.log(&Line::new("SHUTTING_DOWN").with("message", "Shutting down."));
+        let result = match self.begin_if_decided() {
+            Ok(()) => self.serve().await,
+            Err(failure) => Err(failure),
+        };
+        let line = Line::new("SHUTTING_DOWN").with("message", "Shutting down.");
+        self.journal.log(&match &result {
+            Ok(Reason::Asked) => line,
+            Ok(Reason::Removed) => line.with("reason", REMOVED),
+            Err(failure) => line.show("reason", failure),
+        });
         self.journal.close();
-        result
+        if let Reason::Removed = result? {
+            diagnostics::say(&format!("seed: {REMOVED}"));
+        }
+        Ok(())
     }
 
-    async fn serve(&mut self) -> Result<(), Failure> {
+    /// Serves until it ends in order; returns why.
+    async fn serve(&mut self) -> Result<Reason, Failure> {
         loop {
             let deadline = self.clock.timer(self.core.next_deadline());
             // In this order: what the log has decided before what is asked, for openraft waits until it is applied;
@@ -307,8 +319,7 @@ impl Node {
             self.take_what_waits()?;
             self.propose();
             match self.ending {
-                Shutdown::Stopped(Reason::Asked) => return Ok(()),
-                Shutdown::Stopped(Reason::Removed) => return Err(Failure::running(REMOVED)),
+                Shutdown::Stopped(reason) => return Ok(reason),
                 Shutdown::Not | Shutdown::Stopping(_) => {}
             }
         }

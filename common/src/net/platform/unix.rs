@@ -8,6 +8,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::super::sink;
+
 /// Raises the soft limit of descriptors to the hard one.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -23,18 +25,48 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-/// Waits for SIGTERM or Ctrl-C; for ever, where neither can be waited for.
+/// Waits for SIGTERM, Ctrl-C, or the end of the terminal that this process was started at; for ever, where none of them
+/// can be waited for. Any other SIGHUP has the log files opened again.
 pub async fn stop_signal() {
     match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = hang_up() => {}
         },
         (Err(error), _) | (_, Err(error)) => {
             tracing::warn!("signals cannot be waited for: {error}");
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Waits until the terminal is gone; for ever, where there is none, or where nohup has this process outlive it.
+async fn hang_up() {
+    let (had_terminal, ignored) = (has_terminal(), is_hang_up_ignored());
+    let Ok(mut hang_up) = (if ignored { Err(()) } else { signal(SignalKind::hangup()).map_err(|_| ()) })
+    else {
+        return std::future::pending().await;
+    };
+    while hang_up.recv().await.is_some() {
+        if had_terminal && !has_terminal() {
+            return;
+        }
+        sink::reopen_files();
+    }
+}
+
+/// Whether this process has a terminal that can be opened.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Whether whoever started this process has it ignore SIGHUP. Only Linux tells.
+fn is_hang_up_ignored() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit for each signal; SIGHUP is the first.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Standard output as a file of its own, whose writes go out as they are.
