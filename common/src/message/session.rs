@@ -218,6 +218,8 @@ pub struct SeedStatus {
     pub seed: String,
     /// All seeds of the cluster, and whether each has a vote.
     pub seeds: Vec<(String, bool)>,
+    /// How many of those that vote can take part in what is decided, as this seed sees it.
+    pub available: u64,
     /// The leader it knows of.
     pub leader: Option<String>,
     /// The term of its log.

@@ -33,7 +33,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "IP:PORT", env = "COTERIE_LISTEN")]
     pub listen: Option<SocketAddr>,
 
-    /// Where log lines go beside stdout; may be given more than once [example: {role}_{ip}_{port}.log]
+    /// Where log lines go beside stdout, or `none`; may be given more than once [example: {role}_{ip}_{port}.log]
     #[arg(
         long,
         value_name = "PATTERN",
@@ -122,7 +122,7 @@ impl NodeArgs {
     /// How the journal is to be kept.
     pub fn journal(&self) -> JournalOptions {
         JournalOptions {
-            files: self.log_file.clone(),
+            files: self.log_file.iter().filter(|pattern| *pattern != "none").cloned().collect(),
             format: self.log_format,
             events: self.log_events,
             stdout: true,

@@ -145,6 +145,9 @@ pub(super) fn is_news(event: &LogEvent) -> bool {
             | "LEFT"
             | "SHUTTING_DOWN"
             | "SEED_LOST"
+            | "QUORUM_LOST"
+            | "QUORUM"
+            | "CLUSTER_CHANGED"
     )
 }
 

@@ -20,25 +20,26 @@ const GONE_WITHIN: Duration = Duration::from_secs(4);
 struct LoneSeed {
     process: Child,
     address: SocketAddr,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl LoneSeed {
     /// A cluster of one seed, which is ready.
-    fn start(stderr: Stdio) -> Self {
+    fn start(stderr: Stdio, args: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = TcpListener::bind((own_ip(), 0)).unwrap().local_addr().unwrap();
         std::fs::write(directory.path().join("config.csv"), format!("{},{}\n", address.ip(), address.port()))
             .unwrap();
         let process = command()
             .args(["seed", &address.to_string()])
+            .args(args)
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .unwrap();
-        let seed = LoneSeed { process, address, _directory: directory };
+        let seed = LoneSeed { process, address, directory };
         wait_until("the seed to be ready", || seed.is_ready());
         seed
     }
@@ -79,7 +80,7 @@ impl Drop for LoneSeed {
 fn a_node_whose_stderr_is_closed_runs_on() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let mut seed = LoneSeed::start(writer.into());
+    let mut seed = LoneSeed::start(writer.into(), &[]);
     seed.annoy();
     assert!(seed.is_ready());
     assert_eq!(seed.process.try_wait().unwrap(), None);
@@ -91,8 +92,18 @@ fn a_node_whose_stderr_is_closed_runs_on() {
 fn a_node_whose_stderr_nobody_reads_runs_on_and_stops() {
     let (_reader, mut writer) = io::pipe().unwrap();
     writer.write_all(&vec![b'x'; PIPE_BYTES]).unwrap();
-    let seed = LoneSeed::start(writer.into());
+    let seed = LoneSeed::start(writer.into(), &[]);
     seed.annoy();
     assert!(seed.is_ready());
+    seed.stops_when_it_is_told_to();
+}
+
+#[test]
+fn a_node_that_is_to_keep_no_log_file_makes_none() {
+    let seed = LoneSeed::start(Stdio::null(), &["--log-file", "none"]);
+    let files = std::fs::read_dir(seed.directory.path()).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["config.csv", "data"]);
     seed.stops_when_it_is_told_to();
 }

@@ -49,6 +49,11 @@ fn a_minority_of_the_seeds_refuses_and_a_majority_goes_on() {
     // Now only one of three is left: nothing can be decided any more.
     let mark = cluster.mark();
     cluster.kill(followers[0]);
+    cluster.wait_for("the loss to be said", mark, &[followers[1]], |_, e| {
+        e.event == "QUORUM_LOST" && e.get("available") == "1"
+    });
+    let shown = status(cluster.socket(followers[1]));
+    assert!(shown.contains("leader none") && shown.contains("1 of 3 voters"), "{shown}");
     let second = cluster.peers()[1];
     cluster.kill(second);
     let last = cluster.peers()[2];
@@ -64,6 +69,7 @@ fn a_minority_of_the_seeds_refuses_and_a_majority_goes_on() {
     assert!(!decided, "a minority decides nothing");
     // With a second seed back, both are decided.
     cluster.start(followers[0]);
+    cluster.wait_for("its end to be said", mark, &[followers[1]], |_, e| e.event == "QUORUM");
     cluster.wait_for_death(mark, cluster.address(second), &[followers[0], followers[1], last]);
     cluster.wait_for("the return of the first victim", mark, &[victim], |_, e| e.event == "JOINED");
 }

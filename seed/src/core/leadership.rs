@@ -41,6 +41,8 @@ pub(crate) struct Leadership {
     /// The connected seeds, with the numbers of their data directories. By this seed's own connections: who merely
     /// dialled it cannot be spoken to, and is not here.
     others: BTreeMap<SeedId, u64>,
+    /// Whether a majority of the voters was available when that was looked at last; nothing before it was for once.
+    had_quorum: Option<bool>,
     /// The term in which the founding was proposed. None also when it failed, and is to be proposed again.
     founded_in: Option<u64>,
 }
@@ -63,6 +65,7 @@ impl Leadership {
             was_led: false,
             term: 0,
             others: BTreeMap::new(),
+            had_quorum: None,
             founded_in: None,
         }
     }
@@ -119,12 +122,14 @@ impl Leadership {
     /// Whether it can have anything decided, for health checks: the leader and a majority are available. Of each set,
     /// where there are two. It is what an answer to a ping and a seed's status tell.
     pub(crate) fn takes_part(&self, registry: &Registry) -> bool {
-        let is_available = |seed: &SeedId| self.is_available(registry, *seed);
-        let enough =
-            |set: &BTreeSet<SeedId>| set.iter().copied().filter(is_available).count() >= majority(set.len());
         self.is_ready(registry)
-            && self.leader.as_ref().is_some_and(is_available)
-            && registry.seed_sets().iter().all(enough)
+            && self.leader.is_some_and(|leader| self.is_available(registry, leader))
+            && registry.seed_sets().iter().all(|set| self.available(registry, set) >= majority(set.len()))
+    }
+
+    /// How many of these seeds can take part in what is decided.
+    pub(crate) fn available(&self, registry: &Registry, seeds: &BTreeSet<SeedId>) -> usize {
+        seeds.iter().filter(|seed| self.is_available(registry, **seed)).count()
     }
 
     /// A seed's name, for people: as the log has it, or else its own list.
@@ -176,6 +181,29 @@ impl Leadership {
         if self.others.remove(&seed).is_some() {
             cx.log(Line::new("SEED_LOST").with("seed", self.name(registry, seed)));
         }
+    }
+
+    /// Says when no majority is available any more, and when one is again. An election in between is neither: only
+    /// who is there counts. Asked at each upkeep.
+    pub(crate) fn note_quorum(&mut self, cx: &mut Context, registry: &Registry) {
+        // Where there are two sets, the one that lacks more.
+        let of_set = |set: &BTreeSet<SeedId>| (self.available(registry, set), majority(set.len()), set.len());
+        let sets = registry.seed_sets().iter().map(of_set);
+        let Some((available, needed, seeds)) =
+            sets.min_by_key(|(there, needed, _)| *there as i64 - *needed as i64)
+        else {
+            return;
+        };
+        let has_quorum = available >= needed;
+        let event = match (self.had_quorum, has_quorum) {
+            // Before the first time there is nothing to be lost: LEADER tells of it.
+            (None, false) | (Some(true), true) | (Some(false), false) => return,
+            (None, true) => return self.had_quorum = Some(true),
+            (Some(true), false) => "QUORUM_LOST",
+            (Some(false), true) => "QUORUM",
+        };
+        self.had_quorum = Some(has_quorum);
+        cx.log(Line::new(event).with("available", available).with("needed", needed).with("seeds", seeds));
     }
 
     // ---- what a leader proposes of its own accord ----

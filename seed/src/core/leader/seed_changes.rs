@@ -21,7 +21,7 @@ use std::time::Duration;
 use coterie_common::limits::SEEDS_MAX;
 use coterie_common::message::{SeedChange, SeedId};
 use coterie_common::seed_list::{parse_host, parse_port, split_host_port};
-use coterie_common::{Instant, Refusal, Why, majority};
+use coterie_common::{Address, Instant, Refusal, Why, majority};
 
 use crate::core::context::Context;
 use crate::core::effect::Effect;
@@ -141,6 +141,9 @@ fn entry_for(
         SeedChange::Add(address) => match registry.seed_at(&address) {
             Some(id) if waits(&id) && !registry.votes(id) => Ok(None),
             Some(_) => Err(Refusal::new(Why::Superseded, format!("{address} is a seed already"))),
+            None if address.parse().is_ok_and(|address: Address| registry.at(address).is_some()) => {
+                Err(Refusal::new(Why::BadRequest, format!("{address} is a member, which no seed can be")))
+            }
             None if registry.seeds().len() >= SEEDS_MAX => {
                 Err(Refusal::new(Why::Limit, format!("{SEEDS_MAX} seeds")))
             }

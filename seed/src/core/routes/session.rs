@@ -270,6 +270,7 @@ impl Seed {
                 .iter()
                 .map(|(id, seed)| (seed.address.clone(), registry.votes(*id)))
                 .collect(),
+            available: leadership.available(registry, &registry.voters().into_iter().collect()) as u64,
             // One that cannot be reached leads nobody here.
             leader: leadership.leader().filter(|_| takes_part).map(|l| leadership.name(registry, l)),
             term: leadership.term(),
