@@ -332,7 +332,8 @@ fn a_node_leaves_in_order_when_its_terminal_is_closed() {
     unlockpt(&keyboard).unwrap();
     let terminal = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
     let mut peer = std::process::Command::new("setsid")
-        .arg("--ctty")
+        // This test may run under nohup, whose children do not mind their terminals.
+        .args(["--ctty", "env", "--default-signal=HUP"])
         .arg(super::common::program())
         .args(["peer", &address.to_string(), "--messages", "0", "--config"])
         .arg(cluster.path().join("config.csv"))

@@ -43,13 +43,11 @@ pub async fn stop_signal() {
 
 /// Waits until the terminal is gone; for ever, where there is none, or where nohup has this process outlive it.
 async fn hang_up() {
-    let (had_terminal, ignored) = (has_terminal(), is_hang_up_ignored());
-    let Ok(mut hang_up) = (if ignored { Err(()) } else { signal(SignalKind::hangup()).map_err(|_| ()) })
-    else {
-        return std::future::pending().await;
-    };
+    // Asked before the handler is there, which ends the ignoring.
+    let ends_with_terminal = has_terminal() && !is_hang_up_ignored();
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hang_up.recv().await.is_some() {
-        if had_terminal && !has_terminal() {
+        if ends_with_terminal && !has_terminal() {
             return;
         }
         sink::reopen_files();
