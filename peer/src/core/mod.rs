@@ -118,7 +118,9 @@ impl Peer {
             // Nothing is registered, left or opened any more, so nothing of that is waited for.
             true => Instant::NEVER,
             false => {
-                let (own, has_to_register) = (self.membership.cluster(), self.membership.is_joining());
+                // Who leaves follows nobody any more, so nothing of that falls due.
+                let own = self.membership.cluster().filter(|_| !self.membership.is_leaving());
+                let has_to_register = self.membership.is_joining();
                 self.membership.deadline(&self.cx).min(self.seeds.deadline(now, own, has_to_register))
             }
         };

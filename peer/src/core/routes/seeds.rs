@@ -11,9 +11,12 @@ use crate::core::effect::{Effect, SeedSlot};
 use crate::core::membership::{LeaveDue, News, begun_by, ended_by};
 
 impl Peer {
-    /// Any frame shows that the seed is there, before it is asked what it says.
+    /// Any frame but a close shows that the seed is there, before it is asked what it says.
     pub(super) fn on_session(&mut self, seed: SeedSlot, message: Message) {
-        self.seeds.heard(&self.cx, seed);
+        if !matches!(message, Message::Close(_)) {
+            // A seed that does nothing but close is dialled less and less often.
+            self.seeds.heard(&self.cx, seed);
+        }
         if let Some(own) = self.membership.cluster() {
             self.seeds.note_own(&self.cx, own, seed);
         }

@@ -114,9 +114,11 @@ impl SeedSlots {
         self.order.push(seed);
     }
 
-    /// How many sessions are open or being opened.
-    pub(super) fn busy(&self) -> usize {
-        self.slots.iter().filter(|slot| !slot.is_down()).count()
+    /// Whether another session may be opened with a seed, where so many are wanted. Those with former seeds take no
+    /// place of one in force, for these come first again.
+    fn has_room(&self, slot: &Slot, wanted: usize) -> bool {
+        let counts = |other: &&Slot| !other.is_down() && (other.is_in_use || !slot.is_in_use);
+        self.slots.iter().filter(counts).count() < wanted
     }
 
     /// Whether some seed is being asked that has not said of which cluster it is.
@@ -150,7 +152,7 @@ impl SeedSlots {
         order.sort_by_key(|seed| !self.get(*seed).is_in_use);
         for seed in order {
             let slot = self.get(seed);
-            if self.busy() < wanted && self.may_open(slot) && now >= slot.not_before {
+            if self.has_room(slot, wanted) && self.may_open(slot) && now >= slot.not_before {
                 self.get_mut(seed).state = SessionState::Opening;
                 opened.push(seed);
             }
@@ -181,9 +183,8 @@ impl SeedSlots {
 
     /// When a session falls due to be opened, pinged or given up, where so many are wanted.
     pub(super) fn deadline(&self, wanted: usize, (silence, ping_interval): (Duration, Duration)) -> Instant {
-        let is_missing = self.busy() < wanted;
         let of_slot = |slot: &Slot| match slot.state {
-            SessionState::Down if is_missing && self.may_open(slot) => slot.not_before,
+            SessionState::Down if self.has_room(slot, wanted) && self.may_open(slot) => slot.not_before,
             SessionState::Down | SessionState::Opening => Instant::NEVER,
             SessionState::Up { heard, said, .. } => (heard + silence).min(said + ping_interval),
         };
