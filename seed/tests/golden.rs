@@ -14,6 +14,7 @@
 //! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
 //! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
 //! probed 6001/7 alive | fail p1 | leader s1 term=2 | leader none term=2 | read 1 ready 12 | restore ... | stop
+//! forms abab                           this seed begins a cluster of that name
 //! 1 seed-add 5003 | 1 seed-remove 5002 | 1 seed-replace 5002 | voters-unchanged        the seeds themselves
 //! ```
 //! Native sessions say something every second, unseen, until `hush 1`.
@@ -414,6 +415,7 @@ impl script::Player for Player {
                 }
                 Input::Restored(Box::new(registry))
             }
+            "forms" => Input::Forms(cluster(words.at(1)).unwrap_or_else(|| panic!("of which name?"))),
             "fail" => Input::ProposalFailed(self.proposed(words.at(1)).clone()),
             "voters-unchanged" => Input::VotersUnchanged,
             "probed" => Input::Probed {

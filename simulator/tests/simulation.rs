@@ -156,12 +156,13 @@ fn peers_find_the_way_back_from_a_list_of_seeds_that_was_in_force_for_a_moment()
     keeps_every_promise(90_007_845, 12, 18_878, faults);
 }
 
-/// The first violation that is found when a bug is planted and one invariant looks.
+/// The first violation of an invariant that is found when a bug is planted and that invariant looks. A run may end
+/// before by an assert of the world, whose logs differ by what was planted: that is no finding of the invariant.
 fn first_violation(planted_bug: PlantedBug, invariant: &str) -> Option<(Plan, Violation)> {
     (0..FOUND_WITHIN).find_map(|number| {
         let mut plan = Plan::draw(number);
         plan.planted_bug = Some(planted_bug);
-        let violation = run(&plan, Some(invariant)).err()?;
+        let violation = run(&plan, Some(invariant)).err().filter(|found| found.invariant == invariant)?;
         Some((plan, violation))
     })
 }
@@ -171,9 +172,8 @@ fn first_violation(planted_bug: PlantedBug, invariant: &str) -> Option<(Plan, Vi
 fn every_planted_bug_is_found_by_the_invariant_that_looks_for_it() {
     let mut missed = Vec::new();
     for (planted_bug, invariant) in PlantedBug::ALL {
-        match first_violation(planted_bug, invariant) {
-            Some((_, violation)) => assert_eq!(violation.invariant, invariant, "{planted_bug}: {violation}"),
-            None => missed.push((planted_bug, invariant)),
+        if first_violation(planted_bug, invariant).is_none() {
+            missed.push((planted_bug, invariant));
         }
     }
     assert_eq!(missed, [], "planted and not found");

@@ -21,6 +21,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Candidate, DeathReport, Links, SessionMessage};
 use crate::line::hex;
@@ -37,9 +38,24 @@ impl fmt::Display for SeedId {
     }
 }
 
-/// A cluster's random name, drawn by its first leader.
+/// A cluster's name. It follows from the directories that began it, whose numbers are drawn: so no two clusters have
+/// the same, and whoever leads first gives it the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterId(pub [u8; 16]);
+
+impl ClusterId {
+    /// The name of the cluster that these seeds begin: by address, the numbers of their directories.
+    pub fn of(founders: &BTreeMap<&str, u64>) -> Self {
+        let mut hash = Sha256::new();
+        for (address, directory_id) in founders {
+            hash.update((address.len() as u64).to_be_bytes());
+            hash.update(address);
+            hash.update(directory_id.to_be_bytes());
+        }
+        let digest = hash.finalize();
+        ClusterId(std::array::from_fn(|place| digest[place]))
+    }
+}
 
 impl fmt::Display for ClusterId {
     /// The first four hex digits, which suffice to tell one's clusters apart by eye.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coterie_common::message::{Answer, Candidate, CloseReason, MeshMessage, SeedId};
+use coterie_common::message::{Answer, Candidate, CloseReason, ClusterId, MeshMessage, SeedId};
 use coterie_common::{Finding, HostEvidence, Line, Message, ProbeOrder, Wire};
 
 use super::entry::Entry;
@@ -98,6 +98,9 @@ pub enum Input {
     ProposalFailed(Entry),
     /// The voters were not changed as [`Effect::ChangeVoters`] asked. A change that succeeds is told by the log alone.
     VotersUnchanged,
+    /// It is decided that this seed begins a cluster of this name, with others that are as empty. Said before its log
+    /// begins.
+    Forms(ClusterId),
     /// This seed, whose log is empty, takes the seat that a cluster keeps for it, among these. Before its log begins,
     /// and so before it can lead or vote.
     IdAssigned {

@@ -20,8 +20,9 @@ use super::registry::{Registry, added_seed};
 pub enum Decision {
     /// A log names this seat with this very directory id: take part.
     GoOn,
-    /// Every seed of the list has answered and is as empty as this one: begin a cluster.
-    Form,
+    /// Every seed of the list has answered and is as empty as this one: begin a cluster of that name. All that begin it
+    /// give it the same: one that leads first and dies with its Found on its own disk alone is no stranger afterwards.
+    Form(ClusterId),
     /// A cluster keeps this seat for this address: take it, and wait until the leader has recorded it.
     Take(SeedId),
     /// A cluster has another directory of this seed in its log: this one is not it. It stops: the operator gives the
@@ -85,10 +86,15 @@ pub fn decide(
     // majority of it. So whoever is silent may hold what would be begun a second time.
     let is_heard = |seed: &SeedId| *seed == me || others.contains_key(seed);
     let missing: Vec<SeedId> = seeds.iter().copied().filter(|seed| !is_heard(seed)).collect();
-    let heard = seeds.iter().filter_map(|seed| others.get(seed)).map(|hello| hello.directory_id);
+    let heard = seeds.iter().filter(|seed| **seed != me).filter_map(|seed| others.get(seed));
+    let heard = heard.map(|hello| (hello.address.as_str(), hello.directory_id));
+    let founders: BTreeMap<&str, u64> = heard.chain([(address, directory_id)]).collect();
     let is_waived = missing.iter().all(|seed| waiver.without.contains(seed))
-        && heard.chain([directory_id]).collect::<BTreeSet<_>>() == waiver.directories;
-    if missing.is_empty() || is_waived { Decision::Form } else { Decision::Wait(missing) }
+        && founders.values().copied().collect::<BTreeSet<_>>() == waiver.directories;
+    match missing.is_empty() || is_waived {
+        true => Decision::Form(ClusterId::of(&founders)),
+        false => Decision::Wait(missing),
+    }
 }
 
 /// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was
@@ -184,11 +190,17 @@ mod tests {
             version: 1,
             id: SeedId(id),
             directory_id: id,
-            address: String::new(),
+            address: name(id),
             list: vec![],
             history,
         };
         (SeedId(id), hello)
+    }
+
+    fn begun(founders: &[(u64, u64)]) -> Decision {
+        let names: Vec<String> = founders.iter().map(|(id, _)| name(*id)).collect();
+        let founders = names.iter().zip(founders).map(|(name, (_, directory))| (name.as_str(), *directory));
+        Decision::Form(ClusterId::of(&founders.collect()))
     }
 
     fn decision(others: impl IntoIterator<Item = (SeedId, SeedHello)>) -> Decision {
@@ -204,9 +216,9 @@ mod tests {
     fn a_cluster_begins_when_every_seed_of_the_list_has_answered_and_is_empty() {
         assert_eq!(decision([]), Decision::Wait(vec![SeedId(1), SeedId(2)]));
         assert_eq!(decision([hello(1, None)]), Decision::Wait(vec![SeedId(2)]));
-        assert_eq!(decision([hello(1, None), hello(2, None)]), Decision::Form);
+        assert_eq!(decision([hello(1, None), hello(2, None)]), begun(&[(0, 70), (1, 1), (2, 2)]));
         let alone = decide((SeedId(0), &name(0), 70), &[SeedId(0)], &BTreeMap::new(), &Waiver::default());
-        assert_eq!(alone, Decision::Form);
+        assert_eq!(alone, begun(&[(0, 70)]));
     }
 
     #[test]
@@ -216,12 +228,29 @@ mod tests {
             directories: directories.iter().copied().collect(),
         };
         let waits = Decision::Wait(vec![SeedId(2)]);
-        assert_eq!(decision_with(&waiver(&[2], &[70, 1]), [hello(1, None)]), Decision::Form);
+        assert_eq!(decision_with(&waiver(&[2], &[70, 1]), [hello(1, None)]), begun(&[(0, 70), (1, 1)]));
         assert_eq!(decision_with(&waiver(&[2], &[70, 9]), [hello(1, None)]), waits, "another directory");
         assert_eq!(decision_with(&waiver(&[1], &[70, 1]), [hello(1, None)]), waits, "another seed");
         let held = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
         let decided = decision_with(&waiver(&[2], &[70, 1]), [hello(1, Some(&held))]);
         assert_eq!(decided, Decision::Wait(vec![SeedId(2)]), "where there is a history, none begins");
+    }
+
+    /// One seed led first, and died when its Found was on its own disk alone; the others began under another name, and
+    /// it was refused for ever.
+    #[test]
+    fn all_that_begin_a_cluster_give_it_the_same_name() {
+        let seen_by_the_second = {
+            let (mut first, third) = (hello(0, None), hello(2, None));
+            first.1.directory_id = 70;
+            let all = [SeedId(0), SeedId(1), SeedId(2)];
+            let others = [first, third].into_iter().collect();
+            decide((SeedId(1), &name(1), 1), &all, &others, &Waiver::default())
+        };
+        assert_eq!(decision([hello(1, None), hello(2, None)]), seen_by_the_second);
+        let mut emptied = hello(2, None);
+        emptied.1.directory_id = 9;
+        assert_ne!(decision([hello(1, None), emptied]), seen_by_the_second, "of other directories");
     }
 
     #[test]

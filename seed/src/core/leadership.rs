@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::message::{ClusterId, SeedId};
 use coterie_common::{Line, majority};
-use rand::Rng;
 
 use crate::core::config::Config;
 use crate::core::context::Context;
@@ -33,6 +32,8 @@ pub(crate) struct Leadership {
     list: BTreeMap<SeedId, String>,
     /// Of which cluster this seed is, by its log; none while that is empty.
     cluster: Option<ClusterId>,
+    /// The name of the cluster that this seed begins, if it does.
+    forms: Option<ClusterId>,
     /// None between two leaders, as far as is heard here.
     leader: Option<SeedId>,
     /// Whether there was a leader at any time since this seed started: before, what its own disk says may be old.
@@ -61,6 +62,7 @@ impl Leadership {
             me: config.id,
             list: config.seeds.clone(),
             cluster: config.cluster.or(registry.cluster()),
+            forms: None,
             leader: None,
             was_led: false,
             term: 0,
@@ -147,6 +149,11 @@ impl Leadership {
         (self.me, self.list) = (id, list);
     }
 
+    /// This seed begins a cluster of that name, together with others.
+    pub(crate) fn forms(&mut self, cluster: ClusterId) {
+        self.forms = Some(cluster);
+    }
+
     /// The log says which cluster this is; returns whether that was not known. It may be another than the disk named: a
     /// founding that was on it was never committed.
     #[must_use]
@@ -214,13 +221,12 @@ impl Leadership {
         if !self.leads() || registry.cluster().is_some() {
             return;
         }
+        // Nobody leads an empty log who did not decide to begin one.
+        let Some(cluster) = self.forms else { return };
         // Proposed in this term already: it is applied, or comes back as failed.
         if self.founded_in.replace(self.term) == Some(self.term) {
             return;
         }
-        // Drawn, and not made of addresses: of two clusters that the same machines had, each has its own name.
-        let mut cluster = [0; 16];
-        cx.rng.fill_bytes(&mut cluster);
         let directory_id = |id: SeedId| match id == self.me {
             true => Some(cx.config.directory_id),
             false => self.others.get(&id).copied(),
@@ -229,7 +235,7 @@ impl Leadership {
             (*id, SeedRecord { address: address.clone(), directory_id: directory_id(*id) })
         };
         let seeds: BTreeMap<SeedId, SeedRecord> = self.list.iter().map(record).collect();
-        cx.propose(Body::Found { cluster: ClusterId(cluster), seeds });
+        cx.propose(Body::Found { cluster, seeds });
     }
 
     /// The founding was not taken: it is proposed again.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::message::{SeedHello, SeedId};
-use coterie_seed::core::Payload;
 use coterie_seed::core::formation::{Decision, Waiver, decide};
+use coterie_seed::core::{Input, Payload};
 
 use super::World;
 use crate::model::host::Host;
@@ -48,7 +48,9 @@ impl World {
                 self.take_part(index);
             }
             Decision::GoOn => self.take_part(index),
-            Decision::Form => {
+            Decision::Form(cluster) => {
+                let start = self.seeds[index].process.start;
+                self.step_seed(index, start, Input::Forms(cluster));
                 let set: BTreeSet<SeedId> = all.into_iter().collect();
                 self.seeds[index].replica.append(Payload::Seeds(vec![set]));
                 self.take_part(index);

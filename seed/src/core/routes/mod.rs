@@ -36,6 +36,7 @@ impl Seed {
             Input::Restored(registry) => self.on_restored(*registry),
             Input::ProposalFailed(entry) => self.on_proposal_failed(entry),
             Input::VotersUnchanged => self.leader.voters_unchanged(&mut self.cx),
+            Input::Forms(cluster) => self.leadership.forms(cluster),
             Input::IdAssigned { id, seeds } => self.leadership.take_id(id, seeds),
             Input::Probed { target, finding, host } => self.on_probed(target, (finding, host)),
             Input::ReadReady { read, index } => {

@@ -61,8 +61,9 @@ impl Node {
         };
         let form = match decision {
             Decision::GoOn => None,
-            Decision::Form => {
+            Decision::Form(cluster) => {
                 self.say_who_is_left_out(&seeds);
+                self.step(Input::Forms(cluster));
                 Some(seeds)
             }
             Decision::Lost(cluster) => {
