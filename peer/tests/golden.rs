@@ -58,6 +58,8 @@ struct Player {
     answering: BTreeSet<ConnectionId>,
     /// Of which cluster a seed says that it is, where that is not `abab`.
     clusters: BTreeMap<usize, Option<ClusterId>>,
+    /// Seeds that can have nothing decided, as they say when they are pinged.
+    powerless: BTreeSet<usize>,
 }
 
 impl Player {
@@ -72,6 +74,7 @@ impl Player {
             hushed: BTreeSet::new(),
             answering: BTreeSet::new(),
             clusters: BTreeMap::new(),
+            powerless: BTreeSet::new(),
         }
     }
 
@@ -221,7 +224,7 @@ impl Player {
                         address: address(&(5000 + seed.0).to_string()),
                         life: None,
                         incarnation: None,
-                        ready: true,
+                        ready: !self.powerless.contains(&seed.0),
                     };
                     Some(Input::Session { seed: *seed, message })
                 }
@@ -258,6 +261,10 @@ impl Player {
         match words.at(0) {
             "of" => {
                 self.clusters.insert(seed.0, cluster(words.at(1)));
+                None
+            }
+            "powerless" => {
+                self.powerless.insert(seed.0);
                 None
             }
             "up" => Some(Input::SessionUp { seed }),

@@ -17,7 +17,9 @@ impl Peer {
             // A seed that does nothing but close is dialled less and less often.
             self.seeds.heard(&self.cx, seed);
         }
-        if let Some(own) = self.membership.cluster() {
+        // One that can have nothing decided is no reason to stay.
+        let is_powerless = matches!(message, Message::Pong { ready: false, .. } | Message::Close(_));
+        if let (Some(own), false) = (self.membership.cluster(), is_powerless) {
             self.seeds.note_own(&self.cx, own, seed);
         }
         match message {
@@ -176,7 +178,7 @@ impl Peer {
             let _ = self.membership.begin_anew(&mut self.cx);
         }
         self.membership.follow(&mut self.cx, cluster);
-        self.seeds.forget_introductions();
+        self.seeds.begin_anew(&mut self.cx);
         self.gossip.forget_everything();
     }
 

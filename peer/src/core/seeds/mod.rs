@@ -54,7 +54,7 @@ impl SeedSessions {
         let silence = config.patience.scale(SESSION_SILENCE_MAX);
         SeedSessions {
             slots: SeedSlots::new(config.seeds.clone(), rng),
-            clusters: Clusters::new(),
+            clusters: Clusters::new(silence),
             silence,
             // Two pings may be lost, and the seed still hears of this peer in time.
             ping_interval: config.ping_interval.min(silence / 3),
@@ -73,12 +73,7 @@ impl SeedSessions {
     /// of several clusters, for the others decide which this peer belongs to.
     pub(crate) fn quorum(&self) -> usize {
         let in_use = self.slots.in_use().count();
-        let mut clusters = self.greeted().filter_map(|seed| self.clusters.of(seed));
-        let first = clusters.next();
-        match clusters.all(|cluster| Some(cluster) == first) {
-            true => majority(in_use),
-            false => in_use,
-        }
+        if self.clusters.are_several(self.greeted()) { in_use } else { majority(in_use) }
     }
 
     /// A seed told who the seeds are since that entry. Of two lists the later one counts, whichever seed told it.
@@ -87,14 +82,11 @@ impl SeedSessions {
             // No cluster has such a list. The one in force stays.
             return cx.count("session_frames_out_of_place");
         }
-        let Some(left) = self.slots.follow(since, seeds, &mut cx.rng) else {
-            // Told by another seed already, or older than what is known.
-            return;
-        };
-        for seed in left {
-            self.part_with(cx, seed);
+        // Otherwise another seed has told it already, or a newer one.
+        if let Some(left) = self.slots.follow(since, seeds, &mut cx.rng) {
+            left.into_iter().for_each(|seed| self.part_with(cx, seed));
+            cx.count("seeds_changed");
         }
-        cx.count("seeds_changed");
     }
 
     /// Closes a session that is of no use any more, and says so.
@@ -108,6 +100,7 @@ impl SeedSessions {
     /// A session was opened. A new session counts as heard, so that a seed has the whole time to say its first word.
     pub(crate) fn opened(&mut self, cx: &Context, seed: SeedSlot) {
         self.slots.get_mut(seed).state = SessionState::Up {
+            since: cx.now,
             heard: cx.now,
             said: cx.now,
             claimed: None,
@@ -264,7 +257,7 @@ impl SeedSessions {
 
     /// The seed to register with: of this peer's own cluster, or, for who is of none, of that which most are of.
     fn to_register_with(&self, now: Instant, own: Option<ClusterId>) -> Option<SeedSlot> {
-        let to_join = || self.clusters.to_join(now, self.greeted(), self.slots.are_others_asked());
+        let to_join = || self.clusters.to_join(now, self.greeted(), self.slots.in_use().count());
         let cluster = own.or_else(to_join)?;
         self.greeted().find(|seed| self.clusters.of(*seed) == Some(cluster))
     }
@@ -273,11 +266,26 @@ impl SeedSessions {
     /// heard for a while.
     #[must_use]
     pub(crate) fn to_follow(&self, now: Instant, own: ClusterId) -> Option<ClusterId> {
-        self.other_cluster(own).filter(|(_, from)| now >= *from).map(|(cluster, _)| cluster)
+        self.other_cluster(now, own).filter(|(_, from)| now >= *from).map(|(cluster, _)| cluster)
     }
 
-    fn other_cluster(&self, own: ClusterId) -> Option<(ClusterId, Instant)> {
-        self.clusters.to_follow(own, self.slots.in_use())
+    /// By those in force, or by this peer's own list: a cluster that is begun anew need not have any of the seeds that
+    /// were in force in the former.
+    fn other_cluster(&self, now: Instant, own: ClusterId) -> Option<(ClusterId, Instant)> {
+        let in_force: Vec<SeedSlot> = self.slots.in_use().collect();
+        let by = |seeds: &[SeedSlot]| self.clusters.to_follow(now, own, seeds);
+        by(&in_force).or_else(|| by(&self.slots.listed()))
+    }
+
+    /// This peer follows the seeds to another cluster: what was said in the former one's name is over. Sessions are
+    /// opened anew, so that nothing comes on them any more that was said before.
+    pub(crate) fn begin_anew(&mut self, cx: &mut Context) {
+        self.registration.end();
+        for seed in self.open().collect::<Vec<_>>() {
+            self.part_with(cx, seed);
+        }
+        self.slots.begin_anew();
+        self.clusters.own_heard(cx.now);
     }
 
     // ---- the registration ----
@@ -361,20 +369,20 @@ impl SeedSessions {
 
     /// When something is due, for a peer of that cluster that still has to register or does not.
     pub(crate) fn deadline(&self, now: Instant, own: Option<ClusterId>, has_to_register: bool) -> Instant {
-        let sessions = self.slots.deadline(self.quorum(), (self.silence, self.ping_interval));
-        let follows = own.and_then(|own| self.other_cluster(own)).map_or(Instant::NEVER, |(_, from)| from);
+        let sessions = self.slots.deadline(now, self.quorum(), (self.silence, self.ping_interval));
+        let other = own.and_then(|own| self.other_cluster(now, own));
+        let follows = other.map_or(Instant::NEVER, |(_, from)| from);
         let due = sessions.min(follows);
         if !has_to_register {
             return due;
         }
-        match self.to_register_with(now, own) {
-            Some(_) => due.min(self.registration.deadline(true)),
+        let seed = self.to_register_with(now, own);
+        let settles = match (own, seed) {
             // It may be clear by then with which.
-            None if own.is_none() && now < self.clusters.settles() => {
-                due.min(self.clusters.settles()).min(self.registration.deadline(false))
-            }
-            None => due.min(self.registration.deadline(false)),
-        }
+            (None, None) => self.clusters.settles(now),
+            (Some(_), _) | (_, Some(_)) => Instant::NEVER,
+        };
+        due.min(self.registration.deadline(seed.is_some())).min(settles)
     }
 
     /// Checks what must hold between steps.

@@ -9,6 +9,10 @@ use coterie_common::{Backoff, Instant};
 /// that a seed which is gone costs nothing (a guess).
 const REDIAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// A seed that has not said by then of which cluster it is waits to be let into one. A guess: it says so at once, where
+/// it knows.
+const GREETS_WITHIN: Duration = Duration::from_secs(1);
+
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionState {
@@ -18,6 +22,8 @@ pub(super) enum SessionState {
     Opening,
     /// Frames may be exchanged.
     Up {
+        /// Since when it is open.
+        since: Instant,
         /// When the seed was last heard.
         heard: Instant,
         /// When it was last told something.
@@ -61,6 +67,21 @@ impl Slot {
     /// Whether nothing is open or being opened.
     pub(super) fn is_down(&self) -> bool {
         self.state == SessionState::Down
+    }
+
+    /// Whether a session is open with a seed that is of no cluster.
+    pub(super) fn is_without_cluster(&self, now: Instant) -> bool {
+        matches!(self.state, SessionState::Up { since, greeted: false, .. } if now >= since + GREETS_WITHIN)
+    }
+
+    /// When that becomes clear, if it has not yet.
+    pub(super) fn greets_until(&self, now: Instant) -> Instant {
+        match self.state {
+            SessionState::Up { since, greeted: false, .. } if now < since + GREETS_WITHIN => {
+                since + GREETS_WITHIN
+            }
+            SessionState::Up { .. } | SessionState::Down | SessionState::Opening => Instant::NEVER,
+        }
     }
 
     /// It could not be opened, or broke: when it may be opened again is drawn with `chance` (0 to 1), so that all peers

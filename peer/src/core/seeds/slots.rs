@@ -14,6 +14,8 @@ use crate::core::effect::SeedSlot;
 pub(super) struct SeedSlots {
     /// As their lists spell them; those that were added later stand behind the others.
     pub(super) names: Vec<String>,
+    /// So many of them, the first, are of this peer's own list.
+    listed: usize,
     /// The entry of the log since which the seeds are those that this peer knows; 0 while they are those of its own
     /// list. It only rises.
     since: u64,
@@ -39,7 +41,7 @@ impl SeedSlots {
     pub(super) fn new(names: Vec<String>, rng: &mut impl Rng) -> Self {
         let mut order: Vec<SeedSlot> = (0..names.len()).map(SeedSlot).collect();
         order.shuffle(rng);
-        SeedSlots { since: 0, slots: vec![Slot::new(); names.len()], order, names }
+        SeedSlots { listed: names.len(), since: 0, slots: vec![Slot::new(); names.len()], order, names }
     }
 
     /// The slot of a seed.
@@ -60,6 +62,19 @@ impl SeedSlots {
     /// The seeds in force.
     pub(super) fn in_use(&self) -> impl Iterator<Item = SeedSlot> + '_ {
         (0..self.slots.len()).map(SeedSlot).filter(|seed| self.get(*seed).is_in_use)
+    }
+
+    /// The seeds of this peer's own list.
+    pub(super) fn listed(&self) -> Vec<SeedSlot> {
+        (0..self.listed).map(SeedSlot).collect()
+    }
+
+    /// The list of another log is in force no more: this peer's own is again.
+    pub(super) fn begin_anew(&mut self) {
+        self.since = 0;
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            slot.is_in_use = place < self.listed;
+        }
     }
 
     /// The seeds of older lists.
@@ -116,19 +131,13 @@ impl SeedSlots {
 
     /// Whether another session may be opened with a seed, where so many are wanted. Those with former seeds take no
     /// place of one in force, for these come first again.
-    fn has_room(&self, slot: &Slot, wanted: usize) -> bool {
-        let counts = |other: &&Slot| !other.is_down() && (other.is_in_use || !slot.is_in_use);
-        self.slots.iter().filter(counts).count() < wanted
-    }
-
-    /// Whether some seed is being asked that has not said of which cluster it is.
-    pub(super) fn are_others_asked(&self) -> bool {
-        let is_asked = |slot: &Slot| match slot.state {
-            SessionState::Down => false,
-            SessionState::Opening => true,
-            SessionState::Up { greeted, .. } => !greeted,
+    ///
+    /// Nor do those that do not say of which cluster they are: they wait to be let into one, and are of no use.
+    fn has_room(&self, now: Instant, slot: &Slot, wanted: usize) -> bool {
+        let counts = |other: &&Slot| {
+            !other.is_down() && !other.is_without_cluster(now) && (other.is_in_use || !slot.is_in_use)
         };
-        self.slots.iter().any(is_asked)
+        self.slots.iter().filter(counts).count() < wanted
     }
 
     /// Whether none of the seeds in force answers: each was lost, or could not be reached. Then those of older lists
@@ -152,7 +161,7 @@ impl SeedSlots {
         order.sort_by_key(|seed| !self.get(*seed).is_in_use);
         for seed in order {
             let slot = self.get(seed);
-            if self.has_room(slot, wanted) && self.may_open(slot) && now >= slot.not_before {
+            if self.has_room(now, slot, wanted) && self.may_open(slot) && now >= slot.not_before {
                 self.get_mut(seed).state = SessionState::Opening;
                 opened.push(seed);
             }
@@ -182,11 +191,18 @@ impl SeedSlots {
     }
 
     /// When a session falls due to be opened, pinged or given up, where so many are wanted.
-    pub(super) fn deadline(&self, wanted: usize, (silence, ping_interval): (Duration, Duration)) -> Instant {
+    pub(super) fn deadline(
+        &self,
+        now: Instant,
+        wanted: usize,
+        (silence, ping_interval): (Duration, Duration),
+    ) -> Instant {
         let of_slot = |slot: &Slot| match slot.state {
-            SessionState::Down if self.has_room(slot, wanted) && self.may_open(slot) => slot.not_before,
+            SessionState::Down if self.has_room(now, slot, wanted) && self.may_open(slot) => slot.not_before,
             SessionState::Down | SessionState::Opening => Instant::NEVER,
-            SessionState::Up { heard, said, .. } => (heard + silence).min(said + ping_interval),
+            SessionState::Up { heard, said, .. } => {
+                (heard + silence).min(said + ping_interval).min(slot.greets_until(now))
+            }
         };
         self.slots.iter().map(of_slot).min().unwrap_or(Instant::NEVER)
     }
@@ -201,5 +217,6 @@ impl SeedSlots {
         order.sort_unstable();
         let all: Vec<SeedSlot> = (0..self.slots.len()).map(SeedSlot).collect();
         assert_eq!(order, all, "the order names each slot once");
+        assert!(self.in_use().next().is_some(), "no seed is in force: {:?}", self.names);
     }
 }
