@@ -329,14 +329,21 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
 
 /// Shows how a seed is.
 pub async fn status(seed: AnySeed) -> Result<(), Failure> {
-    let status = seed.ask(async |mut session| {
+    let ask = async |mut session: Observer, of_any_cluster: bool| {
         session.say(SessionMessage::StatusRequest);
         match session.answer().await? {
+            SessionMessage::Status(status) if of_any_cluster && status.seeds.is_empty() => {
+                Err(session.failure("is a seed of no cluster yet"))
+            }
             SessionMessage::Status(status) => Ok(status),
             _ => Err(session.failure("answered something else")),
         }
-    });
-    let status = status.await?;
+    };
+    // One that waits to be let in tells of no cluster: it is shown only where there is no other.
+    let status = match seed.ask(async |session| ask(session, true).await).await {
+        Ok(status) => status,
+        Err(_) => seed.ask(async |session| ask(session, false).await).await?,
+    };
     let leader = status.leader.unwrap_or_else(|| "none".to_owned());
     print(&format!(
         "seed {}: leader {leader}, term {}, applied {}",

@@ -98,8 +98,8 @@ pub enum Input {
     ProposalFailed(Entry),
     /// The voters were not changed as [`Effect::ChangeVoters`] asked. A change that succeeds is told by the log alone.
     VotersUnchanged,
-    /// It is decided that this seed begins a cluster of this name, with others that are as empty. Said before its log
-    /// begins.
+    /// It is decided that this seed begins a cluster of this name, with others that are as empty, or takes part in one:
+    /// the founding may still be lost with the only seed that has it, and be made again. Said before its log begins.
     Forms(ClusterId),
     /// This seed, whose log is empty, takes the seat that a cluster keeps for it, among these. Before its log begins,
     /// and so before it can lead or vote.

@@ -18,8 +18,8 @@ use super::registry::{Registry, added_seed};
 /// What a seed without a history should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// A log names this seat with this very directory id: take part.
-    GoOn,
+    /// The log of a cluster of that name has this seat with this very directory id: take part.
+    GoOn(ClusterId),
     /// Every seed of the list has answered and is as empty as this one: begin a cluster of that name. All that begin it
     /// give it the same: one that leads first and dies with its Found on its own disk alone is no stranger afterwards.
     Form(ClusterId),
@@ -65,8 +65,10 @@ pub fn decide(
         let seat = |history| History::seat_at(history, address).map(|(id, seat)| (history, id, seat));
         histories().filter_map(seat).filter(|(_, id, _)| !is_removed(id))
     };
-    if seats().any(|(_, id, seat)| id == me && seat.directory_id == Some(directory_id)) {
-        return Decision::GoOn;
+    let is_own =
+        |(_, id, seat): &(&History, SeedId, &Seat)| *id == me && seat.directory_id == Some(directory_id);
+    if let Some((history, ..)) = seats().find(is_own) {
+        return Decision::GoOn(history.cluster);
     }
     // Whoever tells of a seat that is free knows more than one who tells of its last holder.
     if let Some((_, id, _)) =
@@ -258,7 +260,10 @@ mod tests {
         let late = [(0, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
         assert_eq!(decision([hello(1, Some(&late)), hello(2, None)]), Decision::Wait(vec![]));
         let recorded = [(0, 0, Some(70)), (1, 1, Some(1)), (2, 2, Some(2))];
-        assert_eq!(decision([hello(1, Some(&late)), hello(2, Some(&recorded))]), Decision::GoOn);
+        assert_eq!(
+            decision([hello(1, Some(&late)), hello(2, Some(&recorded))]),
+            Decision::GoOn(ClusterId([1; 16]))
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Leadership {
     list: BTreeMap<SeedId, String>,
     /// Of which cluster this seed is, by its log; none while that is empty.
     cluster: Option<ClusterId>,
-    /// The name of the cluster that this seed begins, if it does.
+    /// The name of the cluster that this seed begins or takes part in.
     forms: Option<ClusterId>,
     /// None between two leaders, as far as is heard here.
     leader: Option<SeedId>,
@@ -149,7 +149,7 @@ impl Leadership {
         (self.me, self.list) = (id, list);
     }
 
-    /// This seed begins a cluster of that name, together with others.
+    /// This seed begins a cluster of that name, together with others, or takes part in it.
     pub(crate) fn forms(&mut self, cluster: ClusterId) {
         self.forms = Some(cluster);
     }
@@ -221,7 +221,7 @@ impl Leadership {
         if !self.leads() || registry.cluster().is_some() {
             return;
         }
-        // Nobody leads an empty log who did not decide to begin one.
+        // Nobody leads who was not told of which cluster.
         let Some(cluster) = self.forms else { return };
         // Proposed in this term already: it is applied, or comes back as failed.
         if self.founded_in.replace(self.term) == Some(self.term) {

@@ -47,7 +47,11 @@ impl World {
             Decision::Lost(_) | Decision::Wait(_) | Decision::Stranger(_) | Decision::Take(_) if careless => {
                 self.take_part(index);
             }
-            Decision::GoOn => self.take_part(index),
+            Decision::GoOn(cluster) => {
+                let start = self.seeds[index].process.start;
+                self.step_seed(index, start, Input::Forms(cluster));
+                self.take_part(index);
+            }
             Decision::Form(cluster) => {
                 let start = self.seeds[index].process.start;
                 self.step_seed(index, start, Input::Forms(cluster));

@@ -59,9 +59,10 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether whoever started this process has it ignore SIGHUP. Only Linux tells.
+/// Whether whoever started this process has it ignore SIGHUP. Only Linux tells; elsewhere it is taken to, for to
+/// outlive a terminal harms nobody.
 fn is_hang_up_ignored() -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return true };
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // A bit for each signal; SIGHUP is the first.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)

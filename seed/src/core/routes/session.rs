@@ -48,7 +48,9 @@ impl Seed {
         match message {
             SessionMessage::Cluster(theirs) => {
                 let own = self.leadership.cluster();
-                self.sessions.greeted(&mut self.cx, own, id, theirs);
+                if self.sessions.greeted(&mut self.cx, own, id, theirs) {
+                    self.forwarding.drop_requests_of(&[id].into());
+                }
             }
             SessionMessage::Register(joiner) => self.on_register(id, joiner),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, (member, life), epoch),

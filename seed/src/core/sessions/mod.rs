@@ -148,18 +148,25 @@ impl Sessions {
     // ---- of which cluster ----
 
     /// The other end says of which cluster it is. This seed answers with its `own`, or, where it knows of none yet,
-    /// when it does.
+    /// when it does. Returns whether it was of another before: then it is sent away, and nothing that it asked means
+    /// anything any more.
+    #[must_use]
     pub(crate) fn greeted(
         &mut self,
         cx: &mut Context,
         own: Option<ClusterId>,
         id: SessionId,
         theirs: Option<ClusterId>,
-    ) {
-        self.session(id).cluster = Some(theirs);
+    ) -> bool {
+        let before = self.session(id).cluster.replace(theirs).flatten();
+        if before.is_some() && before != theirs {
+            self.close(cx, id, CloseReason::Protocol("of another cluster than before".to_owned()));
+            return true;
+        }
         if let Some(own) = own {
             self.answer_greeting(cx, own, id);
         }
+        false
     }
 
     /// This seed knows of which cluster it is: those that have greeted it before are answered. Those of another cluster

@@ -1,6 +1,6 @@
 //! Who the other seeds are, where they are, and what they said of themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use coterie_common::Backoff;
 use coterie_common::message::{History, SeedHello, SeedId};
@@ -17,8 +17,8 @@ pub(super) struct Greetings {
     pub(super) met: BTreeMap<SeedId, SeedEntry>,
     /// What the other seeds said last, while they are connected.
     pub(super) hellos: BTreeMap<SeedId, SeedHello>,
-    /// Those that said last that their logs are empty, also when they are connected no longer.
-    empty: BTreeSet<SeedId>,
+    /// Those that said last that their logs are empty, with their directories; also when they are connected no longer.
+    empty: BTreeMap<SeedId, u64>,
     /// How soon each is dialled again. Who is not here is not dialled again.
     pub(super) redials: BTreeMap<SeedId, Backoff>,
     /// The tale of the cluster that the others were told last.
@@ -32,7 +32,7 @@ impl Greetings {
             listed,
             met: BTreeMap::new(),
             hellos: BTreeMap::new(),
-            empty: BTreeSet::new(),
+            empty: BTreeMap::new(),
             redials: BTreeMap::new(),
             told_history: None,
         }
@@ -42,14 +42,15 @@ impl Greetings {
     pub(super) fn note(&mut self, hello: SeedHello) {
         match hello.history {
             Some(_) => self.empty.remove(&hello.id),
-            None => self.empty.insert(hello.id),
+            None => self.empty.insert(hello.id, hello.directory_id),
         };
         self.hellos.insert(hello.id, hello);
     }
 
-    /// Whether a seed said last that its log is empty.
-    pub(super) fn is_empty(&self, seed: SeedId) -> bool {
-        self.empty.contains(&seed)
+    /// Whether a seed may not be followed by one with this history: its own log is empty, as it said last, and it is
+    /// not one of those that the history names. Who leads a founding has said so, too; but it is named.
+    pub(super) fn is_emptied(&self, seed: SeedId, history: &History) -> bool {
+        self.empty.get(&seed).is_some_and(|directory_id| !history.is_seated(seed, *directory_id))
     }
 
     /// Where a seed is reached, as the list, the log or another seed has it.

@@ -52,7 +52,7 @@ impl Node {
         }
         let seeds: Vec<SeedId> = self.greetings.listed.keys().copied().collect();
         let decision = match self.log.store.history() {
-            Some(_) => Decision::GoOn,
+            Some(history) => Decision::GoOn(history.cluster),
             None => {
                 let own = self.options.own.to_string();
                 let me = (self.identity.id, own.as_str(), self.identity.directory_id);
@@ -60,7 +60,10 @@ impl Node {
             }
         };
         let form = match decision {
-            Decision::GoOn => None,
+            Decision::GoOn(cluster) => {
+                self.step(Input::Forms(cluster));
+                None
+            }
             Decision::Form(cluster) => {
                 self.say_who_is_left_out(&seeds);
                 self.step(Input::Forms(cluster));
@@ -186,7 +189,8 @@ impl Node {
         let Some(hello) = self.greetings.hellos.get(&seed) else { return };
         let takes_log = match (self.log.store.history(), &hello.history) {
             (None, None) => true,
-            (None, Some(_)) => false,
+            // Its first leader may have died with the Found of this very founding on its own disk alone.
+            (None, Some(theirs)) => theirs.is_seated(self.identity.id, self.identity.directory_id),
             (Some(own), theirs) => {
                 let is_ours = theirs.as_ref().is_none_or(|theirs| theirs.cluster == own.cluster);
                 is_ours && own.is_seated(seed, hello.directory_id)

@@ -262,6 +262,11 @@ impl Node {
         Ok(())
     }
 
+    /// Whether a seed has lost its directory, by the history of this one: it leads nobody who has one.
+    fn is_emptied(&self, seed: SeedId) -> bool {
+        self.log.store.history().is_some_and(|history| self.greetings.is_emptied(seed, &history))
+    }
+
     /// A seed that has dialled this one asks or tells.
     fn on_mesh(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
@@ -269,10 +274,7 @@ impl Node {
                 Some(hello) => self.note_hello(hello),
                 None => Ok(()),
             },
-            // Who has no history yet leads nobody who has one.
-            MeshMessage::Raft { .. }
-                if self.log.store.history().is_some() && self.greetings.is_empty(seed) =>
-            {
+            MeshMessage::Raft { .. } if self.is_emptied(seed) => {
                 self.core.count("log_of_empty_seeds_refused");
                 Ok(())
             }
