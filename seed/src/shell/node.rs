@@ -18,7 +18,6 @@ use std::time::Duration;
 use coterie_common::clock::{Clock, entropy, wall};
 use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::{Answer, Candidate, SeedId};
-use coterie_common::net::diagnostics;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
 use coterie_common::net::tcp::{self, Bound, TcpStream};
@@ -297,7 +296,7 @@ impl Node {
         });
         self.journal.close();
         if let Reason::Removed = result? {
-            diagnostics::say(&format!("seed: {REMOVED}"));
+            tracing::warn!("{REMOVED}");
         }
         Ok(())
     }

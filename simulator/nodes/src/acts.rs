@@ -124,7 +124,9 @@ impl SimulatedCluster {
             self.end_now(host);
             return Ok(());
         }
-        let (what, name) = (why.unwrap_or_else(|| "it left".to_owned()), host.address().to_string());
+        // In order: a peer was told to leave, a seed has heard that it was removed.
+        let in_order = || if let Host::Seed(_) = host { "it was removed" } else { "it left" }.to_owned();
+        let (what, name) = (why.unwrap_or_else(in_order), host.address().to_string());
         let seat = self.common.seen.borrow().seat_at(&name);
         let reasons = [
             ("data directory is empty", "seeds_without_directory", self.forgetful.contains(&host)),
