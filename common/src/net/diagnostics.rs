@@ -1,7 +1,8 @@
 //! What is said beside the log: warnings and errors, on stderr.
 //!
 //! Written by a thread of their own, as the log is: a stderr that is closed, or a pipe that nobody reads, neither ends
-//! a node nor stops it. What cannot be written is lost, counted, and told when it can be.
+//! a node nor stops it. What a full one cannot take is lost, counted, and told when it can be; a closed one is told no
+//! more.
 
 use std::env::{self, VarError};
 use std::io::{self, Write};
