@@ -266,7 +266,7 @@ pub(crate) fn encode(message: &Message, me: Address) -> Vec<Vec<u8>> {
         )
         | Message::Close(CloseReason::ShuttingDown | CloseReason::Rejoining | CloseReason::Silent)
         | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_) | CloseReason::Removed(_))
-        | Message::Close(CloseReason::OtherCluster(_))
+        | Message::Close(CloseReason::OtherCluster(_) | CloseReason::DirectoryCopy(_))
         | Message::Mesh(_) => Vec::new(),
     };
     said.iter().filter_map(|json| serde_json::to_vec(json).ok()).collect()

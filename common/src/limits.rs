@@ -138,6 +138,21 @@ pub const JSON_PROBE_EVERY: Duration = Duration::from_secs(10);
 /// How often soft state (sessions held, neighbours) is told to the leader at most.
 pub const SOFT_STATE_EVERY: Duration = Duration::from_millis(200);
 
+/// How often a seed tells the others what it has on disk at most, when that changes.
+pub const DIRECTORY_TOLD_EVERY: Duration = Duration::from_millis(100);
+
+/// How often at least: it is the sign that it lives.
+pub const DIRECTORY_TOLD_AT_LEAST: Duration = Duration::from_secs(1);
+
+/// Silence after which a connected seed counts as away, for readiness and for changes of seeds: three signs missed.
+pub const SEED_SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// How long a seed may lack what its leader has committed and still be ready.
+pub const BEHIND_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long an older run of a data directory is waited for, when another one comes: who answers within it is alive.
+pub const OLDER_RUN_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// Hints of suspicion that a seed takes from one reporter a second.
 pub const HINTS_PER_SECOND: u32 = 10;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use coterie_common::clock::Clock;
+use coterie_common::limits::OLDER_RUN_TIME_MAX;
 use coterie_common::message::{Answer, Candidate, SeedId};
 use coterie_common::net::journal::{Events, Format};
 use coterie_common::net::process::Failure;
@@ -14,7 +15,7 @@ use coterie_common::net::{JournalOptions, tcp};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Why, Wire};
 use coterie_seed::core::Registry;
-use coterie_seed::raft;
+use coterie_seed::raft::{self, Store};
 use coterie_seed::shell::{Handle, Options, ProbeMode, start};
 use tokio::runtime::{Builder, Runtime};
 
@@ -23,17 +24,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at that is waited for, up to the deadline.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+type Ended = tokio::task::JoinHandle<Result<(), Failure>>;
+
+/// Each seed has a runtime of its own, with which all of it can be ended at once.
+struct Running {
+    handle: Handle,
+    runtime: Runtime,
+    ended: Ended,
+}
+
 struct Seeds {
     directory: tempfile::TempDir,
     addresses: Vec<Address>,
-    /// Each seed has a runtime of its own, with which all of it can be ended at once.
-    handles: Vec<Option<(Handle, Runtime)>>,
+    running: Vec<Option<Running>>,
     snapshot_every: u64,
 }
 
 impl Drop for Seeds {
     fn drop(&mut self) {
-        self.handles.drain(..).flatten().for_each(|(_, runtime)| runtime.shutdown_background());
+        self.running.drain(..).flatten().for_each(|running| running.runtime.shutdown_background());
     }
 }
 
@@ -44,21 +53,21 @@ impl Seeds {
         let sockets: Vec<_> = (0..3).map(|_| tcp::bind((ip, 0).into()).unwrap()).collect();
         let addresses = sockets.iter().map(|socket| Address::from(socket.local_addr().unwrap())).collect();
         let directory = tempfile::tempdir().unwrap();
-        let mut seeds = Seeds { directory, addresses, handles: Vec::new(), snapshot_every };
+        let mut seeds = Seeds { directory, addresses, running: Vec::new(), snapshot_every };
         for (index, socket) in sockets.into_iter().enumerate() {
             let running = seeds.run(socket, index).map_err(|e| format!("{e:?}")).unwrap();
-            seeds.handles.push(Some(running));
+            seeds.running.push(Some(running));
         }
         seeds
     }
 
-    fn run(&self, socket: std::net::TcpListener, index: usize) -> Result<(Handle, Runtime), Failure> {
+    fn run(&self, socket: std::net::TcpListener, index: usize) -> Result<Running, Failure> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let entered = runtime.enter();
         let started = start(socket, self.options(index));
         drop(entered);
         match started {
-            Ok((handle, _)) => Ok((handle, runtime)),
+            Ok((handle, ended)) => Ok(Running { handle, runtime, ended }),
             Err(error) => {
                 runtime.shutdown_background();
                 Err(error)
@@ -96,13 +105,12 @@ impl Seeds {
     }
 
     fn handle(&self, index: usize) -> &Handle {
-        &self.handles[index].as_ref().unwrap().0
+        &self.running[index].as_ref().unwrap().handle
     }
 
     /// Ends all tasks of a seed where they stand, as kill -9 does.
     fn kill(&mut self, index: usize) {
-        let (_, runtime) = self.handles[index].take().unwrap();
-        runtime.shutdown_background();
+        self.running[index].take().unwrap().runtime.shutdown_background();
     }
 
     async fn restart(&mut self, index: usize) {
@@ -118,7 +126,7 @@ impl Seeds {
             // The tasks of the former life let go of the file as soon as they have noticed its end.
             match self.run(socket, index) {
                 Ok(running) => {
-                    self.handles[index] = Some(running);
+                    self.running[index] = Some(running);
                     return;
                 }
                 Err(error) => assert!(clock.now() < Instant::START + DEADLINE, "{error:?}"),
@@ -159,6 +167,25 @@ impl Seeds {
                 other => assert!(clock.now() < Instant::START + DEADLINE, "{other:?}"),
             }
         }
+    }
+
+    /// A copy of a seed's directory that lacks nothing, and has seen one more start than the original.
+    async fn copy(&mut self, index: usize) -> PathBuf {
+        self.kill(index);
+        let copy = self.directory.path().join("copy");
+        std::fs::create_dir_all(&copy).unwrap();
+        std::fs::copy(self.data(index).join("log.redb"), copy.join("log.redb")).unwrap();
+        assert_eq!(Store::open(&copy).unwrap().begin_run().unwrap(), 2);
+        self.restart(index).await;
+        self.wait(index, "its return", |_, leader| leader.is_some()).await;
+        copy
+    }
+
+    /// A seed of that name on a copy of its directory. Elsewhere, for the address is taken.
+    fn start_copy(&self, index: usize, data: PathBuf) -> Ended {
+        let socket = tcp::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into()).unwrap();
+        let address = Address::from(socket.local_addr().unwrap());
+        start(socket, Options { address, data, ..self.options(index) }).unwrap().1
     }
 
     async fn leader(&self, index: usize) -> usize {
@@ -263,4 +290,48 @@ async fn without_a_majority_a_registration_times_out_and_nothing_is_written() {
     let answer = seeds.handle(survivor).register(candidate).await;
     assert!(matches!(&answer, Some(Answer::Refused(refusal)) if refusal.why == Why::NoQuorum), "{answer:?}");
     assert_eq!(seeds.registry(survivor).await.0.members().len(), 1);
+}
+
+async fn reason_of(ended: &mut Ended) -> String {
+    let ended = tokio::time::timeout(DEADLINE, ended).await.expect("it ends").unwrap();
+    ended.expect_err("with a reason").to_string()
+}
+
+/// Two processes on two copies of one directory, which lack nothing: both would vote, for one seat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_started_beside_its_original_is_refused_while_that_one_answers() {
+    let mut seeds = Seeds::start(5_000);
+    let leader = seeds.leader(0).await;
+    let (original, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let copied = seeds.copy(original).await;
+    let reason = reason_of(&mut seeds.start_copy(original, copied)).await;
+    assert!(reason.contains("another process runs on it, and answers"), "{reason}");
+    // The original votes on: without its vote there is no majority now.
+    seeds.kill(leader);
+    seeds.register(original, 2, 1).await;
+    seeds.wait(other, "the member", |registry, _| registry.members().len() == 1).await;
+}
+
+/// A host vanishes and leaves its connections open; its disk is started elsewhere. Nobody answers on the old ones, so
+/// the new one takes the seat. The old one, when it comes back after all, ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_takes_the_seat_of_an_original_that_does_not_answer_and_keeps_it() {
+    let mut seeds = Seeds::start(5_000);
+    let leader = seeds.leader(0).await;
+    let frozen = (leader + 1) % 3;
+    let copied = seeds.copy(frozen).await;
+    let (thaw, until_thawed) = std::sync::mpsc::channel::<()>();
+    let running = seeds.running[frozen].as_mut().unwrap();
+    // On the only thread that it has.
+    running.runtime.spawn(async move { until_thawed.recv() });
+    let copy = seeds.start_copy(frozen, copied);
+    let clock = Clock::start();
+    while clock.now() < Instant::START + 3 * OLDER_RUN_TIME_MAX {
+        assert!(!copy.is_finished(), "nobody answers in the place of the original");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    drop(thaw);
+    let reason = reason_of(&mut seeds.running[frozen].as_mut().unwrap().ended).await;
+    assert!(reason.contains("it was started 2 times, and another copy of it 3 times"), "{reason}");
+    assert!(!copy.is_finished());
 }

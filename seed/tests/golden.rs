@@ -9,7 +9,7 @@
 //! given follower members=...            likewise, but s1 leads
 //! at 3s | wait                          time passes; ... to the next deadline
 //! 1 cluster abab | 1 register 6001 life=7 | 2 json report 6002#4 asked | 1 drained | 1 closed | ...    a session's
-//! s1 up | s1 request 4 leave 6001#3 | s1 reply 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
+//! s1 up | s1 has 12 | s1 request 4 leave 6001#3 | s1 reply 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
 //! s1 votes 1.1 refused age=300 | s1 votes 1.1 no alive                       a vote in a ballot opened here
 //! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
 //! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
@@ -17,7 +17,7 @@
 //! forms abab                           this seed begins a cluster of that name
 //! 1 seed-add 5003 | 1 seed-remove 5002 | 1 seed-replace 5002 | voters-unchanged        the seeds themselves
 //! ```
-//! Native sessions say something every second, unseen, until `hush 1`.
+//! Native sessions and connected seeds say something every second, unseen, until `hush 1`, `hush s1`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
@@ -34,8 +34,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::message::{
-    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, ForwardedRequest, Links, MeshMessage,
-    RegisterProposal, SeedChange, SeedId, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
+    Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, DirectoryState, ForwardedRequest, Links,
+    LogPosition, MeshMessage, RegisterProposal, SeedChange, SeedId, SessionMessage, SoftState, Stages,
+    Subject, Vote, VoteReply,
 };
 use coterie_common::{
     Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience, ProbeTarget, Wire,
@@ -54,7 +55,7 @@ fn every_script_goes_as_written() {
     assert!(played >= 18, "only {played} scripts were found");
 }
 
-/// How often the peers at the other end of native sessions say something.
+/// How often those at the other end of native sessions, and other seeds, say something.
 const SAID_EVERY: Duration = Duration::from_secs(1);
 
 /// One core and the world around it.
@@ -66,6 +67,8 @@ struct Player {
     proposed: Vec<Entry>,
     /// Native sessions whose other end is there.
     talking: BTreeSet<SessionId>,
+    /// Seeds that are connected, and there.
+    living: BTreeSet<SeedId>,
     tales: u64,
     said: Instant,
     /// Sessions whose other end has said of which cluster it is.
@@ -121,6 +124,7 @@ impl Player {
             ballots: BTreeMap::new(),
             proposed: Vec::new(),
             talking: BTreeSet::new(),
+            living: BTreeSet::new(),
             tales: 1,
             said: Instant::START,
             greeted: BTreeSet::new(),
@@ -152,6 +156,7 @@ impl Player {
         self.core.step(self.now, Input::Committed(log));
         for seed in [1, 2] {
             self.core.step(self.now, Input::SeedUp { seed: SeedId(seed), directory_id: 100 + seed });
+            self.living.insert(SeedId(seed));
         }
         let leader = SeedId(u64::from(!words.has("leader")));
         self.core.step(self.now, Input::Leader { leader: Some(leader), term: 1 });
@@ -238,19 +243,7 @@ impl Player {
             let inputs = if say <= wake {
                 self.now = say;
                 self.said = say;
-                let pong = Message::Pong {
-                    nonce: 0,
-                    address: address("6999"),
-                    life: None,
-                    incarnation: None,
-                    ready: true,
-                };
-                let say = |session: &SessionId| Input::Session {
-                    session: *session,
-                    wire: Wire::Native,
-                    message: pong.clone(),
-                };
-                self.talking.iter().map(say).collect()
+                self.signs_of_life()
             } else {
                 self.now = wake;
                 vec![Input::Wake]
@@ -270,8 +263,6 @@ impl Player {
         let effects = self.core.step(self.now, input);
         effects.iter().map(|effect| brief(&self.show(effect))).collect()
     }
-
-    // ---- reading ----
 
     // ---- showing ----
 
@@ -392,6 +383,10 @@ impl script::Player for Player {
             }
             "at" => return self.pass_until(Instant::START + duration(words.at(1))),
             "wait" => return self.pass_until(self.core.next_deadline()),
+            "hush" if words.at(1).starts_with('s') => {
+                self.living.remove(&seed(words.at(1)));
+                return Vec::new();
+            }
             "hush" => {
                 self.talking.remove(&session(words.at(1)));
                 return Vec::new();

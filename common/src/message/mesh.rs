@@ -10,6 +10,7 @@
 //!   | Vote --------------------------------> |
 //!   | Raft(n, bytes) ----> <---- RaftReply   |   openraft's own conversation
 //!   | Soft(state) -------------------------> |
+//!   | Directory(what is on disk) ----------> |   to all; remembered there
 //!   | <-------------------------------- Relay|   something for a session that the other seed holds
 //! ```
 //!
@@ -79,6 +80,39 @@ pub struct SeedHello {
     pub list: Vec<String>,
     /// What its log tells of the cluster; none while it has no Found.
     pub history: Option<History>,
+    /// What its directory has on disk.
+    pub directory: DirectoryState,
+}
+
+/// Where an entry stands in the log, and the term in which it was appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// The term.
+    pub term: u64,
+    /// The index.
+    pub index: u64,
+}
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} of term {}", self.index, self.term)
+    }
+}
+
+/// What a data directory has on disk, as the seed says that runs on it. It never has less afterwards: who finds less in
+/// it has a copy of before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryState {
+    /// How often a seed was started on it.
+    pub run: u64,
+    /// A number drawn by the process that runs on it: two of the same run are two copies.
+    pub process: u64,
+    /// The highest term in which it has voted, or followed.
+    pub term: u64,
+    /// The last entry that it has and knows to be committed. It may find that it knows less after a start.
+    pub committed: LogPosition,
+    /// The last entry that it has. What is not committed may be taken back.
+    pub last: LogPosition,
 }
 
 /// What a log tells of a cluster, applied or not.
@@ -175,6 +209,8 @@ pub enum MeshMessage {
         /// What.
         message: Box<SessionMessage>,
     },
+    /// This is on my disk by now. To all, when it has changed, and once a second.
+    Directory(DirectoryState),
 }
 
 /// What a seed asks of the leader for one of its sessions.

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use evidence::{Evidence, SeedFinding, Stages};
 pub use link::{Cause, LinkMessage, Rumor, RumorId};
 pub use mesh::{
-    Answer, BallotId, ClusterId, DeathProposal, ForwardedRequest, History, MeshMessage, RegisterProposal,
-    Seat, SeedChange, SeedHello, SeedId, SoftState, Subject, Vote, VoteReply,
+    Answer, BallotId, ClusterId, DeathProposal, DirectoryState, ForwardedRequest, History, LogPosition,
+    MeshMessage, RegisterProposal, Seat, SeedChange, SeedHello, SeedId, SoftState, Subject, Vote, VoteReply,
 };
 pub use session::{
     Candidate, DeathReport, JurorVote, Links, Registration, Roster, SeedStatus, SessionMessage,
@@ -89,6 +89,9 @@ pub enum CloseReason {
     Removed(SeedId),
     /// This seed is of that cluster, and the other end of another one.
     OtherCluster(ClusterId),
+    /// The other seed runs on a copy of a data directory: it lacks what that one had, or that one is in use; the text
+    /// says which. It ends.
+    DirectoryCopy(String),
 }
 
 impl std::fmt::Display for CloseReason {
@@ -103,6 +106,7 @@ impl std::fmt::Display for CloseReason {
             CloseReason::Silent => f.write_str("silent"),
             CloseReason::Protocol(text) => write!(f, "protocol: {text}"),
             CloseReason::Refused(text) => write!(f, "refused: {text}"),
+            CloseReason::DirectoryCopy(text) => write!(f, "a copy of a data directory: {text}"),
             CloseReason::OtherCluster(cluster) => write!(f, "of another cluster, {cluster}"),
             CloseReason::Removed(seed) => write!(f, "seed {seed} was removed from the cluster"),
         }

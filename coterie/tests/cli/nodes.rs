@@ -278,23 +278,21 @@ fn seeds_and_peers_may_be_named_by_host() {
 
 #[test]
 fn a_data_directory_of_another_cluster_is_refused_with_the_reason() {
-    let mut first = TestCluster::form(3, 0, &[]);
-    let mut second = TestCluster::form(3, 0, &[]);
-    wait_until("the founding of both", || {
-        [&first, &second].iter().all(|cluster| {
-            let seed = cluster.address(cluster.seeds()[0]).to_string();
-            stdout(&run(&["members", "--seed", &seed])).contains("0 members")
-        })
-    });
-    let (here, there) = (first.seeds()[0], second.seeds()[0]);
-    first.kill(here);
-    second.kill(there);
-    let data =
-        |cluster: &TestCluster, index: usize| cluster.cluster.nodes[index].record.data.clone().unwrap();
-    std::fs::remove_file(data(&first, here).join("log.redb")).unwrap();
-    std::fs::copy(data(&second, there).join("log.redb"), data(&first, here).join("log.redb")).unwrap();
-    first.start(here);
-    wait_until("the refusal", || first.stderr().contains("this seed is of cluster"));
+    let mut cluster = TestCluster::form(3, 0, &[]);
+    let seeds = cluster.seeds();
+    let data = |cluster: &TestCluster, seed: usize| cluster.cluster.nodes[seed].record.data.clone().unwrap();
+    // The same seeds begin another cluster, and one of them is given its directory of before.
+    seeds.iter().for_each(|&seed| cluster.kill(seed));
+    let former = cluster.path().join("former.redb");
+    std::fs::rename(data(&cluster, seeds[0]).join("log.redb"), &former).unwrap();
+    seeds.iter().for_each(|&seed| std::fs::remove_dir_all(data(&cluster, seed)).unwrap());
+    let mark = cluster.mark();
+    seeds.iter().for_each(|&seed| cluster.start(seed));
+    cluster.wait_for("another cluster", mark, &seeds, |_, e| e.event == "LEADER");
+    cluster.kill(seeds[0]);
+    std::fs::rename(&former, data(&cluster, seeds[0]).join("log.redb")).unwrap();
+    cluster.start(seeds[0]);
+    wait_until("the refusal", || cluster.stderr().contains("this seed is of cluster"));
 }
 
 /// What logrotate does: it moves the file away and says SIGHUP, which ended a node at once.

@@ -172,6 +172,8 @@ pub fn history_of(registry: &Registry) -> Option<History> {
 
 #[cfg(test)]
 mod tests {
+    use coterie_common::message::DirectoryState;
+
     use super::*;
 
     fn name(id: u64) -> String {
@@ -195,6 +197,7 @@ mod tests {
             address: name(id),
             list: vec![],
             history,
+            directory: DirectoryState::default(),
         };
         (SeedId(id), hello)
     }

@@ -4,7 +4,7 @@
 //! came of it, and what follows for who may answer.
 //!
 //! *Owns.* This seed's id, its cluster and list of seeds, the leader and the term, the connected seeds with the numbers
-//! of their data directories, and whether the founding was proposed.
+//! of their data directories and when they were heard last, and whether the founding was proposed.
 //!
 //! *May read.* The context and the registry.
 //!
@@ -14,8 +14,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coterie_common::limits::{BEHIND_TIME_MAX, SEED_SILENCE_MAX};
 use coterie_common::message::{ClusterId, SeedId};
-use coterie_common::{Line, majority};
+use coterie_common::{Instant, Line, majority};
 
 use crate::core::config::Config;
 use crate::core::context::Context;
@@ -39,13 +40,25 @@ pub(crate) struct Leadership {
     /// Whether there was a leader at any time since this seed started: before, what its own disk says may be old.
     was_led: bool,
     term: u64,
-    /// The connected seeds, with the numbers of their data directories. By this seed's own connections: who merely
-    /// dialled it cannot be spoken to, and is not here.
-    others: BTreeMap<SeedId, u64>,
+    /// The connected seeds. By this seed's own connections: who merely dialled it cannot be spoken to, and is not here.
+    others: BTreeMap<SeedId, OtherSeed>,
+    /// Since when this seed lacks what the leader has committed; none while it does not.
+    behind_since: Option<Instant>,
     /// Whether a majority of the voters was available when that was looked at last; nothing before it was for once.
     had_quorum: Option<bool>,
     /// The term in which the founding was proposed. None also when it failed, and is to be proposed again.
     founded_in: Option<u64>,
+}
+
+/// A seed that is connected.
+#[derive(Clone, Copy, Debug)]
+struct OtherSeed {
+    /// The number of its data directory.
+    directory_id: u64,
+    /// When it last said anything.
+    heard: Instant,
+    /// The last entry that it has and knows to be committed, as it said.
+    committed: u64,
 }
 
 /// What the log's word of a leader changes. A leader that is lost and comes back within a term is told as well.
@@ -67,6 +80,7 @@ impl Leadership {
             was_led: false,
             term: 0,
             others: BTreeMap::new(),
+            behind_since: None,
             had_quorum: None,
             founded_in: None,
         }
@@ -109,11 +123,14 @@ impl Leadership {
         self.others.keys().copied().collect()
     }
 
-    /// Whether a seed can take part in what is decided: it is connected, with the very directory that the log has for
-    /// it. One that lost its directory may be connected too, and wait; it decides nothing.
-    pub(crate) fn is_available(&self, registry: &Registry, seed: SeedId) -> bool {
-        let is_the_recorded = |directory_id: &u64| registry.directory_id_of(seed) == Some(*directory_id);
-        seed == self.me || self.others.get(&seed).is_some_and(is_the_recorded)
+    /// Whether a seed can take part in what is decided: it is connected and not silent, with the very directory that
+    /// the log has for it. One that lost its directory may be connected too, and wait; it decides nothing.
+    pub(crate) fn is_available(&self, now: Instant, registry: &Registry, seed: SeedId) -> bool {
+        let takes_part = |other: &OtherSeed| {
+            let is_the_recorded = registry.directory_id_of(seed) == Some(other.directory_id);
+            is_the_recorded && now.since(other.heard) < SEED_SILENCE_MAX
+        };
+        seed == self.me || self.others.get(&seed).is_some_and(takes_part)
     }
 
     /// Whether requests are answered: the cluster is founded and has a leader.
@@ -121,17 +138,20 @@ impl Leadership {
         registry.cluster().is_some() && self.leader.is_some()
     }
 
-    /// Whether it can have anything decided, for health checks: the leader and a majority are available. Of each set,
-    /// where there are two. It is what an answer to a ping and a seed's status tell.
-    pub(crate) fn takes_part(&self, registry: &Registry) -> bool {
+    /// Whether it can have anything decided, for health checks: the leader and a majority are available, and this
+    /// seed has what they decided. Of each set, where there are two. It is what an answer to a ping and a seed's status
+    /// tell.
+    pub(crate) fn takes_part(&self, now: Instant, registry: &Registry) -> bool {
+        let of_set = |set: &BTreeSet<SeedId>| self.available(now, registry, set) >= majority(set.len());
         self.is_ready(registry)
-            && self.leader.is_some_and(|leader| self.is_available(registry, leader))
-            && registry.seed_sets().iter().all(|set| self.available(registry, set) >= majority(set.len()))
+            && self.leader.is_some_and(|leader| self.is_available(now, registry, leader))
+            && registry.seed_sets().iter().all(of_set)
+            && self.behind_since.is_none_or(|since| now.since(since) < BEHIND_TIME_MAX)
     }
 
     /// How many of these seeds can take part in what is decided.
-    pub(crate) fn available(&self, registry: &Registry, seeds: &BTreeSet<SeedId>) -> usize {
-        seeds.iter().filter(|seed| self.is_available(registry, **seed)).count()
+    pub(crate) fn available(&self, now: Instant, registry: &Registry, seeds: &BTreeSet<SeedId>) -> usize {
+        seeds.iter().filter(|seed| self.is_available(now, registry, **seed)).count()
     }
 
     /// A seed's name, for people: as the log has it, or else its own list.
@@ -178,9 +198,33 @@ impl Leadership {
     /// Another seed is connected, with that data directory. One line, though it may be told twice. The directory is
     /// taken anew each time: who answers at that address may be another than before.
     pub(crate) fn seed_up(&mut self, cx: &mut Context, registry: &Registry, seed: SeedId, directory_id: u64) {
-        if self.others.insert(seed, directory_id).is_none() {
+        let other = OtherSeed { directory_id, heard: cx.now, committed: 0 };
+        if self.others.insert(seed, other).is_none() {
             cx.log(Line::new("SEED_CONNECTED").with("seed", self.name(registry, seed)));
         }
+    }
+
+    /// Another seed has said something.
+    pub(crate) fn heard(&mut self, now: Instant, seed: SeedId) {
+        if let Some(other) = self.others.get_mut(&seed) {
+            other.heard = now;
+        }
+    }
+
+    /// Another seed has so much of the log, and knows it to be committed.
+    pub(crate) fn has_committed(&mut self, seed: SeedId, index: u64) {
+        if let Some(other) = self.others.get_mut(&seed) {
+            other.committed = index.max(other.committed);
+        }
+    }
+
+    /// Whether this seed has what the leader has committed. Asked at each upkeep.
+    pub(crate) fn note_progress(&mut self, now: Instant, registry: &Registry) {
+        let committed = self.leader.and_then(|leader| self.others.get(&leader)).map_or(0, |o| o.committed);
+        self.behind_since = match registry.applied() < committed {
+            true => self.behind_since.or(Some(now)),
+            false => None,
+        };
     }
 
     /// Another seed is connected no longer.
@@ -194,7 +238,8 @@ impl Leadership {
     /// who is there counts. Asked at each upkeep.
     pub(crate) fn note_quorum(&mut self, cx: &mut Context, registry: &Registry) {
         // Where there are two sets, the one that lacks more.
-        let of_set = |set: &BTreeSet<SeedId>| (self.available(registry, set), majority(set.len()), set.len());
+        let of_set =
+            |set: &BTreeSet<SeedId>| (self.available(cx.now, registry, set), majority(set.len()), set.len());
         let sets = registry.seed_sets().iter().map(of_set);
         let Some((available, needed, seeds)) =
             sets.min_by_key(|(there, needed, _)| *there as i64 - *needed as i64)
@@ -229,7 +274,7 @@ impl Leadership {
         }
         let directory_id = |id: SeedId| match id == self.me {
             true => Some(cx.config.directory_id),
-            false => self.others.get(&id).copied(),
+            false => self.others.get(&id).map(|other| other.directory_id),
         };
         let record = |(id, address): (&SeedId, &String)| {
             (*id, SeedRecord { address: address.clone(), directory_id: directory_id(*id) })
@@ -254,7 +299,7 @@ impl Leadership {
         let is_unrecorded =
             |id: &SeedId| registry.seeds().get(id).is_some_and(|record| record.directory_id.is_none());
         let own = [(self.me, cx.config.directory_id)];
-        let known = self.others.iter().map(|(id, directory_id)| (*id, *directory_id)).chain(own);
+        let known = self.others.iter().map(|(id, other)| (*id, other.directory_id)).chain(own);
         let late: Vec<(SeedId, u64)> = known.filter(|(id, _)| is_unrecorded(id)).collect();
         for (seed, directory_id) in late {
             cx.propose(Body::SeedDirectory { seed, directory_id });

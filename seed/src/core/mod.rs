@@ -34,6 +34,7 @@
 pub mod ballot;
 pub mod config;
 mod context;
+pub mod directories;
 mod effect;
 pub mod entry;
 pub mod formation;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::message::SeedId;
+use coterie_common::message::{LogPosition, SeedId};
 use futures_util::StreamExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, InitializeError, RaftError};
@@ -14,12 +14,13 @@ use openraft::{Config, RaftMetrics, ReadPolicy, SnapshotPolicy};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Types;
 use super::machine::{Machine, StateRequest};
 use super::network::{Carrier, RaftNetwork, Server, ask_read_index};
 use super::runtime::scope;
 use super::store::Store;
+use super::{LogId, Types};
 use crate::core::Entry;
+use crate::core::directories::Acknowledged;
 
 /// Just after an election a leader does not take entries yet. So long its own entries are tried again.
 const NEW_LEADER_WAIT: Duration = Duration::from_millis(5);
@@ -155,6 +156,20 @@ impl Consensus {
         }
         let ids: BTreeSet<u64> = voters.iter().map(|id| id.0).collect();
         self.raft.change_membership(ids, false).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// What a follower has acknowledged, as far as this seed knows because it leads.
+    pub fn acknowledged_by(&self, seed: SeedId) -> Option<Acknowledged> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = (*metrics.replication.as_ref()?.get(&seed.0)?)?;
+        let committed = metrics.last_applied.map(|applied| applied.min(matched));
+        let position = |id: LogId| LogPosition { term: id.leader_id.term, index: id.index };
+        Some(Acknowledged {
+            term: metrics.current_term,
+            last: position(matched),
+            committed: committed.map(position).unwrap_or_default(),
+        })
     }
 
     /// Takes a snapshot now.

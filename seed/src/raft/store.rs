@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coterie_common::codec::{from_own_bytes, to_bytes};
-use coterie_common::message::{History, SeedId};
+use coterie_common::message::{DirectoryState, History, LogPosition, SeedId};
 use openraft::EntryPayload;
 pub use redb::StorageBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 
 use super::runtime::Writer;
 use super::{LogEntry, LogId, SnapshotMeta, Vote};
+use crate::core::directories::KnownDirectories;
 use crate::core::entry::Body;
 use crate::core::formation::{history_of, note_entry};
 use crate::core::registry::Registry;
@@ -44,6 +45,9 @@ pub struct Identity {
     /// The number drawn when the directory was made.
     pub directory_id: u64,
 }
+
+/// Tells whether something was written, once that is known.
+pub type Written = oneshot::Receiver<io::Result<()>>;
 
 /// The store. Clones share it; the file is closed with the last.
 #[derive(Clone)]
@@ -67,9 +71,16 @@ struct Memory {
     last: Option<LogId>,
     /// The end of the log without a gap; everything that is not on disk yet is in it.
     tail: BTreeMap<u64, LogEntry>,
-    /// All before this index is on disk.
-    written_to: u64,
+    /// The last entry on disk; all before it is there, too.
+    written: Option<LogId>,
     history: Option<History>,
+}
+
+impl Memory {
+    /// All before this index is on disk.
+    fn written_to(&self) -> u64 {
+        self.written.map_or(0, |last| last.index + 1)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -165,12 +176,43 @@ impl Store {
     }
 
     fn write_identity(&self, identity: &Identity) -> io::Result<()> {
+        self.write_meta("identity", &to_bytes(identity))
+    }
+
+    /// A seed starts on this directory; returns how many have done so. On disk before anybody is told.
+    pub fn begin_run(&self) -> io::Result<u64> {
+        let before: u64 = self.meta("run")?.map(|bytes| read(&bytes)).transpose()?.unwrap_or(0);
+        self.write_meta("run", &to_bytes(&(before + 1)))?;
+        Ok(before + 1)
+    }
+
+    /// Writes at once, before the log has begun.
+    fn write_meta(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
         let write = self.shared.database.begin_write().map_err(disk)?;
-        {
-            let mut meta = write.open_table(META).map_err(disk)?;
-            meta.insert("identity", to_bytes(identity).as_slice()).map_err(disk)?;
-        }
+        write.open_table(META).map_err(disk)?.insert(key, bytes).map_err(disk)?;
         write.commit().map_err(disk)
+    }
+
+    /// What is on disk, for the other seeds to remember.
+    pub fn directory_state(&self, (run, process): (u64, u64)) -> DirectoryState {
+        let memory = lock(&self.shared.memory);
+        let term = memory.vote.map_or(0, |vote| vote.leader_id.term);
+        // A leader may know an entry to be committed before its own disk has it.
+        let committed = position(memory.committed.min(memory.written));
+        DirectoryState { run, process, term, committed, last: position(memory.written) }
+    }
+
+    /// What is remembered of the other seeds' directories.
+    pub fn known_directories(&self) -> io::Result<KnownDirectories> {
+        self.meta("known_directories")?.map_or_else(|| Ok(KnownDirectories::default()), |bytes| read(&bytes))
+    }
+
+    /// Remembers it; whether that worked is told later. Nothing of the log waits for it: it protects from a mistake,
+    /// and the last second of it may be lost.
+    pub fn keep_known_directories(&self, known: &KnownDirectories) -> io::Result<Written> {
+        let (done, written) = oneshot::channel();
+        self.send(Write::KnownDirectories { known: to_bytes(known), done })?;
+        Ok(written)
     }
 
     /// What the log tells of its cluster, applied or not.
@@ -280,7 +322,7 @@ impl Store {
     /// Where the part in memory begins, and what it has of the range.
     fn tail(&self, start: u64, end: u64) -> (u64, Vec<LogEntry>) {
         let memory = lock(&self.shared.memory);
-        let tail_start = memory.tail.keys().next().copied().unwrap_or(memory.written_to);
+        let tail_start = memory.tail.keys().next().copied().unwrap_or(memory.written_to());
         let from = start.max(tail_start);
         let entries = if from < end {
             memory.tail.range(from..end).map(|(_, e)| e.clone()).collect()
@@ -309,6 +351,10 @@ fn size(entry: &LogEntry) -> usize {
     }
 }
 
+fn position(id: Option<LogId>) -> LogPosition {
+    id.map_or_else(LogPosition::default, |id| LogPosition { term: id.leader_id.term, index: id.index })
+}
+
 fn note_history(history: &mut Option<History>, entry: &LogEntry) {
     if let EntryPayload::Normal(normal) = &entry.payload {
         note_entry(history, entry.log_id.index, normal);
@@ -329,6 +375,5 @@ fn load(database: &Database) -> io::Result<Memory> {
         Some((_, value)) => Some(read::<LogEntry>(value.value())?.log_id),
         None => purged,
     };
-    let written_to = last.map_or(0, |last| last.index + 1);
-    Ok(Memory { vote, committed, purged, last, tail: BTreeMap::new(), written_to, history: None })
+    Ok(Memory { vote, committed, purged, last, tail: BTreeMap::new(), written: last, history: None })
 }

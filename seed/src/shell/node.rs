@@ -1,6 +1,7 @@
 //! The task that owns a seed's core.
 
 mod connections;
+mod directories;
 mod effects;
 mod ending;
 mod greetings;
@@ -28,9 +29,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use connections::Connections;
+use directories::Directories;
 use ending::{Reason, Shutdown};
 use greetings::Greetings;
-use seats::{REMOVED, seeds_in_force};
+use seats::{REMOVED, check_own_seat, seeds_in_force};
 
 use super::mesh::Mesh;
 use crate::core::{Config, Entry, Input, Registry, Seed};
@@ -97,6 +99,7 @@ enum Arrival {
     Register(Candidate, oneshot::Sender<Answer>),
     Look(oneshot::Sender<Look>),
     TakeSnapshot,
+    NotWritten(std::io::Error),
     Stop,
     Stopped,
 }
@@ -144,10 +147,12 @@ fn unusable(data: &Path, error: &std::io::Error) -> Failure {
     Failure::running(format!("data directory {}: {error}", data.display()))
 }
 
-/// The first two numbers of what was drawn.
-fn two_numbers(chance: &[u8; 32]) -> [u64; 2] {
-    let [first, second, ..] = chance.as_chunks::<8>().0 else { unreachable!("32 bytes are four numbers") };
-    [first, second].map(|bytes| u64::from_le_bytes(*bytes))
+/// The first three numbers of what was drawn.
+fn three_numbers(chance: &[u8; 32]) -> [u64; 3] {
+    let [first, second, third, ..] = chance.as_chunks::<8>().0 else {
+        unreachable!("32 bytes are four numbers")
+    };
+    [first, second, third].map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Both ends of a queue into the node's task.
@@ -163,6 +168,7 @@ struct Node {
     mesh: Arc<Mesh>,
     prober: Prober,
     greetings: Greetings,
+    directories: Directories,
     log: NodeLog,
     connections: Connections,
     callers: Callers,
@@ -218,13 +224,15 @@ impl Node {
         let rank = ids.iter().find(|(_, seed)| **seed == options.own).map(|(id, _)| *id);
         let rank = rank.ok_or_else(|| Failure::usage(format!("{} is not in the seed list", options.own)))?;
         let chance = entropy();
-        let [directory_id, requests_from] = two_numbers(&chance);
+        let [directory_id, requests_from, process] = three_numbers(&chance);
         // Never 0, which stands for no directory.
         let directory_id = directory_id | 1;
-        let identity =
-            store.identity(Identity { id: rank, directory_id }).map_err(|e| unusable(&options.data, &e))?;
+        let of_data = |error| unusable(&options.data, &error);
+        let identity = store.identity(Identity { id: rank, directory_id }).map_err(of_data)?;
+        check_own_seat(&store, identity, &options)?;
+        let directories = Directories::begin(&store, process).map_err(of_data)?;
         let ids = seeds_in_force(ids, store.history().as_ref());
-        let registry = store.snapshot().map_err(|e| unusable(&options.data, &e))?;
+        let registry = store.snapshot().map_err(of_data)?;
         let clock = Clock::start();
         let config = Config {
             id: identity.id,
@@ -257,6 +265,7 @@ impl Node {
         };
         let node = Node {
             greetings: Greetings::new(ids),
+            directories,
             identity,
             clock,
             core,
@@ -288,6 +297,7 @@ impl Node {
             Ok(()) => self.serve().await,
             Err(failure) => Err(failure),
         };
+        self.keep_last_news();
         let line = Line::new("SHUTTING_DOWN").with("message", "Shutting down.");
         self.journal.log(&match &result {
             Ok(Reason::Asked) => line,
@@ -317,6 +327,7 @@ impl Node {
             }
             self.take_what_waits()?;
             self.propose();
+            self.tell_directory();
             match self.ending {
                 Shutdown::Stopped(reason) => return Ok(reason),
                 Shutdown::Not | Shutdown::Stopping(_) => {}

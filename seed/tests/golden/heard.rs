@@ -59,16 +59,40 @@ impl Player {
         Input::Session { session: id, wire, message: Message::Session(message) }
     }
 
+    /// What those say who are there.
+    pub(super) fn signs_of_life(&self) -> Vec<Input> {
+        let address = address("6999");
+        let pong = Message::Pong { nonce: 0, address, life: None, incarnation: None, ready: true };
+        let say = |session: &SessionId| Input::Session {
+            session: *session,
+            wire: Wire::Native,
+            message: pong.clone(),
+        };
+        let live = |seed: &SeedId| Input::Mesh {
+            from: *seed,
+            message: MeshMessage::Directory(DirectoryState::default()),
+        };
+        self.talking.iter().map(say).chain(self.living.iter().map(live)).collect()
+    }
+
     pub(super) fn on_seed(&mut self, from: SeedId, words: Words<'_>) -> Input {
         let rest = words.from(1);
         let message = match words.at(0) {
             "up" => {
+                self.living.insert(from);
                 return Input::SeedUp {
                     seed: from,
                     directory_id: rest.number("directory").unwrap_or(100 + from.0),
                 };
             }
-            "down" => return Input::SeedDown(from),
+            "down" => {
+                self.living.remove(&from);
+                return Input::SeedDown(from);
+            }
+            "has" => MeshMessage::Directory(DirectoryState {
+                committed: LogPosition { term: 1, index: number(rest.at(0)) },
+                ..DirectoryState::default()
+            }),
             "silent" => return Input::SeedSilent(from),
             "request" => MeshMessage::Request {
                 number: number(rest.at(0)),

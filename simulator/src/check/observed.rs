@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use coterie_common::ProbeTarget;
-use coterie_common::message::SeedId;
+use coterie_common::message::{DirectoryState, SeedId};
 use coterie_common::{Address, Epoch, Finding, Incarnation, Life, Line, MemberId, View};
 use coterie_seed::core::entry::{Entry, Outcome};
 use coterie_seed::core::{Payload, Registry};
@@ -31,6 +31,12 @@ pub enum Observed<'a> {
     Applied { seed: SeedId, start: u64, registry: &'a Registry },
     /// A seed takes part in the log, with a directory of this directory id.
     TakesPart { seed: SeedId, directory_id: u64 },
+    /// A seed lets another in, whose directory of this number has this on disk.
+    Greeted { by: Host, directory_id: u64, state: &'a DirectoryState },
+    /// A seed hears what the directory of this number has on disk. It may be overtaken by a greeting.
+    Heard { by: Host, directory_id: u64, state: &'a DirectoryState },
+    /// A seed's directory was emptied, or an older copy took its place.
+    DirectoryReplaced { host: Host },
     /// A process was started.
     Started { host: Host },
     /// A node begins to probe somebody.

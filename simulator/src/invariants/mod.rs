@@ -16,6 +16,7 @@ mod limits;
 mod no_resurrection;
 mod no_storms;
 mod no_unilateral_death;
+mod one_history;
 mod overlay;
 mod seats;
 
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<departures::Departures>::default(),
         Box::<no_storms::NoStorms>::default(),
         Box::<seats::Seats>::default(),
+        Box::<one_history::OneHistory>::default(),
     ]
 }
 

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use coterie_common::majority;
-use coterie_common::message::{History, SeedId};
+use coterie_common::message::{DirectoryState, History, LogPosition, SeedId};
+use coterie_seed::core::directories::Acknowledged;
 use coterie_seed::core::formation::note_entry;
 use coterie_seed::core::{Commit, Payload, Registry};
 
@@ -21,7 +22,7 @@ pub(crate) struct LogSlot {
 }
 
 /// The log of one seed. The index of an entry is its place.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ReplicatedLog {
     /// The highest term it has heard of.
     pub(crate) term: u64,
@@ -58,6 +59,29 @@ impl ReplicatedLog {
     pub(crate) fn freshness(&self) -> (u64, usize) {
         let last = self.written.checked_sub(1).and_then(|last| self.entries.get(last));
         (last.map_or(0, |slot| slot.term), self.written)
+    }
+
+    /// Where the entry before that place stands.
+    fn position(&self, len: usize) -> LogPosition {
+        let last = len.checked_sub(1).and_then(|last| Some((last as u64, self.entries.get(last)?.term)));
+        last.map_or_else(LogPosition::default, |(index, term)| LogPosition { term, index })
+    }
+
+    /// What is on disk, but for what the process adds to it.
+    pub(crate) fn on_disk(&self) -> DirectoryState {
+        DirectoryState {
+            term: self.term,
+            committed: self.position(self.committed.min(self.written)),
+            last: self.position(self.written),
+            ..DirectoryState::default()
+        }
+    }
+
+    /// At the leader: what a seed has acknowledged.
+    pub(crate) fn acknowledged_by(&self, seed: SeedId) -> Acknowledged {
+        let matched = self.matched.get(&seed).copied().unwrap_or(0);
+        let committed = self.position(matched.min(self.committed));
+        Acknowledged { term: self.term, last: self.position(matched), committed }
     }
 
     /// What the log tells of its cluster, applied or not.

@@ -47,6 +47,10 @@ pub enum Fault {
     KillAllSeeds,
     /// A seed is killed and started again without its directory.
     Wipe(usize),
+    /// An operator copies a seed's directory, and puts the copy in its place after this time.
+    Copy(usize, Duration),
+    /// The copy takes the place of the directory, and the seed is started again.
+    Restore(usize),
     /// An operator adds a seed on a host that has had none, and starts it.
     AddSeed(usize),
     /// An operator removes a seed.
@@ -75,6 +79,7 @@ impl Fault {
             Fault::Leave(peer) | Fault::Say(peer) => vec![Host::Peer(*peer)],
             Fault::Cut(from, to) => vec![*from, *to],
             Fault::Partition(some, others) => [&some[..], &others[..]].concat(),
+            Fault::Copy(seed, _) | Fault::Restore(seed) => vec![Host::Seed(*seed)],
             Fault::Wipe(seed) | Fault::AddSeed(seed) | Fault::RemoveSeed(seed) | Fault::ReplaceSeed(seed) => {
                 vec![Host::Seed(*seed)]
             }
@@ -132,6 +137,10 @@ impl Fault {
             FaultKind::PauseSeed => Fault::Pause(there, millis(rng, 20..5_000)),
             FaultKind::KillAllSeeds => Fault::KillAllSeeds,
             FaultKind::WipeSeed => Fault::Wipe(seed),
+            FaultKind::CopySeed => {
+                let seed = rng.random_range(0..swarm.seeds + SPARE_SEEDS);
+                Fault::Copy(seed, millis(rng, 20..15_000))
+            }
             FaultKind::AddSeed => Fault::AddSeed(swarm.seeds + rng.random_range(0..SPARE_SEEDS)),
             FaultKind::RemoveSeed => Fault::RemoveSeed(rng.random_range(0..swarm.seeds + SPARE_SEEDS)),
             FaultKind::ReplaceSeed => Fault::ReplaceSeed(rng.random_range(0..swarm.seeds + SPARE_SEEDS)),

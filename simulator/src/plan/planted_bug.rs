@@ -41,11 +41,13 @@ pub enum PlantedBug {
     WrongUnitOfTime,
     /// A seed without its directory takes part again.
     EmptySeedTakesPart,
+    /// A seed that runs on a copy of its directory is let in, whatever it has forgotten.
+    CopiesGoOn,
 }
 
 impl PlantedBug {
     /// Each with the invariant that must find it.
-    pub const ALL: [(PlantedBug, &'static str); 16] = [
+    pub const ALL: [(PlantedBug, &'static str); 17] = [
         (PlantedBug::PushLeavesOneOut, "agreement"),
         (PlantedBug::LogForgets, "durability"),
         (PlantedBug::VoteWithoutProbe, "no_unilateral_death"),
@@ -62,6 +64,7 @@ impl PlantedBug {
         (PlantedBug::LeavesWithoutAWord, "departures"),
         (PlantedBug::WrongUnitOfTime, "no_storms"),
         (PlantedBug::EmptySeedTakesPart, "seats"),
+        (PlantedBug::CopiesGoOn, "one_history"),
     ];
 }
 

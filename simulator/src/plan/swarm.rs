@@ -37,6 +37,7 @@ pub enum FaultKind {
     PauseSeed,
     KillAllSeeds,
     WipeSeed,
+    CopySeed,
     AddSeed,
     RemoveSeed,
     ReplaceSeed,
@@ -46,7 +47,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 26] = [
+    pub const ALL: [FaultKind; 27] = [
         FaultKind::KillPeer,
         FaultKind::DarkenPeer,
         FaultKind::StartPeer,
@@ -68,6 +69,7 @@ impl FaultKind {
         FaultKind::PauseSeed,
         FaultKind::KillAllSeeds,
         FaultKind::WipeSeed,
+        FaultKind::CopySeed,
         FaultKind::AddSeed,
         FaultKind::RemoveSeed,
         FaultKind::ReplaceSeed,
@@ -110,10 +112,11 @@ pub struct Swarm {
 impl Swarm {
     /// Any world of 3 to 5 seeds and 5 to 30 peers.
     pub fn any(rng: &mut impl Rng) -> Self {
-        let kinds = FaultKind::ALL.into_iter().filter(|_| rng.random_bool(0.4)).collect::<Vec<_>>();
+        let drawn_first = FaultKind::ALL.into_iter().filter(|kind| *kind != FaultKind::CopySeed);
+        let kinds = drawn_first.filter(|_| rng.random_bool(0.4)).collect::<Vec<_>>();
         let kinds = if kinds.is_empty() { vec![FaultKind::KillPeer, FaultKind::Heal] } else { kinds };
         let millis = |rng: &mut _, range| Duration::from_millis(RngExt::random_range(rng, range));
-        Swarm {
+        let mut swarm = Swarm {
             seeds: rng.random_range(3..=5),
             peers: rng.random_range(5..=30),
             chaos: millis(rng, 10_000..45_000),
@@ -133,7 +136,12 @@ impl Swarm {
             refuses_one_in: *[0, 3, 50].choose(rng).unwrap_or(&0),
             kinds: kinds.into_iter().map(|kind| (kind, rng.random_range(1..=8))).collect(),
             faults: rng.random_range(5..60),
+        };
+        // After everything else, so that the worlds that tests name are as they were.
+        if rng.random_bool(0.4) {
+            swarm.kinds.push((FaultKind::CopySeed, rng.random_range(1..=8)));
         }
+        swarm
     }
 
     /// A quiet world of so many nodes: for scenarios and large runs, which bring their own faults.

@@ -21,6 +21,7 @@ impl World {
             address: seed.process.address.to_string(),
             list,
             history: seed.replica.history().cloned(),
+            directory: seed.directory(),
         }
     }
 

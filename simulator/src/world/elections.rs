@@ -22,6 +22,7 @@ impl World {
     /// Looks after the logs: who may begin, whether the leader still leads, who needs to be sent something again.
     pub(super) fn log_tick(&mut self) {
         self.after(LOG_TICK, Happening::LogTick);
+        self.tell_directories();
         (0..self.seeds.len()).for_each(|index| self.begin_if_decided(index));
         let leader = self.leader();
         if let Some(leader) = leader.filter(|leader| self.followers(*leader).is_some()) {
@@ -60,10 +61,11 @@ impl World {
             .filter(|other| {
                 let seed = &self.seeds[*other];
                 let connects = *other == index
-                    || self
-                        .traffic
-                        .network
-                        .connects(Host::Seed(index).address(), Host::Seed(*other).address());
+                    || self.traffic.mesh.contains_key(&(index, *other))
+                        && self
+                            .traffic
+                            .network
+                            .connects(Host::Seed(index).address(), Host::Seed(*other).address());
                 seed.process.runs() && seed.takes_part && connects
             })
             .map(|other| self.seeds[other].id)

@@ -4,20 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::majority;
 use coterie_common::message::SeedId;
 use coterie_peer::core::{Input as PeerInput, Peer};
 use coterie_seed::core::Input as SeedInput;
 
 use super::{Happening, SeedHost, World};
 use crate::model::host::Host;
-use crate::model::replicated_log::ReplicatedLog;
 use crate::model::tcp::Packet;
 use crate::plan::fault::Fault;
 use crate::plan::planted_bug::PlantedBug;
-
-/// How long a seed that loses its directory is down.
-const WIPED_FOR: Duration = Duration::from_millis(500);
 
 impl World {
     pub(super) fn fault(&mut self, fault: &Fault) {
@@ -61,6 +56,8 @@ impl World {
                 (0..self.seeds.len()).for_each(|index| self.end_process(Host::Seed(index)));
             }
             Fault::Wipe(index) => self.wipe(*index),
+            Fault::Copy(index, restored_after) => self.copy_directory(*index, *restored_after),
+            Fault::Restore(index) => self.restore_directory(*index),
             Fault::AddSeed(index) => self.add_seed(*index),
             Fault::RemoveSeed(index) => self.remove_seed(*index),
             Fault::ReplaceSeed(index) => self.replace_seed(*index),
@@ -166,44 +163,6 @@ impl World {
     pub(super) fn heal_network(&mut self) {
         self.traffic.network.heal(self.now);
         self.release_stalled();
-    }
-
-    /// A seed's directory is gone, and the seed is started again.
-    fn wipe(&mut self, index: usize) {
-        // Any majority that the log of any seed counts on must do without this one.
-        let wiped = self.seeds[index].id;
-        let has_log = |id: &SeedId| {
-            let holds = |seed: &SeedHost| {
-                seed.id == *id && seed.takes_part && !seed.is_lost && seed.replica.history().is_some()
-            };
-            *id != wiped && self.seeds.iter().any(holds)
-        };
-        let enough =
-            |set: &BTreeSet<SeedId>| set.iter().filter(|id| has_log(id)).count() >= majority(set.len());
-        let registry = &self.checker.truth().registry();
-        if self.is_removing() {
-            return;
-        }
-        // Peers that were away know no others than those of their lists.
-        let known = self
-            .seeds
-            .iter()
-            .take(self.plan.swarm.seeds)
-            .filter(|seed| registry.seeds().contains_key(&seed.id));
-        if !known.map(|seed| seed.id).any(|id| has_log(&id)) {
-            return;
-        }
-        let all_sets = self.seeds.iter().flat_map(|seed| seed.replica.voters());
-        if !registry.seeds().contains_key(&wiped)
-            || !all_sets.chain([registry.voters_wanted()]).all(|set| enough(&set))
-        {
-            return;
-        }
-        self.end_process(Host::Seed(index));
-        self.operator.directory_ids += 1;
-        let seed = &mut self.seeds[index];
-        (seed.replica, seed.directory_id) = (ReplicatedLog::default(), self.operator.directory_ids);
-        self.after(WIPED_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
     }
 
     /// A peer says something, if it is a member; returns its words.

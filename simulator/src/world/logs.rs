@@ -73,7 +73,9 @@ impl World {
             .replica
             .history()
             .is_none_or(|history| history.is_seated(follower.id, follower.directory_id));
-        if !follower.takes_part || !takes_log || !self.traffic.network.connects(here, there) {
+        let is_connected = self.traffic.mesh.contains_key(&(from, to));
+        if !follower.takes_part || !is_connected || !takes_log || !self.traffic.network.connects(here, there)
+        {
             return;
         }
         let (place, entries) = leader.replica.missing_at(follower.id);

@@ -1,6 +1,7 @@
 //! The loop of simulated time, and what effects do in it.
 
 mod beginnings;
+mod directories;
 mod elections;
 mod ending;
 mod faults;
@@ -19,13 +20,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::message::SeedId;
+use coterie_common::message::{DirectoryState, SeedId};
 use coterie_common::{Address, Instant, Line};
 use coterie_peer::core::{Input as PeerInput, Peer, SeedSlot};
+use coterie_seed::core::directories::KnownDirectories;
 use coterie_seed::core::{Input as SeedInput, Seed};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
+use directories::DirectoryCopy;
 use ending::RunPhase;
 use queue::{Happening, Queue, Start};
 
@@ -63,6 +66,16 @@ struct SeedHost {
     /// starts again by itself.
     is_lost: bool,
     told_leader: Option<(Option<SeedId>, u64)>,
+    /// What it remembers of the other seeds' directories. On its disk.
+    known: KnownDirectories,
+    /// How often a seed was started on this directory. On its disk.
+    run: u64,
+    /// What it told the others last of its directory, and when.
+    told_directory: Option<(Instant, DirectoryState)>,
+    /// A copy of its directory, which an operator keeps.
+    copy: Option<DirectoryCopy>,
+    /// Whether it runs on a copy, and will end when it meets somebody who knows. The operator does not count on it.
+    is_restored: bool,
 }
 
 /// Everything there is.
@@ -341,6 +354,11 @@ impl SeedHost {
             is_listed: false,
             is_lost: false,
             told_leader: None,
+            known: KnownDirectories::default(),
+            run: 0,
+            told_directory: None,
+            copy: None,
+            is_restored: false,
         }
     }
 }

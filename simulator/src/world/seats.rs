@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use coterie_common::message::{SeedChange, SeedId, SessionMessage};
 use coterie_common::{Message, Wire};
+use coterie_seed::core::directories::KnownDirectories;
 use coterie_seed::core::{Input, Payload, SessionId};
 
 use super::{Happening, SeedHost, World};
+use crate::check::observed::Observed;
 use crate::model::host::Host;
 use crate::model::replicated_log::ReplicatedLog;
 use crate::model::tcp::Packet;
@@ -55,7 +57,8 @@ impl World {
     pub(super) fn remove_seed(&mut self, index: usize) {
         let registry = &self.checker.truth().registry();
         let is_seed = |seed: &&SeedHost| registry.seeds().contains_key(&seed.id);
-        let is_whole = |seed: &&SeedHost| !seed.is_lost && seed.replica.history().is_some();
+        let is_whole =
+            |seed: &&SeedHost| !seed.is_lost && !seed.is_restored && seed.replica.history().is_some();
         let whole = self.seeds.iter().filter(is_seed).filter(is_whole).count();
         let listed = self.seeds.iter().take(self.plan.swarm.seeds).filter(is_seed).filter(is_whole).count();
         if whole > SEEDS_LEFT && listed > LISTED_LEFT && !self.is_removing() {
@@ -83,9 +86,11 @@ impl World {
             return;
         }
         self.operator.directory_ids += 1;
+        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
         let directory_id = self.operator.directory_ids;
         let seed = &mut self.seeds[index];
         (seed.is_lost, seed.replica, seed.directory_id) = (false, ReplicatedLog::default(), directory_id);
+        (seed.known, seed.run, seed.is_restored) = (KnownDirectories::default(), 0, false);
         self.ask_for(SeedChange::Replace(address));
         self.after(STARTED_AFTER, Happening::Fault(Fault::Start(Host::Seed(index))));
     }

@@ -40,7 +40,8 @@ impl World {
             started: Timestamp::default().after(self.now.since(Instant::START)),
         };
         seed.takes_part = seed.replica.history().is_some();
-        seed.told_leader = None;
+        (seed.told_leader, seed.told_directory) = (None, None);
+        seed.run += 1;
         let was_dark = seed.process.is_dark;
         seed.process.begin(self.now, Seed::new(config, registry, chance), drift);
         let host = Host::Seed(index);

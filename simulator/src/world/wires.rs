@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coterie_common::message::{MeshMessage, SeedId};
 use coterie_common::{Address, Instant, Message, Wire};
 use coterie_peer::core::{ConnectionId, DialFailure, Input as PeerInput, SeedSlot};
 use coterie_seed::core::{Input as SeedInput, SessionId};
@@ -184,11 +185,16 @@ impl World {
         }
     }
 
-    fn mesh_dialler(&self, id: u64) -> Option<coterie_common::message::SeedId> {
+    /// The seed that has dialled.
+    fn mesh_host(&self, id: u64) -> Option<usize> {
         match self.traffic.connections.get(id)?.ends[0].host {
-            Host::Seed(index) => Some(self.seeds[index].id),
+            Host::Seed(index) => Some(index),
             Host::Peer(_) => None,
         }
+    }
+
+    fn mesh_dialler(&self, id: u64) -> Option<SeedId> {
+        self.mesh_host(id).map(|index| self.seeds[index].id)
     }
 
     fn message_at(
@@ -212,6 +218,9 @@ impl World {
                 self.step_peer(index, start, PeerInput::Frame { connection, wire: Wire::Native, message });
             }
             (Host::Seed(index), Use::Mesh(..), Message::Mesh(message)) => {
+                if let (MeshMessage::Directory(state), Some(of)) = (&message, self.mesh_host(id)) {
+                    self.hear_directory(index, of, *state);
+                }
                 if let Some(from) = self.mesh_dialler(id) {
                     self.step_seed(index, start, SeedInput::Mesh { from, message });
                 }
@@ -287,6 +296,9 @@ impl World {
         let Some(other) = self.known_as(from, to) else {
             return self.after(REDIAL, Happening::OpenMesh { from, start, to });
         };
+        if self.a_copy_ends(from, to) {
+            return self.after(REDIAL, Happening::OpenMesh { from, start, to });
+        }
         let ends = [self.end(host), self.end(target)];
         let id = self.traffic.connections.open(ends, Use::Mesh(to, other));
         self.traffic.mesh.insert((from, to), id);

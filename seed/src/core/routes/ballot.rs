@@ -13,6 +13,7 @@ use crate::core::voter::ProbeOutcome;
 
 impl Seed {
     pub(super) fn on_mesh(&mut self, from: SeedId, message: MeshMessage) {
+        self.leadership.heard(self.cx.now, from);
         match message {
             MeshMessage::Request { number, forwarded } => {
                 self.on_request(RequestId { seed: from, number }, forwarded);
@@ -29,6 +30,7 @@ impl Seed {
             }
             MeshMessage::Soft(state) => self.presence.take(&self.registry, from, state),
             MeshMessage::Relay { to, message } => self.relay(to, *message),
+            MeshMessage::Directory(state) => self.leadership.has_committed(from, state.committed.index),
             // The shell deals with these: what comes this far came on a connection where it does not belong.
             MeshMessage::Hello(_) | MeshMessage::Raft { .. } | MeshMessage::RaftReply { .. } => {
                 self.cx.count("mesh_frames_out_of_place");
@@ -57,7 +59,8 @@ impl Seed {
                 }
             }
             ForwardedRequest::Seeds(change) => {
-                let is_available = |seed| self.leadership.is_available(&self.registry, seed);
+                let (now, registry) = (self.cx.now, &self.registry);
+                let is_available = |seed| self.leadership.is_available(now, registry, seed);
                 match self.leader.change_seeds(&mut self.cx, &self.registry, is_available, change, request) {
                     Ok(true) => {}
                     // It is made already: what is applied here shows it.

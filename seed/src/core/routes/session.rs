@@ -40,7 +40,8 @@ impl Seed {
 
     /// Ready means that it can have something decided, not merely that it listens.
     fn pong(&self, nonce: u64) -> Message {
-        let (address, ready) = (self.cx.config.address, self.leadership.takes_part(&self.registry));
+        let (address, ready) =
+            (self.cx.config.address, self.leadership.takes_part(self.cx.now, &self.registry));
         Message::Pong { nonce, address, life: None, incarnation: None, ready }
     }
 
@@ -262,8 +263,8 @@ impl Seed {
     }
 
     fn status(&self) -> SeedStatus {
-        let (registry, leadership) = (&self.registry, &self.leadership);
-        let takes_part = leadership.takes_part(registry);
+        let (now, registry, leadership) = (self.cx.now, &self.registry, &self.leadership);
+        let takes_part = leadership.takes_part(now, registry);
         let counters = self.cx.counters.iter().map(|(name, count)| ((*name).to_owned(), *count));
         SeedStatus {
             seed: leadership.name(registry, leadership.me()),
@@ -272,7 +273,7 @@ impl Seed {
                 .iter()
                 .map(|(id, seed)| (seed.address.clone(), registry.votes(*id)))
                 .collect(),
-            available: leadership.available(registry, &registry.voters().into_iter().collect()) as u64,
+            available: leadership.available(now, registry, &registry.voters().into_iter().collect()) as u64,
             // One that cannot be reached leads nobody here.
             leader: leadership.leader().filter(|_| takes_part).map(|l| leadership.name(registry, l)),
             term: leadership.term(),

@@ -20,6 +20,7 @@ impl Seed {
             return;
         }
         self.upkeep_next = self.cx.now + EVERY;
+        self.leadership.note_progress(self.cx.now, &self.registry);
         self.leadership.note_quorum(&mut self.cx, &self.registry);
         self.voter.expire(self.cx.now);
         self.presence.expire(self.cx.now);

@@ -71,7 +71,7 @@ impl RaftLogStorage<Types> for Store {
         {
             let mut memory = lock(&self.shared.memory);
             for entry in entries {
-                encoded.push((entry.log_id.index, to_bytes(&entry)));
+                encoded.push((entry.log_id, to_bytes(&entry)));
                 note_history(&mut memory.history, &entry);
                 memory.last = Some(entry.log_id);
                 memory.tail.insert(entry.log_id.index, entry);
@@ -89,7 +89,7 @@ impl RaftLogStorage<Types> for Store {
                 memory.last = last_log_id.max(memory.purged);
             }
         }
-        self.ask(|done| Write::Truncate { from, done }).await?;
+        self.ask(|done| Write::Truncate { last: last_log_id, done }).await?;
         self.refresh_history()
     }
 

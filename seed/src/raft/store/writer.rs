@@ -20,7 +20,7 @@ pub(super) const COMMIT_MAX: usize = 1_024;
 /// What is to be written, and whom to tell.
 pub(super) enum Write {
     Append {
-        entries: Vec<(u64, Vec<u8>)>,
+        entries: Vec<(LogId, Vec<u8>)>,
         done: IOFlushed<Types>,
     },
     Vote {
@@ -29,8 +29,13 @@ pub(super) enum Write {
     },
     /// Never worth a commit of its own: it goes with the next.
     Committed(Vec<u8>),
+    KnownDirectories {
+        known: Vec<u8>,
+        done: Done,
+    },
+    /// All after this entry goes.
     Truncate {
-        from: u64,
+        last: Option<LogId>,
         done: Done,
     },
     Purge {
@@ -89,6 +94,11 @@ impl Drop for BatchWriter {
     }
 }
 
+/// The first index after an entry.
+fn after(last: Option<LogId>) -> u64 {
+    last.map_or(0, |last| last.index + 1)
+}
+
 fn commit(database: &Database, batch: &[Write], committed: Option<&[u8]>) -> Result<(), redb::Error> {
     let mut write = database.begin_write()?;
     write.set_durability(Durability::Immediate)?;
@@ -98,14 +108,17 @@ fn commit(database: &Database, batch: &[Write], committed: Option<&[u8]>) -> Res
         for request in batch {
             match request {
                 Write::Append { entries, .. } => {
-                    for (index, bytes) in entries {
-                        log.insert(index, bytes.as_slice())?;
+                    for (id, bytes) in entries {
+                        log.insert(id.index, bytes.as_slice())?;
                     }
                 }
                 Write::Vote { vote, .. } => {
                     meta.insert("vote", vote.as_slice())?;
                 }
-                Write::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
+                Write::KnownDirectories { known, .. } => {
+                    meta.insert("known_directories", known.as_slice())?;
+                }
+                Write::Truncate { last, .. } => log.retain_in(after(*last).., |_, _| false)?,
                 Write::Purge { upto, .. } => {
                     log.retain_in(..=upto.index, |_, _| false)?;
                     meta.insert("purged", to_bytes(upto).as_slice())?;
@@ -129,15 +142,21 @@ fn note_written(memory: &mut Memory, batch: &[Write]) {
     for request in batch {
         match request {
             Write::Append { entries, .. } => {
-                memory.written_to = entries.last().map_or(memory.written_to, |(index, _)| index + 1);
+                memory.written = entries.last().map(|(id, _)| *id).or(memory.written);
             }
-            Write::Truncate { from, .. } => memory.written_to = memory.written_to.min(*from),
-            Write::Purge { upto, .. } => memory.written_to = memory.written_to.max(upto.index + 1),
-            Write::Vote { .. } | Write::Committed(_) | Write::Snapshot { .. } => {}
+            Write::Truncate { last, .. } if memory.written_to() > after(*last) => memory.written = *last,
+            Write::Purge { upto, .. } if memory.written_to() <= upto.index => memory.written = Some(*upto),
+            Write::Truncate { .. }
+            | Write::Purge { .. }
+            | Write::Vote { .. }
+            | Write::KnownDirectories { .. }
+            | Write::Committed(_)
+            | Write::Snapshot { .. } => {}
         }
     }
+    let written_to = memory.written_to();
     while memory.tail.len() > KEPT_DECODED
-        && memory.tail.first_key_value().is_some_and(|(index, _)| *index < memory.written_to)
+        && memory.tail.first_key_value().is_some_and(|(index, _)| *index < written_to)
     {
         memory.tail.pop_first();
     }
@@ -150,6 +169,7 @@ fn tell(request: Write, failed: Option<&str>) {
         Write::Vote { done, .. }
         | Write::Truncate { done, .. }
         | Write::Purge { done, .. }
+        | Write::KnownDirectories { done, .. }
         | Write::Snapshot { done, .. } => {
             let _ = done.send(result());
         }

@@ -40,11 +40,20 @@ impl ConnectionKind {
     }
 }
 
+/// A seed at the other end of a connection: its data directory, and the process that runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Speaker {
+    pub(super) directory_id: u64,
+    pub(super) process: u64,
+}
+
 /// A connection that is open.
 #[derive(Debug)]
 pub(super) struct OpenConnection {
     pub(super) outbox: Outbox,
     pub(super) kind: ConnectionKind,
+    /// Who is at the other end, where it is a seed that was welcomed.
+    speaker: Option<Speaker>,
 }
 
 /// All of them.
@@ -74,7 +83,7 @@ impl Connections {
     pub(super) fn keep(&mut self, stream: TcpStream, kind: ConnectionKind) -> u64 {
         self.last += 1;
         let outbox = connection::spawn(self.last, stream, self.inbox.0.clone());
-        self.open.insert(self.last, OpenConnection { outbox, kind });
+        self.open.insert(self.last, OpenConnection { outbox, kind, speaker: None });
         self.last
     }
 
@@ -88,6 +97,26 @@ impl Connections {
         if let Some(connection) = self.open.get_mut(&id) {
             connection.kind = kind;
         }
+    }
+
+    /// That process is at the other end.
+    pub(super) fn set_speaker(&mut self, id: u64, speaker: Speaker) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.speaker = Some(speaker);
+        }
+    }
+
+    /// The process at the other end, where that is a seed.
+    pub(super) fn process_at(&self, id: u64) -> Option<u64> {
+        Some(self.open.get(&id)?.speaker?.process)
+    }
+
+    /// Those at whose other end another process has the same directory, and that process.
+    pub(super) fn of_other_processes(&self, of: Speaker) -> Vec<(u64, u64)> {
+        let is_other =
+            |speaker: &Speaker| speaker.directory_id == of.directory_id && speaker.process != of.process;
+        let others = self.open.iter().filter_map(|(id, connection)| Some((*id, connection.speaker?)));
+        others.filter(|(_, speaker)| is_other(speaker)).map(|(id, speaker)| (id, speaker.process)).collect()
     }
 
     /// It has ended, or is to end.

@@ -180,6 +180,7 @@ impl Node {
             address: self.options.own.to_string(),
             list,
             history: self.log.store.history(),
+            directory: self.directory(),
         }
     }
 

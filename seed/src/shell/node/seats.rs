@@ -9,8 +9,10 @@ use coterie_common::seed_list::{SeedEntry, split_host_port};
 
 use super::connections::ConnectionKind;
 use super::ending::Reason;
-use super::{Arrival, Node, unusable};
+use super::{Arrival, Node, Options, unusable};
 use crate::core::Input;
+use crate::raft::Store;
+use crate::raft::store::Identity;
 
 /// Why a seed stops that an operator has removed.
 pub(super) const REMOVED: &str = "this seed was removed from its cluster";
@@ -29,6 +31,21 @@ pub(super) fn seeds_in_force(
         tracing::warn!("the seed list differs from the log, which rules: {:?}", names(&logged));
     }
     logged
+}
+
+/// A data directory is that of one seat, and a seat has one address.
+pub(super) fn check_own_seat(store: &Store, identity: Identity, options: &Options) -> Result<(), Failure> {
+    let history = store.history();
+    let seat = history.as_ref().and_then(|history| history.seats.get(&identity.id));
+    match seat {
+        Some(seat) if seat.address != options.own.to_string() => Err(Failure::running(format!(
+            "data directory {}: it is that of seed {}, and this seed is {}",
+            options.data.display(),
+            seat.address,
+            options.own,
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn entries<'a>(seeds: impl Iterator<Item = (SeedId, &'a str)>) -> BTreeMap<SeedId, SeedEntry> {
@@ -123,6 +140,11 @@ impl Node {
         } else if self.core.registry().is_gone(hello.id) {
             // By what is committed: an entry that is merely in the log may never be.
             return Err(CloseReason::Removed(hello.id));
+        } else if let Some(seat) = history.seats.get(&hello.id)
+            && seat.address != hello.address
+        {
+            let text = format!("seed {} has the address {}, not {}", hello.id, seat.address, hello.address);
+            return Err(CloseReason::Refused(text));
         }
         Ok(hello)
     }

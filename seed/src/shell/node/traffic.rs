@@ -9,9 +9,9 @@ use coterie_common::net::process::Failure;
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::{Backoff, Message, Wire};
 
-use super::connections::ConnectionKind;
+use super::connections::{ConnectionKind, Speaker};
 use super::ending::Reason;
-use super::{Arrival, Node};
+use super::{Arrival, Node, unusable};
 use crate::core::{Input, SessionId};
 use crate::shell::mesh;
 
@@ -80,6 +80,8 @@ impl Node {
                     tokio::spawn(async move { consensus.snapshot().await });
                 }
             }
+            // The log would find it out with the next entry, which may be long in coming.
+            Arrival::NotWritten(error) => return Err(unusable(&self.options.data, &error)),
             Arrival::Stop => self.stop(Reason::Asked),
             Arrival::Stopped => self.ending.complete(),
         }
@@ -131,12 +133,24 @@ impl Node {
                 }
                 Ok(())
             }
+            (
+                ConnectionKind::MeshOut(_) | ConnectionKind::MeshIn(_),
+                Message::Close(CloseReason::DirectoryCopy(doubt)),
+            ) => Err(self.is_a_copy(&doubt)),
             (ConnectionKind::MeshOut(seed), Message::Close(reason)) => {
                 let name = self.greetings.entry(seed).map(ToString::to_string).unwrap_or_default();
                 self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
                 Ok(())
             }
             (ConnectionKind::MeshIn(seed), Message::Mesh(message)) => self.on_mesh(id, seed, message),
+            (ConnectionKind::MeshIn(_) | ConnectionKind::MeshOut(_), Message::Ping { nonce }) => {
+                self.answer_ping(id, nonce);
+                Ok(())
+            }
+            (ConnectionKind::MeshIn(_) | ConnectionKind::MeshOut(_), Message::Pong { .. }) => {
+                self.note_answer(id);
+                Ok(())
+            }
             (ConnectionKind::MeshIn(_), _) | (ConnectionKind::MeshOut(_), _) => Ok(()),
             (ConnectionKind::New | ConnectionKind::Session(_), message) if !self.ending.has_begun() => {
                 self.connections.set_kind(id, ConnectionKind::Session(wire));
@@ -189,10 +203,15 @@ impl Node {
         let (own, address) = (self.hello(), hello.address.clone());
         let checked = self.seated(hello).and_then(|hello| {
             mesh::check_hello(&own, &hello).map_err(CloseReason::Refused)?;
+            self.check_directory(&hello)?;
             Ok(hello)
         });
         match checked {
-            Ok(hello) => Some(hello),
+            Ok(hello) => {
+                self.connections.set_speaker(id, Speaker::of(&hello));
+                self.remember(hello.directory_id, hello.directory);
+                Some(hello)
+            }
             Err(reason) => {
                 self.say_sometimes(&address, &format!("seed {address} refused: {reason}"));
                 self.refuse(id, reason);
@@ -293,6 +312,9 @@ impl Node {
                 Ok(())
             }
             other => {
+                if let MeshMessage::Directory(state) = &other {
+                    self.note_directory(seed, *state);
+                }
                 self.step(Input::Mesh { from: seed, message: other });
                 Ok(())
             }

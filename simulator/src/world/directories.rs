@@ -1,0 +1,190 @@
+//! Seeds' directories: what is told of them, and what an operator does with copies.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use coterie_common::limits::{DIRECTORY_TOLD_AT_LEAST, DIRECTORY_TOLD_EVERY};
+use coterie_common::majority;
+use coterie_common::message::{DirectoryState, MeshMessage, SeedId};
+use coterie_common::{Instant, Message};
+use coterie_seed::core::directories::{Doubt, KnownDirectories};
+
+use super::{Happening, SeedHost, World};
+use crate::check::observed::Observed;
+use crate::model::host::Host;
+use crate::model::replicated_log::ReplicatedLog;
+use crate::plan::fault::Fault;
+use crate::plan::planted_bug::PlantedBug;
+
+/// How long a seed is down whose directory an operator takes away, or puts another in the place of.
+pub(super) const AWAY_FOR: Duration = Duration::from_millis(500);
+
+/// What a copy of a directory has.
+#[derive(Clone, Debug)]
+pub(super) struct DirectoryCopy {
+    id: SeedId,
+    directory_id: u64,
+    replica: ReplicatedLog,
+    known: KnownDirectories,
+    run: u64,
+}
+
+impl SeedHost {
+    /// What is on its disk.
+    pub(super) fn directory(&self) -> DirectoryState {
+        DirectoryState { run: self.run, process: self.process.start, ..self.replica.on_disk() }
+    }
+}
+
+impl World {
+    // ---- what is told ----
+
+    /// Each seed tells the others what it has on disk, when that has changed, and once a second.
+    pub(super) fn tell_directories(&mut self) {
+        for index in 0..self.seeds.len() {
+            let seed = &mut self.seeds[index];
+            if !seed.process.runs() {
+                continue;
+            }
+            let (now, state) = (self.now, seed.directory());
+            let is_due = seed.told_directory.is_none_or(|(at, told)| {
+                let pause = if told == state { DIRECTORY_TOLD_AT_LEAST } else { DIRECTORY_TOLD_EVERY };
+                now.since(at) >= pause
+            });
+            if !is_due {
+                continue;
+            }
+            seed.told_directory = Some((now, state));
+            let own = self.traffic.mesh.iter().filter(|((from, _), _)| *from == index);
+            for id in own.map(|(_, id)| *id).collect::<Vec<_>>() {
+                self.send_message(id, Host::Seed(index), Message::Mesh(MeshMessage::Directory(state)));
+            }
+        }
+    }
+
+    /// A seed hears what another has on disk, and remembers it. What an ended process has said before says nothing.
+    pub(super) fn hear_directory(&mut self, by: usize, of: usize, state: DirectoryState) {
+        if self.seeds[of].process.start != state.process {
+            return;
+        }
+        let directory_id = self.seeds[of].directory_id;
+        self.observe(&Observed::Heard { by: Host::Seed(by), directory_id, state: &state });
+        self.seeds[by].known.note(directory_id, state);
+    }
+
+    /// Two seeds are about to be connected: whether either runs on a copy, by what the other remembers. It ends.
+    pub(super) fn a_copy_ends(&mut self, from: usize, to: usize) -> bool {
+        for (judge, judged) in [(from, to), (to, from)] {
+            if let Err(doubt) = self.judge_directory(judge, judged) {
+                let address = Host::Seed(judged).address();
+                self.sink.tell(format_args!("{:>12} -- {address} ends: {doubt}", ""));
+                self.tally.marks.hit("copies_refused");
+                self.seeds[judged].is_lost = true;
+                self.end_process(Host::Seed(judged));
+                return true;
+            }
+        }
+        for (by, of) in [(from, to), (to, from)] {
+            let (directory_id, state) = (self.seeds[of].directory_id, self.seeds[of].directory());
+            self.observe(&Observed::Greeted { by: Host::Seed(by), directory_id, state: &state });
+            self.seeds[by].known.note(directory_id, state);
+        }
+        false
+    }
+
+    fn judge_directory(&self, judge: usize, judged: usize) -> Result<(), Doubt> {
+        if self.plan.planted_bug == Some(PlantedBug::CopiesGoOn) {
+            return Ok(());
+        }
+        let (directory_id, state) = (self.seeds[judged].directory_id, self.seeds[judged].directory());
+        let (id, leader) = (self.seeds[judged].id, &self.seeds[judge]);
+        let leads = leader.replica.leads(leader.id);
+        let acknowledged = leads.then(|| leader.replica.acknowledged_by(id));
+        leader.known.judge(directory_id, &state, acknowledged.as_ref())
+    }
+
+    // ---- the operator ----
+
+    /// An operator copies a seed's directory, and puts the copy in its place some time later.
+    pub(super) fn copy_directory(&mut self, index: usize, restored_after: Duration) {
+        let seed = &self.seeds[index];
+        if !seed.is_listed {
+            return;
+        }
+        let mut replica = seed.replica.clone();
+        replica.crash();
+        let copy = DirectoryCopy {
+            id: seed.id,
+            directory_id: seed.directory_id,
+            replica,
+            known: seed.known.clone(),
+            run: seed.run,
+        };
+        self.seeds[index].copy = Some(copy);
+        if self.now + restored_after < Instant::START + self.plan.swarm.chaos {
+            self.after(restored_after, Happening::Fault(Fault::Restore(index)));
+        }
+    }
+
+    /// The copy takes the place of the directory. Only where the others have everything: who counts on more than one
+    /// copy at a time has lost what no seed can know.
+    pub(super) fn restore_directory(&mut self, index: usize) {
+        let committed = self.log.committed;
+        if !self.can_do_without(index, |seed| seed.replica.written() >= committed) {
+            return;
+        }
+        let Some(copy) = self.seeds[index].copy.take() else { return };
+        self.end_process(Host::Seed(index));
+        self.tally.marks.hit("directories_restored");
+        let seed = &mut self.seeds[index];
+        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
+        (seed.id, seed.directory_id, seed.is_lost) = (copy.id, copy.directory_id, false);
+        (seed.replica, seed.known, seed.run) = (copy.replica, copy.known, copy.run);
+        seed.is_restored = true;
+        self.after(AWAY_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
+    }
+
+    /// A seed's directory is gone, and the seed is started again.
+    pub(super) fn wipe(&mut self, index: usize) {
+        if !self.can_do_without(index, |_| true) {
+            return;
+        }
+        self.end_process(Host::Seed(index));
+        self.operator.directory_ids += 1;
+        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
+        let seed = &mut self.seeds[index];
+        (seed.replica, seed.directory_id) = (ReplicatedLog::default(), self.operator.directory_ids);
+        (seed.known, seed.run, seed.is_restored) = (KnownDirectories::default(), 0, false);
+        self.after(AWAY_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
+    }
+
+    /// Whether any majority that the log of any seed counts on is there without this one, of seeds that have enough.
+    fn can_do_without(&self, index: usize, has_enough: impl Fn(&SeedHost) -> bool) -> bool {
+        let gone = self.seeds[index].id;
+        let has_log = |id: &SeedId| {
+            let holds = |seed: &SeedHost| {
+                let is_whole = !seed.is_lost && !seed.is_restored && seed.replica.history().is_some();
+                seed.id == *id && seed.takes_part && is_whole && has_enough(seed)
+            };
+            *id != gone && self.seeds.iter().any(holds)
+        };
+        let enough =
+            |set: &BTreeSet<SeedId>| set.iter().filter(|id| has_log(id)).count() >= majority(set.len());
+        let registry = &self.checker.truth().registry();
+        if self.is_removing() {
+            return false;
+        }
+        // Peers that were away know no others than those of their lists.
+        let known = self
+            .seeds
+            .iter()
+            .take(self.plan.swarm.seeds)
+            .filter(|seed| registry.seeds().contains_key(&seed.id));
+        if !known.map(|seed| seed.id).any(|id| has_log(&id)) {
+            return false;
+        }
+        let mut all_sets =
+            self.seeds.iter().flat_map(|seed| seed.replica.voters()).chain([registry.voters_wanted()]);
+        registry.seeds().contains_key(&gone) && all_sets.all(|set| enough(&set))
+    }
+}
