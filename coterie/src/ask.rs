@@ -306,8 +306,7 @@ pub async fn send(seed: AnySeed, text: String) -> Result<(), Failure> {
 
 /// Changes the seeds of a running cluster, and says what is left to do.
 pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failure> {
-    let (SeedChange::Add(address) | SeedChange::Remove(address) | SeedChange::Replace(address)) = &change;
-    let mut session = seed.open(address).await?;
+    let mut session = seed.open(change.address()).await?;
     session.say(SessionMessage::ChangeSeeds(change.clone()));
     // As long as a seed may take to find a leader.
     let answered = session.wait_for(REGISTRATION_TIME_MAX + ANSWER_TIME_MAX, |message| match message {
@@ -320,7 +319,7 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
     print(&match change {
         SeedChange::Add(address) => format!("{address} is a seed: it gets a vote as soon as it runs"),
         SeedChange::Remove(address) => format!("{address} is a seed no longer, and stops"),
-        SeedChange::Replace(address) => {
+        SeedChange::Replace { address, .. } => {
             format!("{address} may begin anew: it gets a vote as soon as it runs with an empty directory")
         }
     })

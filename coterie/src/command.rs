@@ -74,6 +74,9 @@ pub enum Command {
     SeedReplace {
         /// The seed that lost its directory; start it again afterwards, with an empty one
         address: String,
+        /// Also where that seed has its directory and takes part: it ends
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         seed: AnySeed,
     },
@@ -101,7 +104,9 @@ impl Command {
             Command::Status { seed } => ("coterie", block_on(ask::status(seed))),
             Command::SeedAdd { address, seed } => ("coterie", change(seed, SeedChange::Add(address))),
             Command::SeedRemove { address, seed } => ("coterie", change(seed, SeedChange::Remove(address))),
-            Command::SeedReplace { address, seed } => ("coterie", change(seed, SeedChange::Replace(address))),
+            Command::SeedReplace { address, force, seed } => {
+                ("coterie", change(seed, SeedChange::Replace { address, force }))
+            }
             Command::Share { directory } => ("coterie", share::run(&directory)),
             Command::Bench(args) => ("coterie", bench::run(args)),
         };

@@ -15,7 +15,8 @@
 //! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
 //! probed 6001/7 alive | fail p1 | leader s1 term=2 | leader none term=2 | read 1 ready 12 | restore ... | stop
 //! forms abab                           this seed begins a cluster of that name
-//! 1 seed-add 5003 | 1 seed-remove 5002 | 1 seed-replace 5002 | voters-unchanged        the seeds themselves
+//! 1 seed-add 5003 | 1 seed-remove 5002 | 1 seed-replace 5002 force | s1 request 4 seeds seed-remove 5002 seat=s2 |
+//! voters-unchanged                     the seeds themselves
 //! ```
 //! Native sessions and connected seeds say something every second, unseen, until `hush 1`, `hush s1`.
 
@@ -44,6 +45,7 @@ use coterie_common::{
 use coterie_seed::core::entry::{Body, DeathRecord, SeedRecord};
 use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
 
+use heard::seed_change;
 use script::Player as _;
 use show::{show_answer, show_entry, show_mesh, show_message};
 use words::*;
@@ -340,6 +342,9 @@ fn forwarded(words: Words<'_>, registry: &Registry) -> ForwardedRequest {
         "register" => ForwardedRequest::Register(candidate(words.from(1))),
         "leave" => ForwardedRequest::Leave(id(words.at(1))),
         "report" => ForwardedRequest::Report { report: report(words.from(1)), reporter: by },
+        "seeds" => {
+            ForwardedRequest::Seeds { change: seed_change(words.from(1)), seat: words.key("seat").map(seed) }
+        }
         other => panic!("{other:?} is no request"),
     }
 }

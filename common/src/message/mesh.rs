@@ -158,7 +158,23 @@ pub enum SeedChange {
     /// The one at this address no longer.
     Remove(String),
     /// The one at this address has lost its data directory: another takes its place.
-    Replace(String),
+    Replace {
+        /// Where.
+        address: String,
+        /// Also where it has its directory, and takes part.
+        force: bool,
+    },
+}
+
+impl SeedChange {
+    /// The address that it is about.
+    pub fn address(&self) -> &str {
+        match self {
+            SeedChange::Add(address) | SeedChange::Remove(address) | SeedChange::Replace { address, .. } => {
+                address
+            }
+        }
+    }
 }
 
 /// One message between seeds.
@@ -228,7 +244,13 @@ pub enum ForwardedRequest {
         reporter: MemberId,
     },
     /// Change the seeds.
-    Seeds(SeedChange),
+    Seeds {
+        /// How.
+        change: SeedChange,
+        /// Who was the seed at that address when it was asked. The change is about that one: what is carried out late,
+        /// or twice, must not hit who took its place.
+        seat: Option<SeedId>,
+    },
 }
 
 /// What came of a forwarded request.

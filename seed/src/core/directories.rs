@@ -113,15 +113,18 @@ impl KnownDirectories {
         }
     }
 
-    /// A directory that is no copy has this; returns whether that is more than was known.
-    pub fn note(&mut self, directory_id: u64, state: DirectoryState) -> bool {
+    /// A directory that is no copy has this; returns whether that is more than was known. What its seed does not know
+    /// to be committed may be so here: of one term there is one log, so the shorter of two has nothing of its own.
+    pub fn note(&mut self, directory_id: u64, state: DirectoryState, committed_here: LogPosition) -> bool {
         let known = self.directories.entry(directory_id).or_default();
         let before = *known;
+        let is_one_log = state.last.term == committed_here.term;
+        let shared = if is_one_log { state.last.min(committed_here) } else { LogPosition::default() };
         *known = DirectoryState {
             run: state.run.max(known.run),
             process: if state.run >= known.run { state.process } else { known.process },
             term: state.term.max(known.term),
-            committed: state.committed.max(known.committed),
+            committed: state.committed.max(shared).max(known.committed),
             // What is not committed may be taken back: nothing to be remembered.
             last: LogPosition::default(),
         };
@@ -148,7 +151,7 @@ mod tests {
 
     fn knowing(state: DirectoryState) -> KnownDirectories {
         let mut known = KnownDirectories::default();
-        assert!(known.note(1, state));
+        assert!(known.note(1, state, LogPosition::default()));
         known
     }
 
@@ -196,10 +199,18 @@ mod tests {
     #[test]
     fn only_what_is_to_be_remembered_is_news() {
         let mut known = knowing(state(1, 1, (1, 4), (1, 4)));
-        assert!(!known.note(1, state(1, 1, (1, 4), (1, 7))), "an entry that may be taken back");
-        assert!(known.note(1, state(1, 1, (1, 7), (1, 7))));
-        assert!(known.note(1, state(1, 2, (1, 7), (1, 7))));
-        assert!(!known.note(1, state(1, 1, (1, 5), (1, 7))), "what was overtaken on its way");
+        let here = |index| LogPosition { term: 1, index };
+        assert!(!known.note(1, state(1, 1, (1, 4), (1, 7)), here(4)), "an entry that may be taken back");
+        assert!(known.note(1, state(1, 1, (1, 4), (1, 7)), here(6)), "of which one is committed here");
+        assert!(known.note(1, state(1, 1, (1, 4), (1, 7)), here(9)));
+        assert!(!known.note(1, state(1, 1, (1, 7), (1, 7)), here(9)), "as was known");
+        assert!(known.note(1, state(1, 2, (1, 7), (2, 8)), LogPosition { term: 3, index: 9 }), "a vote");
+        assert_eq!(
+            known.directories[&1].committed,
+            here(7),
+            "of another term, and so perhaps of another log"
+        );
+        assert!(!known.note(1, state(1, 1, (1, 5), (1, 7)), here(5)), "what was overtaken on its way");
         known.keep(&BTreeSet::from([2]));
         assert_eq!(known, KnownDirectories::default());
     }

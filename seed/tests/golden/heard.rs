@@ -46,11 +46,7 @@ impl Player {
             }
             "say" => SessionMessage::Say { via: rest.at(0).to_owned(), content: rest.from(1).text().into() },
             "status" => SessionMessage::StatusRequest,
-            "seed-add" => SessionMessage::ChangeSeeds(SeedChange::Add(address(rest.at(0)).to_string())),
-            "seed-remove" => SessionMessage::ChangeSeeds(SeedChange::Remove(address(rest.at(0)).to_string())),
-            "seed-replace" => {
-                SessionMessage::ChangeSeeds(SeedChange::Replace(address(rest.at(0)).to_string()))
-            }
+            "seed-add" | "seed-remove" | "seed-replace" => SessionMessage::ChangeSeeds(seed_change(words)),
             other => panic!("no session says {other:?}"),
         };
         if wire == Wire::Native {
@@ -209,5 +205,15 @@ impl Player {
     pub(super) fn proposed(&self, name: &str) -> &Entry {
         let index = name.strip_prefix('p').map_or(0, number) as usize;
         self.proposed.get(index.wrapping_sub(1)).unwrap_or_else(|| panic!("{name:?} was not proposed"))
+    }
+}
+
+pub(super) fn seed_change(words: Words<'_>) -> SeedChange {
+    let at = address(words.at(1)).to_string();
+    match words.at(0) {
+        "seed-add" => SeedChange::Add(at),
+        "seed-remove" => SeedChange::Remove(at),
+        "seed-replace" => SeedChange::Replace { address: at, force: words.has("force") },
+        other => panic!("{other:?} changes no seed"),
     }
 }

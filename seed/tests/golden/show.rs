@@ -71,9 +71,13 @@ fn show_forwarded(forwarded: &ForwardedRequest) -> String {
         ForwardedRequest::Register(candidate) => format!("register {}", show_candidate(candidate)),
         ForwardedRequest::Leave(id) => format!("leave {id}"),
         ForwardedRequest::Report { report, reporter } => format!("{} by={reporter}", show_report(report)),
-        ForwardedRequest::Seeds(SeedChange::Add(address)) => format!("seed-add {address}"),
-        ForwardedRequest::Seeds(SeedChange::Remove(address)) => format!("seed-remove {address}"),
-        ForwardedRequest::Seeds(SeedChange::Replace(address)) => format!("seed-replace {address}"),
+        ForwardedRequest::Seeds { change: SeedChange::Add(address), .. } => format!("seed-add {address}"),
+        ForwardedRequest::Seeds { change: SeedChange::Remove(address), .. } => {
+            format!("seed-remove {address}")
+        }
+        ForwardedRequest::Seeds { change: SeedChange::Replace { address, .. }, .. } => {
+            format!("seed-replace {address}")
+        }
     }
 }
 

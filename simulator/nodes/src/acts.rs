@@ -60,6 +60,8 @@ impl SimulatedCluster {
                 }
                 self.common.disks[host].replace();
             }
+            // A peer that was away knows no others than those of its list.
+            Act::Change(SeedChange::Remove(name)) if !self.is_one_listed_without(name) => {}
             Act::Change(change) => self.common.changes.borrow_mut().push_back(change.clone()),
         }
         self.update_truth();
@@ -69,6 +71,18 @@ impl SimulatedCluster {
         let seen = self.common.seen.borrow();
         let mut sets = seen.checker.truth().registry().seed_sets().iter();
         sets.all(|set| majority(set.len()) < set.len())
+    }
+
+    /// Whether a seed of the list that all peers have is left, when this one goes and all those that are to go.
+    fn is_one_listed_without(&self, name: &str) -> bool {
+        let changes = self.common.changes.borrow();
+        let goes = |address: &str| {
+            address == name
+                || changes.iter().any(|it| matches!(it, SeedChange::Remove(other) if other == address))
+        };
+        let seen = self.common.seen.borrow();
+        let mut listed = (0..self.schedule.seeds).map(|index| Host::Seed(index).address().to_string());
+        listed.any(|address| seen.seat_at(&address).is_some() && !goes(&address))
     }
 
     fn trouble(&mut self, host: Host, is_troubled: bool) {
@@ -172,7 +186,7 @@ impl SimulatedCluster {
     /// The operator's change is made: whoever has a seat that nobody has taken yet begins anew, once the one who had it
     /// before has stopped by itself. Until then its vote may be needed. Returns whether there is nothing left to do.
     pub(super) fn follow(&mut self, change: &SeedChange) -> bool {
-        let (SeedChange::Add(name) | SeedChange::Replace(name) | SeedChange::Remove(name)) = change;
+        let name = change.address();
         let Some(host) = name.parse().ok().and_then(Host::at) else { return true };
         let seat = self.common.seen.borrow().seat_at(name);
         if seat.is_some_and(|(_, is_taken)| !is_taken) {

@@ -177,7 +177,10 @@ impl SimulatedCluster {
         self.common.disks.values().for_each(|disk| disk.set_full(false));
         self.common.disks.values().for_each(|disk| disk.set_broken(false));
         // What could not be changed until now may not be possible at all; but whoever lost his disk needs another seat.
-        let needed = self.forgetful.iter().map(|host| SeedChange::Replace(host.address().to_string()));
+        let needed = self
+            .forgetful
+            .iter()
+            .map(|host| SeedChange::Replace { address: host.address().to_string(), force: false });
         *self.common.changes.borrow_mut() = needed.collect();
         seed_hosts(&self.schedule).for_each(|host| self.start(host));
         self.update_truth();

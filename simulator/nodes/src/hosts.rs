@@ -55,7 +55,7 @@ impl Common {
     /// The operator has asked for a change; it is made, or pointless, or, as nobody could make it, to be asked for
     /// again.
     fn note_attempt(&self, change: &SeedChange, made: Option<bool>) {
-        let (SeedChange::Add(name) | SeedChange::Remove(name) | SeedChange::Replace(name)) = change;
+        let name = change.address();
         let is_seat = self.seen.borrow().seat_at(name).is_some();
         // A seed that is behind, or new, does not know of seats that there are.
         let is_pointless = made == Some(false) && is_seat == matches!(change, SeedChange::Add(_));

@@ -174,7 +174,7 @@ impl Schedule {
             Kind::ReplaceDisk => vec![
                 (at, Act::ReplaceDisk(seed)),
                 (at + 10, Act::Start(seed)),
-                (end, Act::Change(SeedChange::Replace(name(seed)))),
+                (end, Act::Change(SeedChange::Replace { address: name(seed), force: false })),
             ],
             Kind::AddSeed => vec![(at, Act::Change(SeedChange::Add(name(any_seed))))],
             Kind::RemoveSeed => vec![(at, Act::Change(SeedChange::Remove(name(any_seed))))],

@@ -69,7 +69,12 @@ impl World {
         }
         let directory_id = self.seeds[of].directory_id;
         self.observe(&Observed::Heard { by: Host::Seed(by), directory_id, state: &state });
-        self.seeds[by].known.note(directory_id, state);
+        self.remember(by, directory_id, state);
+    }
+
+    fn remember(&mut self, by: usize, directory_id: u64, state: DirectoryState) {
+        let committed_here = self.seeds[by].directory().committed;
+        self.seeds[by].known.note(directory_id, state, committed_here);
     }
 
     /// Two seeds are about to be connected: whether either runs on a copy, by what the other remembers. It ends.
@@ -87,7 +92,7 @@ impl World {
         for (by, of) in [(from, to), (to, from)] {
             let (directory_id, state) = (self.seeds[of].directory_id, self.seeds[of].directory());
             self.observe(&Observed::Greeted { by: Host::Seed(by), directory_id, state: &state });
-            self.seeds[by].known.note(directory_id, state);
+            self.remember(by, directory_id, state);
         }
         false
     }

@@ -91,7 +91,7 @@ impl World {
         let seed = &mut self.seeds[index];
         (seed.is_lost, seed.replica, seed.directory_id) = (false, ReplicatedLog::default(), directory_id);
         (seed.known, seed.run, seed.is_restored) = (KnownDirectories::default(), 0, false);
-        self.ask_for(SeedChange::Replace(address));
+        self.ask_for(SeedChange::Replace { address, force: false });
         self.after(STARTED_AFTER, Happening::Fault(Fault::Start(Host::Seed(index))));
     }
 

@@ -208,7 +208,7 @@ impl Leader {
         cx: &mut Context,
         registry: &Registry,
         is_available: impl Fn(SeedId) -> bool,
-        change: SeedChange,
+        change: (SeedChange, Option<SeedId>),
         request: RequestId,
     ) -> Result<bool, Refusal> {
         self.seed_changes.open(cx, registry, is_available, change, request)

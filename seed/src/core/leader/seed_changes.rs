@@ -47,14 +47,14 @@ pub(super) struct SeedChanges {
 /// registry: a typing error is answered although there is no leader. That an address to be added is a seed already is
 /// left to the leader, whose registry is newer.
 pub(crate) fn check(registry: &Registry, change: &SeedChange) -> Result<(), Refusal> {
-    let (SeedChange::Add(address) | SeedChange::Remove(address) | SeedChange::Replace(address)) = change;
+    let address = change.address();
     let parsed = split_host_port(address)
         .and_then(|(host, port)| Ok((parse_host(host)?, parse_port(port)?)))
         .map_err(|problem| Refusal::new(Why::BadRequest, problem));
     parsed?;
     match (change, registry.seed_at(address)) {
-        (SeedChange::Remove(_) | SeedChange::Replace(_), None) => Err(stranger(address)),
-        (SeedChange::Add(_), _) | (SeedChange::Remove(_) | SeedChange::Replace(_), Some(_)) => Ok(()),
+        (SeedChange::Remove(_) | SeedChange::Replace { .. }, None) => Err(stranger(address)),
+        (SeedChange::Add(_), _) | (SeedChange::Remove(_) | SeedChange::Replace { .. }, Some(_)) => Ok(()),
     }
 }
 
@@ -69,10 +69,10 @@ impl SeedChanges {
         cx: &mut Context,
         registry: &Registry,
         is_available: impl Fn(SeedId) -> bool,
-        change: SeedChange,
+        (change, seat): (SeedChange, Option<SeedId>),
         request: RequestId,
     ) -> Result<bool, Refusal> {
-        let Some(body) = entry_for(registry, is_available, change)? else { return Ok(false) };
+        let Some(body) = entry_for(registry, is_available, change, seat)? else { return Ok(false) };
         let is_about_seeds = matches!(body, Body::SeedAdd { .. } | Body::SeedRemove(_));
         assert!(is_about_seeds, "a change of the seeds that is none: {body:?}");
         // The same entry may be under way for another request: both are answered by it.
@@ -129,12 +129,15 @@ impl SeedChanges {
     }
 }
 
-/// The entry that makes the change; none when it is made already.
+/// The entry that makes the change; none when it is made already. What goes is the seed that had the `seat` when this
+/// was asked: an operator who asks twice, or whose answer was lost, does not have two taken away.
 fn entry_for(
     registry: &Registry,
     is_available: impl Fn(SeedId) -> bool,
     change: SeedChange,
+    seat: Option<SeedId>,
 ) -> Result<Option<Body>, Refusal> {
+    let is_another = |id: &SeedId| seat.is_some_and(|seat| seat != *id);
     // Added, or put in another's place, and not come yet: to ask for it again changes nothing.
     let waits = |id: &SeedId| registry.seeds().get(id).is_some_and(|seed| seed.directory_id.is_none());
     match change {
@@ -150,6 +153,7 @@ fn entry_for(
             None => Ok(Some(Body::SeedAdd { address, replaces: None })),
         },
         SeedChange::Remove(address) => match registry.seed_at(&address) {
+            Some(id) if is_another(&id) => Ok(None),
             Some(_) if registry.seeds().len() == 1 => {
                 Err(Refusal::new(Why::BadRequest, "the last seed cannot be removed"))
             }
@@ -158,8 +162,13 @@ fn entry_for(
             }
             None => Ok(None),
         },
-        SeedChange::Replace(address) => match registry.seed_at(&address) {
-            Some(id) if waits(&id) && !registry.votes(id) => Ok(None),
+        SeedChange::Replace { address, force } => match registry.seed_at(&address) {
+            Some(id) if is_another(&id) || waits(&id) && !registry.votes(id) => Ok(None),
+            Some(id) if is_available(id) && !force => {
+                let detail =
+                    format!("{address} is connected, with its directory; --force replaces it all the same");
+                Err(Refusal::new(Why::BadRequest, detail))
+            }
             Some(id) => {
                 check_majority_without(registry, is_available, id)?;
                 Ok(Some(Body::SeedAdd { address, replaces: Some(id) }))

@@ -58,10 +58,16 @@ impl Seed {
                     }
                 }
             }
-            ForwardedRequest::Seeds(change) => {
+            ForwardedRequest::Seeds { change, seat } => {
                 let (now, registry) = (self.cx.now, &self.registry);
                 let is_available = |seed| self.leadership.is_available(now, registry, seed);
-                match self.leader.change_seeds(&mut self.cx, &self.registry, is_available, change, request) {
+                match self.leader.change_seeds(
+                    &mut self.cx,
+                    &self.registry,
+                    is_available,
+                    (change, seat),
+                    request,
+                ) {
                     Ok(true) => {}
                     // It is made already: what is applied here shows it.
                     Ok(false) => {

@@ -53,7 +53,7 @@ impl Seed {
     fn forward(&mut self, forwarded: ForwardedRequest, caller: Caller) {
         if self.forwarding.is_full() {
             return match forwarded {
-                ForwardedRequest::Register(_) | ForwardedRequest::Seeds(_) => {
+                ForwardedRequest::Register(_) | ForwardedRequest::Seeds { .. } => {
                     let most = coterie_common::limits::FORWARDED_MAX;
                     let refusal = Refusal::new(Why::Limit, format!("{most} requests are under way"));
                     self.answer(PendingRequest { forwarded, caller }, Answer::Refused(refusal));

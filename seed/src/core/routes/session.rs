@@ -242,7 +242,10 @@ impl Seed {
 
     fn on_change_seeds(&mut self, id: SessionId, change: SeedChange) {
         match check_seed_change(&self.registry, &change) {
-            Ok(()) => self.forward(ForwardedRequest::Seeds(change), Caller::Session(id)),
+            Ok(()) => {
+                let seat = self.registry.seed_at(change.address());
+                self.forward(ForwardedRequest::Seeds { change, seat }, Caller::Session(id));
+            }
             Err(refusal) => {
                 self.sessions.send(&mut self.cx, id, SessionMessage::SeedsChanged(Err(refusal)));
             }
@@ -309,10 +312,10 @@ impl Seed {
                 self.cx.log(Line::new("DEAD_REJECTED").with("dead", dead.address).show("reason", &refusal));
                 self.sessions.send(&mut self.cx, session, SessionMessage::Rejected { dead, refusal });
             }
-            (ForwardedRequest::Seeds(_), Answer::Refused(refusal)) => {
+            (ForwardedRequest::Seeds { .. }, Answer::Refused(refusal)) => {
                 self.sessions.send(&mut self.cx, session, SessionMessage::SeedsChanged(Err(refusal)));
             }
-            (ForwardedRequest::Seeds(_), Answer::Recorded { .. } | Answer::Admitted { .. }) => {
+            (ForwardedRequest::Seeds { .. }, Answer::Recorded { .. } | Answer::Admitted { .. }) => {
                 self.sessions.send(&mut self.cx, session, SessionMessage::SeedsChanged(Ok(())));
             }
             // What is in the log is pushed to every session; nothing more is to be said.

@@ -116,7 +116,8 @@ impl Node {
 
     /// A directory that is no copy has this.
     pub(super) fn remember(&mut self, directory_id: u64, state: DirectoryState) {
-        self.directories.is_news |= self.directories.known.note(directory_id, state);
+        let committed_here = self.directory().committed;
+        self.directories.is_news |= self.directories.known.note(directory_id, state, committed_here);
     }
 
     /// Another seed tells what it has on disk by now.
