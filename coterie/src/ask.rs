@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use coterie_common::clock::Clock;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
-use coterie_common::message::{ClusterId, Evidence, SeedChange, SeedFinding, SessionMessage, Stages};
+use coterie_common::message::{ClusterId, SeedChange, SessionMessage};
 use coterie_common::net::diagnostics;
 use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
 use coterie_common::net::options::find_seed_list;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
-use coterie_common::{Change, Event, Instant, Timestamp, View};
+use coterie_common::{Change, Event, Instant, View};
 use tokio::time::{sleep, timeout_at};
 
 /// How long until a seed that has gone is asked again.
@@ -230,7 +230,7 @@ fn changed(shown: &mut Shown, message: SessionMessage, session: &Observer) -> Ve
             view.epoch = view.epoch.max(epoch);
             lines
         }
-        SessionMessage::Evidence(Some(evidence)) => timeline(&evidence),
+        SessionMessage::Evidence(Some(evidence)) => crate::evidence::timeline(&evidence),
         _ => Vec::new(),
     }
 }
@@ -251,34 +251,6 @@ fn describe(change: &Change, members: usize) -> String {
         Event::Died(id) => format!("{} died", id.address),
     };
     format!("epoch {}: {what}; {members} members", change.epoch)
-}
-
-/// How a death was found, step by step: milliseconds from the first doubt that was told of.
-fn timeline(evidence: &Evidence) -> Vec<String> {
-    let Stages { suspected, reported, opened, carried, proposed } = evidence.stages;
-    let reporter = evidence.reporter.map(|address| address.to_string()).unwrap_or_default();
-    let jurors = (evidence.jurors.iter().filter(|vote| vote.dead).count(), evidence.jurors.len());
-    let seeds: Vec<String> =
-        evidence.seeds.iter().map(|SeedFinding { seed, finding, .. }| format!("{seed} {finding}")).collect();
-    let doubt = match evidence.reporter {
-        Some(_) => format!("ballot {} of the seeds", evidence.ballot),
-        None => format!("ballot {} of the seeds: {}", evidence.ballot, evidence.cause),
-    };
-    let steps = [
-        suspected.map(|at| (at, format!("{reporter} suspects it: {}", evidence.cause))),
-        reported
-            .map(|at| (at, format!("{reporter} reports it: {} of {} jurors say dead", jurors.0, jurors.1))),
-        Some((opened, doubt)),
-        Some((carried, format!("carried: {}", seeds.join(", ")))),
-        Some((proposed, format!("to be committed as epoch {}", evidence.epoch))),
-    ];
-    let steps: Vec<(Timestamp, String)> = steps.into_iter().flatten().collect();
-    let first = steps.iter().map(|(at, _)| at.as_micros()).min().unwrap_or_default();
-    let line = |(at, what): (Timestamp, String)| {
-        format!("{:>12.3} ms  {what}", (at.as_micros() - first) as f64 / 1e3)
-    };
-    let about = format!("how the death of {} was found:", evidence.dead.address);
-    [about].into_iter().chain(steps.into_iter().map(line)).collect()
 }
 
 /// Has a peer broadcast a message.

@@ -6,5 +6,6 @@ pub mod ask;
 pub mod bench;
 pub mod cluster;
 pub mod command;
+mod evidence;
 pub mod share;
 pub mod up;

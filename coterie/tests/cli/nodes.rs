@@ -274,6 +274,8 @@ fn seeds_and_peers_may_be_named_by_host() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    // By the name, which stays when it is given another address: the seed stood beside its own data, and found none.
+    assert!(directory.path().join(format!("data/seed_localhost_{port}/log.redb")).exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! After a failed commit nothing is written any more and everything that follows fails: the seed stops rather
 //! than go on with a log that has a hole.
 
+mod format;
 mod traits;
 mod writer;
 
@@ -148,10 +149,7 @@ impl Store {
     }
 
     fn start(database: Database) -> io::Result<Self> {
-        let write = database.begin_write().map_err(disk)?;
-        write.open_table(LOG).map_err(disk)?;
-        write.open_table(META).map_err(disk)?;
-        write.commit().map_err(disk)?;
+        format::check(&database)?;
         let database = Arc::new(database);
         let memory = Arc::new(Mutex::new(load(&database)?));
         let mut batches = BatchWriter::new(Arc::clone(&database), Arc::clone(&memory));

@@ -20,7 +20,8 @@ pub struct SeedArgs {
     #[command(flatten)]
     node: NodeArgs,
 
-    /// Where the durable log is kept; created if it is not there [example: /var/lib/coterie]
+    /// Where the durable log is kept; created if it is not there. {ip} is what the list calls this seed, be it an IP or
+    /// a name [example: /var/lib/coterie]
     #[arg(long, value_name = "DIR", default_value = "data/seed_{ip}_{port}", env = "COTERIE_DATA_DIR")]
     data_dir: String,
 
@@ -80,8 +81,9 @@ impl SeedArgs {
         let form_without = listed(&self.form_without, &list)?;
         let bind = self.node.listen.unwrap_or_else(|| address.socket());
         let listener = tcp::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
-        let ip = file_name_part(&address.ip().to_string());
-        let data = self.data_dir.replace("{ip}", &ip).replace("{port}", &address.port().to_string());
+        // As the list calls it: a name stays when it gets another address, and so does what is in the directory.
+        let host = file_name_part(&own.host);
+        let data = self.data_dir.replace("{ip}", &host).replace("{port}", &own.port.to_string());
         let options = Options {
             own,
             address,

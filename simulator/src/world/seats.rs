@@ -176,15 +176,22 @@ impl World {
 
     // ---- the voters ----
 
-    /// The log's own entries: first both sets, and when that is committed, the new one alone.
+    /// The log's own entries: first both sets, and when that is committed, the new one alone. Who gets a vote is there,
+    /// and was sent the log.
     pub(super) fn change_voters(&mut self, index: usize, voters: BTreeSet<SeedId>) {
+        let learns = |id: &SeedId| {
+            let slot = self.seeds.iter().position(|seed| seed.id == *id && seed.takes_part);
+            slot.is_some_and(|slot| slot == index || self.traffic.mesh.contains_key(&(index, slot)))
+        };
+        let now = self.seeds[index].replica.voters();
+        let is_voter = |id: &&SeedId| now.iter().any(|set| set.contains(id));
+        let have_all_learnt = voters.iter().filter(|id| !is_voter(id)).all(learns);
         let seed = &mut self.seeds[index];
         let start = seed.process.start;
-        if !seed.replica.leads(seed.id) {
+        if !seed.replica.leads(seed.id) || !have_all_learnt {
             let unchanged = Box::new(Input::VotersUnchanged);
             return self.after(STARTED_AFTER, Happening::Seed(index, start, unchanged));
         }
-        let now = seed.replica.voters();
         let next = match &now[..] {
             [one] if *one == voters => return,
             [one] => vec![one.clone(), voters],
