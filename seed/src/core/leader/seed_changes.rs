@@ -72,7 +72,8 @@ impl SeedChanges {
         (change, seat): (SeedChange, Option<SeedId>),
         request: RequestId,
     ) -> Result<bool, Refusal> {
-        let Some(body) = entry_for(registry, is_available, change, seat)? else { return Ok(false) };
+        let Some(body) = entry_for(registry, &is_available, change, seat)? else { return Ok(false) };
+        check_majority_now(registry, &is_available)?;
         let is_about_seeds = matches!(body, Body::SeedAdd { .. } | Body::SeedRemove(_));
         assert!(is_about_seeds, "a change of the seeds that is none: {body:?}");
         // The same entry may be under way for another request: both are answered by it.
@@ -195,4 +196,19 @@ fn check_majority_without(
     }
     let detail = format!("only {there} of the {all} seeds that would be left take part, {needed} are needed");
     Err(Refusal::new(Why::NoQuorum, detail))
+}
+
+/// Whether what is proposed now can be committed: else it would be carried out whenever a seed comes back, long after
+/// its operator was told that it failed. It may be the very one that is to go whose vote is needed.
+fn check_majority_now(registry: &Registry, is_available: impl Fn(SeedId) -> bool) -> Result<(), Refusal> {
+    for set in registry.seed_sets() {
+        let there = set.iter().filter(|id| is_available(**id)).count();
+        let (all, needed) = (set.len(), majority(set.len()));
+        if there < needed {
+            let detail =
+                format!("only {there} of the {all} seeds take part, {needed} are needed for any change");
+            return Err(Refusal::new(Why::NoQuorum, detail));
+        }
+    }
+    Ok(())
 }

@@ -49,7 +49,8 @@ impl Seed {
                 self.cx.count("requests_undecided");
                 continue;
             }
-            let detail = "no leader with a majority of the seeds answered within 10 s";
+            let detail =
+                "no leader with a majority of the seeds answered within 10 s: undecided, it may still happen";
             self.answer(request, Answer::Refused(Refusal::new(Why::NoQuorum, detail)));
         }
     }
