@@ -157,7 +157,8 @@ impl Player {
         }
         self.core.step(self.now, Input::Committed(log));
         for seed in [1, 2] {
-            self.core.step(self.now, Input::SeedUp { seed: SeedId(seed), directory_id: 100 + seed });
+            let (directory_id, address) = (100 + seed, format!("{HOST}{}", 5000 + seed));
+            self.core.step(self.now, Input::SeedUp { seed: SeedId(seed), directory_id, address });
             self.living.insert(SeedId(seed));
         }
         let leader = SeedId(u64::from(!words.has("leader")));

@@ -57,7 +57,7 @@ fn leader() -> Seed {
         started: Timestamp::default(),
     };
     let mut seed = Seed::new(config, registry, [7; 32]);
-    seed.step(at(0), Input::SeedUp { seed: SeedId(1), directory_id: 2 });
+    seed.step(at(0), Input::SeedUp { seed: SeedId(1), directory_id: 2, address: "10.0.0.2:5012".to_owned() });
     seed.step(at(0), Input::Leader { leader: Some(SeedId(0)), term: 1 });
     seed.step(at(0), said(SessionMessage::Cluster(Some(ClusterId([1; 16])))));
     seed.step(at(0), said(SessionMessage::Open { member: id(0), life: Life(1), epoch: Epoch(4) }));

@@ -67,6 +67,8 @@ pub enum Input {
         seed: SeedId,
         /// The number of its data directory.
         directory_id: u64,
+        /// Where it listens, as it says.
+        address: String,
     },
     /// This seed's connection to another seed has ended. The shell dials again, unless it was removed; until then
     /// nothing can be said to it, though it may still be heard.

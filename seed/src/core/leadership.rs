@@ -42,6 +42,8 @@ pub(crate) struct Leadership {
     term: u64,
     /// The connected seeds. By this seed's own connections: who merely dialled it cannot be spoken to, and is not here.
     others: BTreeMap<SeedId, OtherSeed>,
+    /// What seeds were called that are in no registry: not yet, or not any more.
+    names: BTreeMap<SeedId, String>,
     /// Since when this seed lacks what the leader has committed; none while it does not.
     behind_since: Option<Instant>,
     /// Whether a majority of the voters was available when that was looked at last; nothing before it was for once.
@@ -80,6 +82,7 @@ impl Leadership {
             was_led: false,
             term: 0,
             others: BTreeMap::new(),
+            names: BTreeMap::new(),
             behind_since: None,
             had_quorum: None,
             founded_in: None,
@@ -157,7 +160,13 @@ impl Leadership {
     /// A seed's name, for people: as the log has it, or else its own list.
     pub(crate) fn name(&self, registry: &Registry, seed: SeedId) -> String {
         let recorded = registry.seeds().get(&seed).map(|record| record.address.clone());
-        recorded.or_else(|| self.list.get(&seed).cloned()).unwrap_or_else(|| format!("seed {seed}"))
+        let known = recorded.or_else(|| self.names.get(&seed).cloned());
+        known.or_else(|| self.list.get(&seed).cloned()).unwrap_or_else(|| format!("seed {seed}"))
+    }
+
+    /// Whoever is a seed now keeps its name, also when it is none any more.
+    pub(crate) fn learn_names(&mut self, registry: &Registry) {
+        self.names.extend(registry.seeds().iter().map(|(id, record)| (*id, record.address.clone())));
     }
 
     // ---- what happens ----
@@ -197,7 +206,14 @@ impl Leadership {
 
     /// Another seed is connected, with that data directory. One line, though it may be told twice. The directory is
     /// taken anew each time: who answers at that address may be another than before.
-    pub(crate) fn seed_up(&mut self, cx: &mut Context, registry: &Registry, seed: SeedId, directory_id: u64) {
+    pub(crate) fn seed_up(
+        &mut self,
+        cx: &mut Context,
+        registry: &Registry,
+        seed: SeedId,
+        (directory_id, address): (u64, String),
+    ) {
+        self.names.insert(seed, address);
         let other = OtherSeed { directory_id, heard: cx.now, committed: 0 };
         if self.others.insert(seed, other).is_none() {
             cx.log(Line::new("SEED_CONNECTED").with("seed", self.name(registry, seed)));

@@ -76,9 +76,12 @@ impl Player {
         let message = match words.at(0) {
             "up" => {
                 self.living.insert(from);
+                // At the address that the log has for it, or that it would have by its rank.
+                let seat = self.core.registry().seeds().get(&from).map(|seat| seat.address.clone());
                 return Input::SeedUp {
                     seed: from,
                     directory_id: rest.number("directory").unwrap_or(100 + from.0),
+                    address: seat.unwrap_or_else(|| format!("{HOST}{}", 5000 + from.0)),
                 };
             }
             "down" => {

@@ -303,6 +303,7 @@ impl World {
         let id = self.traffic.connections.open(ends, Use::Mesh(to, other));
         self.traffic.mesh.insert((from, to), id);
         let directory_id = self.seeds[to].directory_id;
-        self.step_seed(from, start, SeedInput::SeedUp { seed: other, directory_id });
+        let address = target.address().to_string();
+        self.step_seed(from, start, SeedInput::SeedUp { seed: other, directory_id, address });
     }
 }

@@ -83,9 +83,8 @@ impl SeedSessions {
             return cx.count("session_frames_out_of_place");
         }
         // Otherwise another seed has told it already, or a newer one.
-        if let Some(left) = self.slots.follow(since, seeds, &mut cx.rng) {
+        if let Some(left) = self.slots.follow(cx, since, seeds) {
             left.into_iter().for_each(|seed| self.part_with(cx, seed));
-            cx.count("seeds_changed");
         }
     }
 

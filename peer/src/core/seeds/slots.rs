@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use coterie_common::Instant;
+use coterie_common::{Instant, Line};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use super::session::{SessionState, Slot};
+use crate::core::context::Context;
 use crate::core::effect::SeedSlot;
 
 /// The seeds of this peer's list, and those that were added since.
@@ -89,21 +90,18 @@ impl SeedSlots {
 
     /// These are the seeds since that entry; returns those whose sessions are to be closed. None if that is not newer
     /// than what is known: one that lags behind may tell an older list after the newer one.
-    pub(super) fn follow(
-        &mut self,
-        since: u64,
-        seeds: &[String],
-        rng: &mut impl Rng,
-    ) -> Option<Vec<SeedSlot>> {
+    pub(super) fn follow(&mut self, cx: &mut Context, since: u64, seeds: &[String]) -> Option<Vec<SeedSlot>> {
         if since <= self.since {
             return None;
         }
         // Names that are known keep their slots and their sessions.
         self.since = since;
+        cx.count("seeds_changed");
+        let before: Vec<SeedSlot> = self.in_use().collect();
         for name in seeds {
             if !self.names.contains(name) {
                 self.names.push(name.clone());
-                self.add_slot(rng);
+                self.add_slot(&mut cx.rng);
             }
         }
         let mut left = Vec::new();
@@ -112,6 +110,10 @@ impl SeedSlots {
             if !slot.is_in_use && !slot.is_down() {
                 left.push(SeedSlot(place));
             }
+        }
+        // The first list is mostly the one that this peer was started with: no news.
+        if self.in_use().collect::<Vec<_>>() != before {
+            cx.log(Line::new("SEEDS").with("seeds", seeds.join(",")));
         }
         Some(left)
     }

@@ -240,9 +240,28 @@ impl Seed {
             | Applied::Left
             | Applied::Died { .. } => panic!("a change of the seeds came to {applied:?}"),
         };
+        if let (true, Answer::Recorded { .. }) = (index > self.cx.config.printed, &answer) {
+            let line = self.seed_change_line(body);
+            self.cx.log(line);
+        }
         let requests = self.leader.close_seed_change(body);
         self.reply_to_all(requests, &answer);
         self.tell_shell_of_seeds();
+    }
+
+    fn seed_change_line(&self, body: &Body) -> Line {
+        match body {
+            Body::SeedAdd { address, replaces: None } => {
+                Line::new("SEED_ADDED").with("seed", address.as_str())
+            }
+            Body::SeedAdd { address, replaces: Some(_) } => {
+                Line::new("SEED_REPLACED").with("seed", address.as_str())
+            }
+            Body::SeedRemove(seed) => {
+                Line::new("SEED_REMOVED").with("seed", self.leadership.name(&self.registry, *seed))
+            }
+            other => panic!("{other:?} changes no seed"),
+        }
     }
 
     /// The sets of voters have changed, by the log's own entry at `index`.
@@ -260,6 +279,7 @@ impl Seed {
 
     /// The seeds to be connected with: those that there are, and those that still have a vote.
     fn tell_shell_of_seeds(&mut self) {
+        self.leadership.learn_names(&self.registry);
         let seeds: BTreeMap<SeedId, String> =
             self.registry.seeds().iter().map(|(id, seed)| (*id, seed.address.clone())).collect();
         let removed = self.registry.removed_seeds().keys().copied();
@@ -294,8 +314,8 @@ impl Seed {
 
     /// Another seed is connected. If it leads, what was on the old connection may be lost, and soft state is told as
     /// differences: so everything is told again.
-    pub(super) fn on_seed_up(&mut self, seed: SeedId, directory_id: u64) {
-        self.leadership.seed_up(&mut self.cx, &self.registry, seed, directory_id);
+    pub(super) fn on_seed_up(&mut self, seed: SeedId, directory_id: u64, address: String) {
+        self.leadership.seed_up(&mut self.cx, &self.registry, seed, (directory_id, address));
         self.leadership.record_directories(&mut self.cx, &self.registry);
         if self.leadership.leader() == Some(seed) {
             self.presence.begin_anew();

@@ -27,7 +27,7 @@ impl Seed {
                 self.sessions.drained(&mut self.cx, &self.registry, &self.presence, session);
             }
             Input::SessionClosed(session) => self.sessions.forget(session),
-            Input::SeedUp { seed, directory_id } => self.on_seed_up(seed, directory_id),
+            Input::SeedUp { seed, directory_id, address } => self.on_seed_up(seed, directory_id, address),
             Input::SeedDown(seed) => self.leadership.seed_down(&mut self.cx, &self.registry, seed),
             Input::SeedSilent(seed) => self.presence.seed_down(seed),
             Input::Mesh { from, message } => self.on_mesh(from, message),

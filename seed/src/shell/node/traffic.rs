@@ -252,7 +252,7 @@ impl Node {
 
     /// The seed that was dialled says who it is.
     fn on_greeted(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
-        let directory_id = hello.directory_id;
+        let (directory_id, address) = (hello.directory_id, hello.address.clone());
         if let Some(connection) = self.connections.get(id) {
             self.mesh.connect(seed, connection.outbox.clone());
         }
@@ -262,7 +262,7 @@ impl Node {
         self.note_hello(hello)?;
         // What it said may have led to this connection being closed.
         if self.connections.get(id).is_some() {
-            self.step(Input::SeedUp { seed, directory_id });
+            self.step(Input::SeedUp { seed, directory_id, address });
         }
         Ok(())
     }
