@@ -144,12 +144,22 @@ impl Line {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Text(text) if needs_quotes(text) => write!(f, "{text:?}"),
+            Value::Text(text) if needs_quotes(text) => f.write_str(&quoted(text)),
             Value::Text(text) => f.write_str(text),
             Value::Number(number) => number.fmt(f),
             Value::Flag(flag) => flag.fmt(f),
         }
     }
+}
+
+/// The text as a JSON string, which any language reads. All control characters are escaped, and not only those that
+/// JSON demands: a terminal that shows a log obeys the others, too.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        let _ = if c.is_control() { write!(out, "\\u{:04x}", u32::from(c)) } else { out.write_char(c) };
+        out
+    })
 }
 
 fn needs_quotes(text: &str) -> bool {

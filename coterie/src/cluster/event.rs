@@ -68,12 +68,11 @@ fn parse_fields(text: &str) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let mut rest = text;
     while let Some((key, after)) = rest.split_once('=') {
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted),
-            None => {
-                let (value, after) = after.split_once(' ').unwrap_or((after, ""));
-                (value.to_owned(), after)
-            }
+        let (value, after) = if after.starts_with('"') {
+            unquote(after)
+        } else {
+            let (value, after) = after.split_once(' ').unwrap_or((after, ""));
+            (value.to_owned(), after)
         };
         fields.insert(key.trim().to_owned(), value);
         rest = after;
@@ -81,29 +80,36 @@ fn parse_fields(text: &str) -> BTreeMap<String, String> {
     fields
 }
 
-/// The text up to the closing quote, its escapes undone, and what follows.
+/// The JSON string at the beginning, and what follows it. Of a line that was cut off, what there is.
 fn unquote(quoted: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => match characters.next().map(|(_, escaped)| escaped) {
-                Some('n') => value.push('\n'),
-                Some('t') => value.push('\t'),
-                Some('r') => value.push('\r'),
-                Some(other) => value.push(other),
-                None => break,
-            },
-            other => value.push(other),
-        }
+    let mut strings = serde_json::Deserializer::from_str(quoted).into_iter::<String>();
+    match strings.next() {
+        Some(Ok(text)) => (text, &quoted[strings.byte_offset()..]),
+        Some(Err(_)) | None => (quoted.to_owned(), ""),
     }
-    (value, "")
 }
 
 #[cfg(test)]
 mod tests {
+    use coterie_common::{Line, Role};
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// What was quoted one way was read another: an escape character came back as the four letters of its number.
+        #[test]
+        fn whatever_is_written_is_read(text in "\\PC*|[\u{0}-\u{9f}\"\\\\= ]*", number in any::<u64>()) {
+            let line = Line::new("GOSSIP").with("first", text.as_str()).with("number", number);
+            let line = line.with("last", text.as_str()).to_text(Timestamp::default(), Role::Peer, "127.0.0.1:6001");
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert!(line.trim_end_matches('\n').chars().all(|c| !c.is_control()), "{:?}", line);
+            let event = LogEvent::parse(line.trim_end_matches('\n')).unwrap();
+            prop_assert_eq!(event.get("first"), text.as_str());
+            prop_assert_eq!(event.number("number"), Some(number));
+            prop_assert_eq!(event.get("last"), text.as_str());
+        }
+    }
 
     #[test]
     fn a_line_is_taken_apart_as_it_was_put_together() {
