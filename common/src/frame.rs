@@ -16,6 +16,9 @@ pub enum FrameError {
     /// TLS, where nothing but plain frames is spoken.
     #[error("a TLS handshake, but this cluster is open and speaks plain frames")]
     Tls,
+    /// The answer of a web server, or of a proxy.
+    #[error("an answer in HTTP, not a frame")]
+    Http,
     /// The length is over the limit, or no length at all.
     #[error("a frame of {0} bytes, at most {FRAME_BYTES_MAX} are taken")]
     TooLong(u32),
@@ -44,6 +47,7 @@ impl Frames {
         match self.buffer.first() {
             None | Some(0) => {}
             Some(0x16) => return Err(FrameError::Tls),
+            Some(b'H') => return Err(FrameError::Http),
             Some(&byte) => return Err(FrameError::TooLong(u32::from(byte) << 24)),
         }
         let Some(header) = self.buffer.first_chunk::<HEADER>() else { return Ok(None) };
@@ -108,6 +112,7 @@ mod tests {
             frames.next_frame().unwrap_err()
         };
         assert_eq!(error(&[0x16, 3, 1]), FrameError::Tls);
+        assert_eq!(error(b"HTTP/1.1 400 Bad Request"), FrameError::Http);
         assert_eq!(error(b"GET / HTTP/1.1"), FrameError::TooLong(u32::from(b'G') << 24));
         assert_eq!(error(&[0, 0x20, 0, 1]), FrameError::TooLong((2 << 20) + 1));
         let mut at_the_limit = Frames::default();

@@ -93,7 +93,7 @@ fn input(stream: &mut Stream<'_>, connections: &mut Connections) -> Option<Input
         5 => Input::Frame { connection, wire: Wire::Json, message: message(stream)? },
         6 => Input::Ended { connection },
         7 => Input::Session { seed, message: message(stream)? },
-        8 => Input::SessionDown { seed },
+        8 => Input::SessionDown { seed, why: "is gone".to_owned() },
         9 => {
             let findings = [Finding::Alive, Finding::Refused, Finding::Silent, Finding::CannotProbe];
             let finding = findings[stream.below(4) as usize];

@@ -268,7 +268,7 @@ impl Player {
                 None
             }
             "up" => Some(Input::SessionUp { seed }),
-            "down" => Some(Input::SessionDown { seed }),
+            "down" => Some(Input::SessionDown { seed, why: "is gone".to_owned() }),
             _ => Some(Input::Session { seed, message: self.session(words) }),
         }
     }

@@ -278,6 +278,46 @@ fn seeds_and_peers_may_be_named_by_host() {
     assert!(directory.path().join(format!("data/seed_localhost_{port}/log.redb")).exists());
 }
 
+/// A wrong port looked the same, whether nobody listens there, somebody who says nothing, or a web server.
+#[test]
+fn a_peer_tells_what_is_wrong_with_each_of_its_seeds() {
+    let ip = own_ip();
+    let listeners = [(); 2].map(|()| TcpListener::bind((ip, 0)).unwrap());
+    let [web, mute] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let closed = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+    let [web_listener, _mute_listener] = listeners;
+    std::thread::spawn(move || {
+        for stream in web_listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let list = [web, mute, closed].map(|seed| format!("{},{}\n", seed.ip(), seed.port())).concat();
+    std::fs::write(directory.path().join("config.csv"), list).unwrap();
+    let own = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+    let mut peer = command()
+        .args(["peer", &ip.to_string(), &own.to_string()])
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(peer.stderr.take().unwrap()).lines();
+    let said =
+        lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for the seeds"))).unwrap();
+    for reason in [
+        format!("{web} an answer in HTTP, not a frame"),
+        format!("{mute} was silent for too long"),
+        format!("{closed} refuses connections"),
+    ] {
+        assert!(said.contains(&reason), "{reason} is missing in {said}");
+    }
+    peer.kill().unwrap();
+    peer.wait().unwrap();
+}
+
 #[test]
 fn a_data_directory_of_another_cluster_is_refused_with_the_reason() {
     let mut cluster = TestCluster::form(3, 0, &[]);

@@ -75,6 +75,8 @@ pub enum Input {
     SessionDown {
         /// Which seed.
         seed: SeedSlot,
+        /// Why, for people.
+        why: String,
     },
     /// A seed said something.
     Session {

@@ -160,7 +160,11 @@ impl World {
             (Host::Peer(index), Use::Session(slot)) => {
                 if self.traffic.sessions.get(&(index, slot)) == Some(&id) {
                     self.traffic.sessions.remove(&(index, slot));
-                    self.step_peer(index, start, PeerInput::SessionDown { seed: slot });
+                    self.step_peer(
+                        index,
+                        start,
+                        PeerInput::SessionDown { seed: slot, why: "is down".to_owned() },
+                    );
                 }
             }
             (Host::Peer(index), _) => {
@@ -261,7 +265,7 @@ impl World {
             return;
         }
         if !self.traffic.network.connects(host.address(), seed.address()) || self.is_dark(seed) {
-            let down = PeerInput::SessionDown { seed: slot };
+            let down = PeerInput::SessionDown { seed: slot, why: "is down".to_owned() };
             return self.after(DIAL_TIME_MAX, Happening::Peer(from, start, down));
         }
         let input = if self.process_runs(seed) {
@@ -270,7 +274,7 @@ impl World {
             self.traffic.sessions.insert((from, slot), id);
             PeerInput::SessionUp { seed: slot }
         } else {
-            PeerInput::SessionDown { seed: slot }
+            PeerInput::SessionDown { seed: slot, why: "is down".to_owned() }
         };
         self.step_peer(from, start, input);
     }

@@ -42,7 +42,7 @@ impl Peer {
                 }
             }
             Input::SessionUp { seed } => self.seeds.opened(&self.cx, seed),
-            Input::SessionDown { seed } => self.seeds.lost(&mut self.cx, seed),
+            Input::SessionDown { seed, why } => self.seeds.lost(&mut self.cx, seed, why),
             Input::Session { seed, message } => self.on_session(seed, message),
             Input::Probed { target, finding, host } => {
                 let found = (finding, host);

@@ -40,7 +40,7 @@ impl Peer {
         if let CloseReason::OtherCluster(cluster) = reason {
             return self.on_greeted_by(seed, *cluster);
         }
-        self.seeds.close(&mut self.cx, seed);
+        self.seeds.close(&mut self.cx, seed, &format!("closed the session: {reason}"));
         // A close that is older than this incarnation is about the one before it.
         if let (CloseReason::Ended(epoch), Some(incarnation)) = (reason, self.membership.incarnation())
             && epoch.0 > incarnation.0
@@ -53,7 +53,7 @@ impl Peer {
     /// anything here.
     fn on_greeted_by(&mut self, seed: SeedSlot, cluster: ClusterId) {
         if self.seeds.greeted_by(&mut self.cx, self.membership.cluster(), seed, cluster) {
-            self.seeds.close(&mut self.cx, seed);
+            self.seeds.close(&mut self.cx, seed, &format!("is of another cluster, {cluster}"));
         }
     }
 
@@ -242,6 +242,7 @@ impl Peer {
         } else {
             // A member: sessions that were opened since the last step do not know it yet.
             self.introduce();
+            self.seeds.say_troubles(&mut self.cx);
         }
         if let Some(admitted) = self.membership.to_be_announced()
             && self.seeds.is_settled(self.cx.now, admitted)
@@ -270,9 +271,13 @@ impl Peer {
         }
         if self.membership.says_waiting(self.cx.now) {
             let (open, wanted) = (self.seeds.open().count(), self.seeds.quorum());
-            self.cx.warn(format!(
-                "waiting for the seeds: {open} of {wanted} sessions are open, not registered yet"
-            ));
+            let mut text =
+                format!("waiting for the seeds: {open} of {wanted} sessions are open, not registered yet");
+            let reasons = self.seeds.reasons();
+            if !reasons.is_empty() {
+                text.push_str(&format!(": {reasons}"));
+            }
+            self.cx.warn(text);
         }
         if let Some(seed) = self.seeds.registration_due(&self.cx, self.membership.cluster()) {
             let view = self.membership.view();

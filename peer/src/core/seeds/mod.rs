@@ -18,10 +18,11 @@ mod clusters;
 mod registration;
 mod session;
 mod slots;
+mod troubles;
 
 use std::time::Duration;
 
-use coterie_common::limits::{JOIN_SETTLES, SEEDS_MAX, SESSION_SILENCE_MAX};
+use coterie_common::limits::{JOIN_SETTLES, SESSION_SILENCE_MAX};
 use coterie_common::message::{CloseReason, ClusterId, SessionMessage};
 use coterie_common::{Instant, Message, majority};
 use rand::{Rng, RngExt};
@@ -30,6 +31,7 @@ use clusters::Clusters;
 use registration::RegistrationAttempt;
 use session::SessionState;
 use slots::{Overdue, SeedSlots};
+use troubles::Troubles;
 
 use crate::core::config::Config;
 use crate::core::context::Context;
@@ -40,6 +42,7 @@ use crate::core::effect::{Effect, SeedSlot};
 pub(crate) struct SeedSessions {
     slots: SeedSlots,
     clusters: Clusters,
+    troubles: Troubles,
     /// How long a seed may be silent.
     silence: Duration,
     /// How long this peer may be silent towards a seed.
@@ -55,6 +58,7 @@ impl SeedSessions {
         SeedSessions {
             slots: SeedSlots::new(config.seeds.clone(), rng),
             clusters: Clusters::new(silence),
+            troubles: Troubles::default(),
             silence,
             // Two pings may be lost, and the seed still hears of this peer in time.
             ping_interval: config.ping_interval.min(silence / 3),
@@ -78,11 +82,7 @@ impl SeedSessions {
 
     /// A seed told who the seeds are since that entry. Of two lists the later one counts, whichever seed told it.
     pub(crate) fn follow_list(&mut self, cx: &mut Context, since: u64, seeds: &[String]) {
-        if seeds.is_empty() || seeds.len() > SEEDS_MAX {
-            // No cluster has such a list. The one in force stays.
-            return cx.count("session_frames_out_of_place");
-        }
-        // Otherwise another seed has told it already, or a newer one.
+        // Otherwise another seed has told it already, or a newer one; or no cluster has such a list.
         if let Some(left) = self.slots.follow(cx, since, seeds) {
             left.into_iter().for_each(|seed| self.part_with(cx, seed));
         }
@@ -91,7 +91,7 @@ impl SeedSessions {
     /// Closes a session that is of no use any more, and says so.
     fn part_with(&mut self, cx: &mut Context, seed: SeedSlot) {
         self.tell(cx, seed, Message::Close(CloseReason::ShuttingDown));
-        self.close(cx, seed);
+        self.close(cx, seed, "is none of the seeds any more");
     }
 
     // ---- sessions ----
@@ -110,7 +110,8 @@ impl SeedSessions {
 
     /// A session could not be opened, or broke; the registration that it carried is over. Another seed may be asked
     /// at once.
-    pub(crate) fn lost(&mut self, cx: &mut Context, seed: SeedSlot) {
+    pub(crate) fn lost(&mut self, cx: &mut Context, seed: SeedSlot, why: String) {
+        self.troubles.note(seed, why);
         self.slots.get_mut(seed).lost(cx.now, cx.rng.random());
         self.registration.end_at(seed);
         if self.greeted().next().is_none() {
@@ -121,12 +122,24 @@ impl SeedSessions {
     /// A frame came from a seed.
     pub(crate) fn heard(&mut self, cx: &Context, seed: SeedSlot) {
         self.slots.get_mut(seed).heard(cx.now);
+        self.troubles.heard(seed);
+    }
+
+    /// Why there is no session with the seeds, as far as it is known.
+    pub(crate) fn reasons(&self) -> String {
+        self.troubles.reasons(&self.slots)
+    }
+
+    /// Says that no seed has been reached for long, and when one is again.
+    pub(crate) fn say_troubles(&mut self, cx: &mut Context) {
+        let is_any_open = self.open().next().is_some();
+        self.troubles.say(cx, &self.slots, is_any_open);
     }
 
     /// Closes a session that the seed has closed, or that is of no use.
-    pub(crate) fn close(&mut self, cx: &mut Context, seed: SeedSlot) {
+    pub(crate) fn close(&mut self, cx: &mut Context, seed: SeedSlot, why: &str) {
         cx.want(Effect::CloseSession(seed));
-        self.lost(cx, seed);
+        self.lost(cx, seed, why.to_owned());
     }
 
     /// Says something to a seed. It counts as having spoken, so a session on which much is said carries no pings.
@@ -343,7 +356,7 @@ impl SeedSessions {
         let opened = self.slots.open_missing(cx.now, self.quorum());
         for (seed, overdue) in overdue {
             match overdue {
-                Overdue::Seed => self.close(cx, seed),
+                Overdue::Seed => self.close(cx, seed, "was silent for too long"),
                 Overdue::Peer => cx.want(Effect::Tell { seed, message: Message::Ping { nonce: 1 } }),
             }
         }
@@ -351,19 +364,7 @@ impl SeedSessions {
             let address = self.name_of(seed).to_owned();
             cx.want(Effect::OpenSession { seed, address });
         }
-        self.leave_former_seeds(cx);
-    }
-
-    /// A session with a seed of an older list has done its work once one of those in force answers.
-    fn leave_former_seeds(&mut self, cx: &mut Context) {
-        if self.slots.nobody_answers() {
-            return;
-        }
-        for seed in self.slots.former() {
-            if matches!(self.slots.get(seed).state, SessionState::Up { .. }) {
-                self.part_with(cx, seed);
-            }
-        }
+        self.slots.former_to_leave().into_iter().for_each(|seed| self.part_with(cx, seed));
     }
 
     /// When something is due, for a peer of that cluster that still has to register or does not.

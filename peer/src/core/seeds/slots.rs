@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coterie_common::limits::SEEDS_MAX;
 use coterie_common::{Instant, Line};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
@@ -91,6 +92,10 @@ impl SeedSlots {
     /// These are the seeds since that entry; returns those whose sessions are to be closed. None if that is not newer
     /// than what is known: one that lags behind may tell an older list after the newer one.
     pub(super) fn follow(&mut self, cx: &mut Context, since: u64, seeds: &[String]) -> Option<Vec<SeedSlot>> {
+        if seeds.is_empty() || seeds.len() > SEEDS_MAX {
+            cx.count("session_frames_out_of_place");
+            return None;
+        }
         if since <= self.since {
             return None;
         }
@@ -147,6 +152,15 @@ impl SeedSlots {
     /// it is none of those that it names.
     pub(super) fn nobody_answers(&self) -> bool {
         self.in_use().all(|seed| self.get(seed).is_unanswered)
+    }
+
+    /// The seeds of older lists whose sessions have done their work: those in force answer.
+    pub(super) fn former_to_leave(&self) -> Vec<SeedSlot> {
+        let is_up = |seed: &SeedSlot| matches!(self.get(*seed).state, SessionState::Up { .. });
+        match self.nobody_answers() {
+            true => Vec::new(),
+            false => self.former().into_iter().filter(is_up).collect(),
+        }
     }
 
     /// Whether a seed may be asked at all.

@@ -36,7 +36,7 @@ fn a_majority_of_the_seeds_is_opened_and_a_lost_one_replaced_by_another() {
     let (mut sessions, mut cx) = five_seeds();
     let first = opened(&settle(&mut sessions, &mut cx, 0));
     assert_eq!(first.len(), 3);
-    sessions.lost(&mut cx, first[0]);
+    sessions.lost(&mut cx, first[0], "is gone".to_owned());
     let next = opened(&settle(&mut sessions, &mut cx, 1));
     assert!(next.len() == 1 && next[0] != first[0], "{next:?}");
 }
@@ -52,7 +52,7 @@ fn a_registration_is_asked_of_one_seed_and_passes_to_another_when_it_goes_down()
     }
     let first = sessions.registration_due(&cx, None).unwrap();
     assert_eq!(sessions.registration_due(&cx, None), None);
-    sessions.lost(&mut cx, first);
+    sessions.lost(&mut cx, first, "is gone".to_owned());
     assert_eq!(sessions.registration_due(&cx, None), None, "two of five are no majority of the list");
     for seed in opened(&settle(&mut sessions, &mut cx, 1)) {
         sessions.opened(&cx, seed);
@@ -93,17 +93,17 @@ fn former_seeds_are_asked_while_none_of_those_in_force_answers() {
     sessions.follow_list(&mut cx, 7, &list);
     cx.take_effects();
     in_force.iter().for_each(|seed| sessions.heard(&cx, *seed));
-    sessions.lost(&mut cx, in_force[0]);
+    sessions.lost(&mut cx, in_force[0], "is gone".to_owned());
     let while_one_answers = opened(&settle(&mut sessions, &mut cx, 60_000));
     assert_eq!(while_one_answers, [in_force[0]]);
-    sessions.lost(&mut cx, in_force[0]);
-    sessions.lost(&mut cx, in_force[1]);
+    sessions.lost(&mut cx, in_force[0], "is gone".to_owned());
+    sessions.lost(&mut cx, in_force[1], "is gone".to_owned());
     // Two are wanted, those in force first; as they fail again, the others take their turns.
     let mut asked = Vec::new();
     for seconds in 61..70 {
         for seed in opened(&settle(&mut sessions, &mut cx, seconds * 1_000)) {
             asked.push(seed);
-            sessions.lost(&mut cx, seed);
+            sessions.lost(&mut cx, seed, "is gone".to_owned());
         }
     }
     assert_eq!(asked[..2].iter().filter(|seed| in_force.contains(seed)).count(), 2, "{asked:?}");

@@ -1,6 +1,7 @@
 //! What the core wants done: started here, never waited for.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,7 +79,7 @@ impl Node {
         if outbox.say(message, Wire::Native, self.options.address).is_err() {
             outbox.cut();
             self.sessions.remove(&seed);
-            self.step(Input::SessionDown { seed });
+            self.step(Input::SessionDown { seed, why: "does not read".to_owned() });
         }
     }
 
@@ -101,7 +102,11 @@ impl Node {
             let dialled = async {
                 let (host, port) = split_host_port(&address)?;
                 let address = resolve::resolve(host, parse_port(port)?).await?;
-                connection::dial(address, DIAL_TIME_MAX).await.map_err(|e| e.to_string())
+                connection::dial(address, DIAL_TIME_MAX).await.map_err(|error| match error.kind() {
+                    ErrorKind::ConnectionRefused => "refuses connections".to_owned(),
+                    ErrorKind::TimedOut => "does not answer".to_owned(),
+                    _ => error.to_string(),
+                })
             };
             let _ = arrivals.send(Arrival::SessionDialled(seed, number, dialled.await)).await;
         });

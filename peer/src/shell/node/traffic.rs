@@ -58,9 +58,8 @@ impl Node {
                 self.step(Input::SessionUp { seed });
             }
             Err(error) => {
-                tracing::debug!("seed {}: {error}", seed.0);
                 self.sessions.remove(&seed);
-                self.step(Input::SessionDown { seed });
+                self.step(Input::SessionDown { seed, why: error });
             }
         }
     }
@@ -115,9 +114,10 @@ impl Node {
         match event {
             ConnectionEvent::Message { message, .. } => self.step(Input::Session { seed, message }),
             ConnectionEvent::Drained => {}
-            ConnectionEvent::Ended(_) => {
+            ConnectionEvent::Ended(error) => {
                 self.sessions.remove(&seed);
-                self.step(Input::SessionDown { seed });
+                let why = error.unwrap_or_else(|| "closed the connection".to_owned());
+                self.step(Input::SessionDown { seed, why });
             }
         }
     }
