@@ -63,6 +63,7 @@ pub struct Outbox {
     bytes: Arc<AtomicUsize>,
     closing: Arc<Notify>,
     cut: Arc<Notify>,
+    remote: Option<Address>,
 }
 
 /// The outbox is full: the remote does not read.
@@ -71,6 +72,11 @@ pub struct Outbox {
 pub struct Overflow;
 
 impl Outbox {
+    /// Where the other end is, for people.
+    pub fn remote(&self) -> String {
+        self.remote.map_or_else(|| "somewhere".to_owned(), |remote| remote.to_string())
+    }
+
     /// Sends encoded frames.
     pub fn send(&self, frames: Bytes) -> Result<(), Overflow> {
         if frames.is_empty() {
@@ -140,8 +146,14 @@ where
     let (queue, written) = mpsc::channel(OUTBOX_FRAMES_MAX);
     let (bytes, closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let cut = Arc::new(Notify::new());
-    let outbox =
-        Outbox { queue, bytes: Arc::clone(&bytes), closing: Arc::clone(&closing), cut: Arc::clone(&cut) };
+    let outbox = Outbox {
+        queue,
+        bytes: Arc::clone(&bytes),
+        closing: Arc::clone(&closing),
+        cut: Arc::clone(&cut),
+        // None, where it is gone already.
+        remote: stream.peer_addr().ok().map(Address::from),
+    };
     let (read, write) = stream.into_split();
     tokio::spawn(read_loop(key, read, inbox.clone(), Arc::clone(&closing)));
     let writing = async move {

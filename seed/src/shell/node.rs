@@ -47,6 +47,9 @@ const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How often a seed that cannot begin says for whom it waits, and a refused connection why.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
+/// How many things are said in that time.
+const SAID_MAX: usize = 32;
+
 /// What is handled before the core's deadline is looked at again.
 const BATCH_MAX: usize = 256;
 

@@ -1,5 +1,6 @@
 //! The seed's command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,6 +79,7 @@ impl SeedArgs {
         process::survive_file_size_limit()?;
         let (place, list) = self.node.place(Role::Seed)?;
         let (own, address) = find_own(&place, &list).await?;
+        warn_of_loopback(&own, address, &list);
         let form_without = listed(&self.form_without, &list)?;
         let bind = self.node.listen.unwrap_or_else(|| address.socket());
         let listener = tcp::bind(bind).map_err(|e| Failure::running(format!("{bind}: {e}")))?;
@@ -99,6 +101,25 @@ impl SeedArgs {
         };
         run(listener, options, stop_signal()).await
     }
+}
+
+fn warn_of_loopback(own: &SeedEntry, address: Address, list: &SeedList) {
+    let others = list.seeds.iter().filter(|seed| *seed != own).map(|seed| seed.host.as_str());
+    if is_reached_by_nobody(&own.host, address.ip(), others) {
+        tracing::warn!(
+            "{own} is {address} here, which no other host reaches: name it by its address in the list, or mend \
+             the name where this host looks it up (/etc/hosts)"
+        );
+    }
+}
+
+/// Some systems give a host's own name an address that means every host to itself (Debian: 127.0.1.1). Each seed would
+/// listen there, and wait for the others for ever.
+fn is_reached_by_nobody<'a>(own: &str, ip: IpAddr, mut others: impl Iterator<Item = &'a str>) -> bool {
+    let is_of_this_host = |host: &str| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    };
+    ip.is_loopback() && !is_of_this_host(own) && others.any(|other| !is_of_this_host(other))
 }
 
 /// The lines of the list that these names are.
@@ -132,4 +153,20 @@ async fn find_own(place: &Place, list: &SeedList) -> Result<(SeedEntry, Address)
         place.port,
         names.join(", ")
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_means_every_host_to_itself_is_told() {
+        let debian: IpAddr = [127, 0, 1, 1].into();
+        let told = |own, others: &[&str]| is_reached_by_nobody(own, debian, others.iter().copied());
+        assert!(told("seed1", &["seed2", "seed3"]));
+        assert!(!told("seed1", &["127.0.0.1", "localhost", "::1"]), "all are on this host");
+        assert!(!told("seed1", &[]), "and so is the only one");
+        assert!(!told("127.0.1.1", &["127.0.0.2"]));
+        assert!(!is_reached_by_nobody("seed1", [10, 0, 0, 1].into(), ["seed2"].into_iter()));
+    }
 }

@@ -79,11 +79,6 @@ impl SeedSlots {
         }
     }
 
-    /// The seeds of older lists.
-    pub(super) fn former(&self) -> Vec<SeedSlot> {
-        (0..self.slots.len()).map(SeedSlot).filter(|seed| !self.get(*seed).is_in_use).collect()
-    }
-
     /// The seeds whose session is as asked for, in the order of this peer's preference.
     pub(super) fn that_are(&self, is: fn(SessionState) -> bool) -> impl Iterator<Item = SeedSlot> + '_ {
         self.order.iter().copied().filter(move |seed| is(self.get(*seed).state))
@@ -159,7 +154,10 @@ impl SeedSlots {
         let is_up = |seed: &SeedSlot| matches!(self.get(*seed).state, SessionState::Up { .. });
         match self.nobody_answers() {
             true => Vec::new(),
-            false => self.former().into_iter().filter(is_up).collect(),
+            false => {
+                let former = (0..self.slots.len()).map(SeedSlot).filter(|seed| !self.get(*seed).is_in_use);
+                former.filter(is_up).collect()
+            }
         }
     }
 

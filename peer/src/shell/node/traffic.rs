@@ -100,10 +100,11 @@ impl Node {
             }
             ConnectionEvent::Drained => {}
             ConnectionEvent::Ended(error) => {
+                let remote = connection.outbox.remote();
                 self.connections.remove(&id);
                 if let Some(error) = error {
                     self.core.note("connections_broken_off");
-                    tracing::info!("a connection was closed: {error}");
+                    tracing::info!("the connection with {remote} was closed: {error}");
                 }
                 self.step(Input::Ended { connection: id });
             }

@@ -9,7 +9,7 @@ use coterie_common::message::{MeshMessage, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
 use coterie_common::seed_list::SeedEntry;
 
-use super::{Arrival, ConsensusBox, Node, SAID_EVERY};
+use super::{Arrival, ConsensusBox, Node, SAID_EVERY, SAID_MAX};
 use crate::core::Input;
 use crate::core::formation::{Decision, Waiver, decide};
 use crate::raft::{Consensus, Notice, StateRequest};
@@ -152,7 +152,10 @@ impl Node {
     pub(super) fn say_sometimes(&mut self, about: &str, text: &str) {
         let now = self.clock.now();
         let due = self.said.get(about).is_none_or(|at| now.since(*at) >= SAID_EVERY);
-        if due {
+        // What was said long ago may be said again, and is no different from what never was. Of too many things at a
+        // time, as when strangers come from everywhere, the first tell enough.
+        self.said.retain(|_, at| now.since(*at) < SAID_EVERY);
+        if due && self.said.len() < SAID_MAX {
             self.said.insert(about.to_owned(), now);
             tracing::warn!("{text}");
         }

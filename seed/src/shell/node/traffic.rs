@@ -111,7 +111,12 @@ impl Node {
             ConnectionEvent::Ended(error) => {
                 if let Some(error) = error {
                     self.core.count("connections_broken_off");
-                    self.say_sometimes("broken_off", &format!("a connection was closed: {error}"));
+                    let remote = self.connections.get(id).map(|connection| connection.outbox.remote());
+                    let remote = remote.unwrap_or_default();
+                    // Once for each host, and not for each of its ports.
+                    let host = remote.rsplit_once(':').map_or(remote.as_str(), |(host, _)| host);
+                    let text = format!("the connection with {remote} was closed: {error}");
+                    self.say_sometimes(&format!("broken off {host}"), &text);
                 }
                 self.on_ended(id);
                 Ok(())
