@@ -173,6 +173,12 @@ async fn a_received_snapshot_is_history() {
     let history = store.history().unwrap();
     let seat = Seat { address: "10.0.0.1:5011".to_owned(), directory_id: Some(77) };
     assert_eq!((history.cluster, history.seats), (ClusterId([3; 16]), [(SeedId(0), seat)].into()));
+    // It was acknowledged; a seed that is killed before its log follows has it all the same, and has forgotten nothing.
+    let has = |store: &Store| store.directory_state((1, 1));
+    assert_eq!((has(&store).last.index, has(&store).committed.index), (1, 1));
+    drop((machine, store));
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!((has(&store).last.index, has(&store).committed.index), (1, 1));
 }
 
 /// What is said about a snapshot whose last entry has that index.

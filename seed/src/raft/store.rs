@@ -74,6 +74,8 @@ struct Memory {
     tail: BTreeMap<u64, LogEntry>,
     /// The last entry on disk; all before it is there, too.
     written: Option<LogId>,
+    /// The last entry of the snapshot on disk. One from another seed may be ahead of the log for a moment.
+    snapshot: Option<LogId>,
     history: Option<History>,
 }
 
@@ -196,8 +198,9 @@ impl Store {
         let memory = lock(&self.shared.memory);
         let term = memory.vote.map_or(0, |vote| vote.leader_id.term);
         // A leader may know an entry to be committed before its own disk has it.
-        let committed = position(memory.committed.min(memory.written));
-        DirectoryState { run, process, term, committed, last: position(memory.written) }
+        let last = memory.written.max(memory.snapshot);
+        let committed = position(memory.committed.min(last).max(memory.snapshot));
+        DirectoryState { run, process, term, committed, last: position(last) }
     }
 
     /// What is remembered of the other seeds' directories.
@@ -243,8 +246,8 @@ impl Store {
     }
 
     pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
-        let meta = to_bytes(meta);
-        self.ask(|done| Write::Snapshot { meta, data, done }).await
+        let (last, meta) = (meta.last_log_id, to_bytes(meta));
+        self.ask(|done| Write::Snapshot { last, meta, data, done }).await
     }
 
     fn meta(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
@@ -373,5 +376,8 @@ fn load(database: &Database) -> io::Result<Memory> {
         Some((_, value)) => Some(read::<LogEntry>(value.value())?.log_id),
         None => purged,
     };
-    Ok(Memory { vote, committed, purged, last, tail: BTreeMap::new(), written: last, history: None })
+    let about = get("snapshot_meta")?.map(|bytes| read::<SnapshotMeta>(&bytes)).transpose()?;
+    let snapshot = about.and_then(|about| about.last_log_id);
+    let (tail, written) = (BTreeMap::new(), last);
+    Ok(Memory { vote, committed, purged, last, tail, written, snapshot, history: None })
 }

@@ -43,6 +43,8 @@ pub(super) enum Write {
         done: Done,
     },
     Snapshot {
+        /// The last entry in it.
+        last: Option<LogId>,
         meta: Vec<u8>,
         data: Vec<u8>,
         done: Done,
@@ -146,12 +148,12 @@ fn note_written(memory: &mut Memory, batch: &[Write]) {
             }
             Write::Truncate { last, .. } if memory.written_to() > after(*last) => memory.written = *last,
             Write::Purge { upto, .. } if memory.written_to() <= upto.index => memory.written = Some(*upto),
+            Write::Snapshot { last, .. } => memory.snapshot = memory.snapshot.max(*last),
             Write::Truncate { .. }
             | Write::Purge { .. }
             | Write::Vote { .. }
             | Write::KnownDirectories { .. }
-            | Write::Committed(_)
-            | Write::Snapshot { .. } => {}
+            | Write::Committed(_) => {}
         }
     }
     let written_to = memory.written_to();
