@@ -44,11 +44,11 @@ impl SimulatedCluster {
             Act::Slow(host, latency) => self.slow_down(*host, *latency),
             Act::FillDisk(host, is_full) => {
                 self.common.disks[host].set_full(*is_full);
-                self.trouble(*host, *is_full);
+                self.note_trouble(*host);
             }
             Act::BreakDisk(host, is_broken) => {
                 self.common.disks[host].set_broken(*is_broken);
-                self.trouble(*host, *is_broken);
+                self.note_trouble(*host);
             }
             // Where a majority needs every seed, nobody could make good what one forgets.
             Act::ReplaceDisk(_) if !self.can_spare_one() => {}
@@ -85,10 +85,11 @@ impl SimulatedCluster {
         listed.any(|address| seen.seat_at(&address).is_some() && !goes(&address))
     }
 
-    fn trouble(&mut self, host: Host, is_troubled: bool) {
-        match is_troubled {
-            true => self.troubled.insert(host),
-            false => self.troubled.remove(&host),
+    /// A disk may be full and broken at a time, and when the one is over it is still the other.
+    fn note_trouble(&mut self, host: Host) {
+        match self.common.disks[&host].is_well() {
+            true => self.troubled.remove(&host),
+            false => self.troubled.insert(host),
         };
     }
 

@@ -128,6 +128,12 @@ impl Disk {
         state.pending.clear();
     }
 
+    /// Whether it takes what is written.
+    pub(super) fn is_well(&self) -> bool {
+        let state = self.lock();
+        !state.is_full && !state.is_broken
+    }
+
     pub(super) fn set_full(&self, is_full: bool) {
         self.lock().is_full = is_full;
     }
