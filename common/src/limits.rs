@@ -153,6 +153,9 @@ pub const BEHIND_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long an older run of a data directory is waited for, when another one comes: who answers within it is alive.
 pub const OLDER_RUN_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long it counts that it answered: longer than the longest pause before another seed dials again.
+pub const OLDER_RUN_ANSWER_HOLDS: Duration = Duration::from_secs(3);
+
 /// Hints of suspicion that a seed takes from one reporter a second.
 pub const HINTS_PER_SECOND: u32 = 10;
 

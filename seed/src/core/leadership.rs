@@ -44,8 +44,8 @@ pub(crate) struct Leadership {
     others: BTreeMap<SeedId, OtherSeed>,
     /// What seeds were called that are in no registry: not yet, or not any more.
     names: BTreeMap<SeedId, String>,
-    /// Since when this seed lacks what the leader has committed; none while it does not.
-    behind_since: Option<Instant>,
+    /// What this seed lacks of what the leader has committed; none while it lacks nothing.
+    behind: Option<Lag>,
     /// Whether a majority of the voters was available when that was looked at last; nothing before it was for once.
     had_quorum: Option<bool>,
     /// The term in which the founding was proposed. None also when it failed, and is to be proposed again.
@@ -60,6 +60,15 @@ struct OtherSeed {
     /// When it last said anything.
     heard: Instant,
     /// The last entry that it has and knows to be committed, as it said.
+    committed: u64,
+}
+
+/// An entry that the leader has committed and this seed lacks.
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    /// Since when.
+    since: Instant,
+    /// Which.
     committed: u64,
 }
 
@@ -83,7 +92,7 @@ impl Leadership {
             term: 0,
             others: BTreeMap::new(),
             names: BTreeMap::new(),
-            behind_since: None,
+            behind: None,
             had_quorum: None,
             founded_in: None,
         }
@@ -149,7 +158,7 @@ impl Leadership {
         self.is_ready(registry)
             && self.leader.is_some_and(|leader| self.is_available(now, registry, leader))
             && registry.seed_sets().iter().all(of_set)
-            && self.behind_since.is_none_or(|since| now.since(since) < BEHIND_TIME_MAX)
+            && self.behind.is_none_or(|lag| now.since(lag.since) < BEHIND_TIME_MAX)
     }
 
     /// How many of these seeds can take part in what is decided.
@@ -237,8 +246,11 @@ impl Leadership {
     /// Whether this seed has what the leader has committed. Asked at each upkeep.
     pub(crate) fn note_progress(&mut self, now: Instant, registry: &Registry) {
         let committed = self.leader.and_then(|leader| self.others.get(&leader)).map_or(0, |o| o.committed);
-        self.behind_since = match registry.applied() < committed {
-            true => self.behind_since.or(Some(now)),
+        let applied = registry.applied();
+        // Under load there is always a next one: it is late by itself, and not by those before it.
+        let lacks_the_same = self.behind.filter(|lag| applied < lag.committed);
+        self.behind = match applied < committed {
+            true => lacks_the_same.or(Some(Lag { since: now, committed })),
             false => None,
         };
     }

@@ -203,6 +203,17 @@ impl Store {
         DirectoryState { run, process, term, committed, last: position(last) }
     }
 
+    /// Notes that another seed has found this directory to be a copy. It stays one: who starts on it again would count
+    /// one start more than the original, and pass for it.
+    pub fn mark_as_copy(&self, doubt: &str) -> io::Result<()> {
+        self.write_meta("copy", &to_bytes(&doubt))
+    }
+
+    /// Why this directory was found to be a copy, if it was.
+    pub fn copy_mark(&self) -> io::Result<Option<String>> {
+        self.meta("copy")?.map(|bytes| read(&bytes)).transpose()
+    }
+
     /// What is remembered of the other seeds' directories.
     pub fn known_directories(&self) -> io::Result<KnownDirectories> {
         self.meta("known_directories")?.map_or_else(|| Ok(KnownDirectories::default()), |bytes| read(&bytes))

@@ -124,6 +124,9 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
     if other.version != VERSION {
         return Err(format!("protocol version {}, this seed speaks {VERSION}", other.version));
     }
+    if other.directory_id == 0 {
+        return Err("directory 0, which stands for none".to_owned());
+    }
     // Ids follow from the lists: that the lists differ is the better reason, where they do.
     match (&own.history, &other.history) {
         (Some(a), Some(b)) if a.cluster != b.cluster => {

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use connections::Connections;
-use directories::Directories;
+use directories::{Directories, is_a_copy};
 use ending::{Reason, Shutdown};
 use greetings::Greetings;
 use seats::{REMOVED, check_own_seat, seeds_in_force};
@@ -233,6 +233,9 @@ impl Node {
         let of_data = |error| unusable(&options.data, &error);
         let identity = store.identity(Identity { id: rank, directory_id }).map_err(of_data)?;
         check_own_seat(&store, identity, &options)?;
+        if let Some(doubt) = store.copy_mark().map_err(of_data)? {
+            return Err(is_a_copy(&options, &doubt));
+        }
         let directories = Directories::begin(&store, process).map_err(of_data)?;
         let ids = seeds_in_force(ids, store.history().as_ref());
         let registry = store.snapshot().map_err(of_data)?;

@@ -82,6 +82,7 @@ impl World {
         for (judge, judged) in [(from, to), (to, from)] {
             if let Err(doubt) = self.judge_directory(judge, judged) {
                 let address = Host::Seed(judged).address();
+                assert!(self.seeds[judged].is_restored, "{address} runs on no copy, and is refused: {doubt}");
                 self.sink.tell(format_args!("{:>12} -- {address} ends: {doubt}", ""));
                 self.tally.marks.hit("copies_refused");
                 self.seeds[judged].is_lost = true;

@@ -132,8 +132,8 @@ impl SeedSessions {
 
     /// Says that no seed has been reached for long, and when one is again.
     pub(crate) fn say_troubles(&mut self, cx: &mut Context) {
-        let is_any_open = self.open().next().is_some();
-        self.troubles.say(cx, &self.slots, is_any_open);
+        let is_any_there = self.greeted().next().is_some();
+        self.troubles.say(cx, &self.slots, is_any_there);
     }
 
     /// Closes a session that the seed has closed, or that is of no use.

@@ -20,14 +20,14 @@ const ALONE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Troubles {
     /// Why the last session of each was not opened, or has ended; none once it has spoken.
     why: BTreeMap<SeedSlot, String>,
-    /// Since when no session is open, and whether that was said.
+    /// Since when no seed is there that has spoken, and whether that was said.
     alone: Option<(Instant, bool)>,
 }
 
 /// What is worth saying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
-    /// No session has been open for long.
+    /// No seed has been there for long.
     Alone,
     /// One is again, after so long.
     Over(Duration),
@@ -52,8 +52,8 @@ impl Troubles {
     }
 
     /// Says what there is to say. In each step: while no session is open, one is opened every two seconds.
-    pub(super) fn say(&mut self, cx: &mut Context, slots: &SeedSlots, is_any_open: bool) {
-        match self.look(cx.now, is_any_open) {
+    pub(super) fn say(&mut self, cx: &mut Context, slots: &SeedSlots, is_any_there: bool) {
+        match self.look(cx.now, is_any_there) {
             Some(Trouble::Alone) => {
                 cx.warn(format!("no session with any seed for 10 s: {}", self.reasons(slots)));
             }
@@ -64,8 +64,8 @@ impl Troubles {
         }
     }
 
-    fn look(&mut self, now: Instant, is_any_open: bool) -> Option<Trouble> {
-        match (self.alone, is_any_open) {
+    fn look(&mut self, now: Instant, is_any_there: bool) -> Option<Trouble> {
+        match (self.alone, is_any_there) {
             (None, false) => {
                 self.alone = Some((now, false));
                 None

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use coterie_common::codec::to_bytes;
 use openraft::storage::IOFlushed;
-use redb::{Database, Durability};
+use redb::{Database, Durability, ReadableTable};
 use tokio::sync::oneshot;
 
-use super::{LOG, META, Memory, lock};
-use crate::raft::{LogId, Types};
+use super::{LOG, META, Memory, lock, read};
+use crate::raft::{LogId, SnapshotMeta, Types};
 
 /// Written entries that are kept decoded, for followers that lag a little.
 const KEPT_DECODED: usize = 4_096;
@@ -96,6 +96,12 @@ impl Drop for BatchWriter {
     }
 }
 
+/// The last entry of the snapshot that is kept.
+fn kept_snapshot(meta: &redb::Table<'_, &str, &[u8]>) -> Result<Option<LogId>, redb::Error> {
+    let about = meta.get("snapshot_meta")?.map(|value| read::<SnapshotMeta>(value.value())).transpose();
+    Ok(about.map_err(redb::Error::Io)?.and_then(|about| about.last_log_id))
+}
+
 /// The first index after an entry.
 fn after(last: Option<LogId>) -> u64 {
     last.map_or(0, |last| last.index + 1)
@@ -125,6 +131,8 @@ fn commit(database: &Database, batch: &[Write], committed: Option<&[u8]>) -> Res
                     log.retain_in(..=upto.index, |_, _| false)?;
                     meta.insert("purged", to_bytes(upto).as_slice())?;
                 }
+                // One that was built here may be done after a newer one has come from another seed.
+                Write::Snapshot { last, .. } if kept_snapshot(&meta)? > *last => {}
                 Write::Snapshot { meta: about, data, .. } => {
                     meta.insert("snapshot_meta", about.as_slice())?;
                     meta.insert("snapshot", data.as_slice())?;

@@ -119,6 +119,11 @@ impl Connections {
         others.filter(|(_, speaker)| is_other(speaker)).map(|(id, speaker)| (id, speaker.process)).collect()
     }
 
+    /// Whether that process is at the other end of any.
+    pub(super) fn has_process(&self, process: u64) -> bool {
+        self.open.values().filter_map(|connection| connection.speaker).any(|it| it.process == process)
+    }
+
     /// It has ended, or is to end.
     pub(super) fn remove(&mut self, id: u64) -> Option<OpenConnection> {
         self.open.remove(&id)

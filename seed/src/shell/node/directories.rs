@@ -7,13 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coterie_common::limits::{DIRECTORY_TOLD_AT_LEAST, DIRECTORY_TOLD_EVERY, OLDER_RUN_TIME_MAX};
+use coterie_common::limits::{
+    DIRECTORY_TOLD_AT_LEAST, DIRECTORY_TOLD_EVERY, OLDER_RUN_ANSWER_HOLDS, OLDER_RUN_TIME_MAX,
+};
 use coterie_common::message::{CloseReason, DirectoryState, History, MeshMessage, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
 use coterie_common::{Instant, Message};
 
 use super::connections::Speaker;
-use super::{Arrival, Node};
+use super::{Arrival, Node, Options};
 use crate::core::directories::KnownDirectories;
 use crate::raft::Store;
 
@@ -44,6 +46,14 @@ impl Directories {
             asked: BTreeMap::new(),
         })
     }
+}
+
+/// Another seed knows, or has known before, that this one runs on a copy.
+pub(super) fn is_a_copy(options: &Options, doubt: &str) -> Failure {
+    let (data, own) = (options.data.display(), &options.own);
+    Failure::running(format!(
+        "data directory {data} is a copy of another: {doubt}. Empty it and run coterie seed-replace {own}"
+    ))
 }
 
 impl Speaker {
@@ -89,11 +99,15 @@ impl Node {
     /// Writes down what the others said, but of directories that have no seat any more.
     fn keep_known_directories(&mut self) {
         self.directories.is_news = false;
-        if let Some(history) = self.log.store.history() {
-            let seated = history.seats.values().map(|seat| seat.directory_id);
-            let seated: BTreeSet<u64> = seated.chain(history.removed.into_values()).flatten().collect();
-            self.directories.known.keep(&seated);
-        }
+        let seated: BTreeSet<u64> = match self.log.store.history() {
+            Some(history) => {
+                let seated = history.seats.values().map(|seat| seat.directory_id);
+                seated.chain(history.removed.into_values()).flatten().collect()
+            }
+            // Before there are seats, those that are there.
+            None => self.greetings.hellos.values().map(|hello| hello.directory_id).collect(),
+        };
+        self.directories.known.keep(&seated);
         // A log that has ended says so by itself.
         let Ok(written) = self.log.store.keep_known_directories(&self.directories.known) else { return };
         let arrivals = self.arrivals.0.clone();
@@ -102,14 +116,6 @@ impl Node {
                 let _ = arrivals.send(Arrival::NotWritten(error)).await;
             }
         });
-    }
-
-    /// Another seed knows that this one runs on a copy.
-    pub(super) fn is_a_copy(&self, doubt: &str) -> Failure {
-        let (data, own) = (self.options.data.display(), &self.options.own);
-        Failure::running(format!(
-            "data directory {data} is a copy of another: {doubt}. Empty it and run coterie seed-replace {own}"
-        ))
     }
 
     // ---- the others' ----
@@ -137,26 +143,31 @@ impl Node {
         let known = &self.directories.known;
         let judged = known.judge(hello.directory_id, &hello.directory, acknowledged.as_ref());
         judged.map_err(|doubt| CloseReason::DirectoryCopy(doubt.to_string()))?;
-        let older = self.connections.of_other_processes(Speaker::of(hello));
-        self.directories.asked.retain(|process, _| older.iter().any(|(_, other)| other == process));
-        older.into_iter().try_for_each(|(id, process)| self.check_older_run(id, process))
+        let asked = &mut self.directories.asked;
+        asked.retain(|process, _| self.connections.has_process(*process));
+        let mut older: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (id, process) in self.connections.of_other_processes(Speaker::of(hello)) {
+            older.entry(process).or_default().push(id);
+        }
+        older.into_iter().try_for_each(|(process, ids)| self.check_older_run(process, &ids))
     }
 
-    /// An older run is connected here. If it answers it is the original, or was there first; if not it is over.
-    fn check_older_run(&mut self, id: u64, process: u64) -> Result<(), CloseReason> {
+    /// An older run is connected here, on one connection or several, of which some may be dead. If it answers on any it
+    /// is the original, or was there first; if not it is over.
+    fn check_older_run(&mut self, process: u64, ids: &[u64]) -> Result<(), CloseReason> {
         let now = self.clock.now();
         match self.directories.asked.get(&process).copied() {
-            Some((at, true)) if now.since(at) < OLDER_RUN_TIME_MAX => {
+            Some((at, true)) if now.since(at) < OLDER_RUN_ANSWER_HOLDS => {
                 Err(CloseReason::DirectoryCopy("another process runs on it, and answers".to_owned()))
             }
             Some((at, false)) if now.since(at) >= OLDER_RUN_TIME_MAX => {
-                self.refuse(id, CloseReason::Silent);
+                ids.iter().for_each(|id| self.refuse(*id, CloseReason::Silent));
                 Ok(())
             }
             asked => {
                 if asked.is_none_or(|(_, answers)| answers) {
                     self.directories.asked.insert(process, (now, false));
-                    self.say(id, &Message::Ping { nonce: 0 });
+                    ids.iter().for_each(|id| self.say(*id, &Message::Ping { nonce: 0 }));
                 }
                 let text = "another process was connected with this directory, and is asked whether it lives";
                 Err(CloseReason::Refused(text.to_owned()))

@@ -10,6 +10,7 @@ use coterie_common::net::tcp::TcpStream;
 use coterie_common::{Backoff, Message, Wire};
 
 use super::connections::{ConnectionKind, Speaker};
+use super::directories::is_a_copy;
 use super::ending::Reason;
 use super::{Arrival, Node, unusable};
 use crate::core::{Input, SessionId};
@@ -141,7 +142,11 @@ impl Node {
             (
                 ConnectionKind::MeshOut(_) | ConnectionKind::MeshIn(_),
                 Message::Close(CloseReason::DirectoryCopy(doubt)),
-            ) => Err(self.is_a_copy(&doubt)),
+            ) => {
+                // Whether that can be written or not, it ends.
+                let _ = self.log.store.mark_as_copy(&doubt);
+                Err(is_a_copy(&self.options, &doubt))
+            }
             (ConnectionKind::MeshOut(seed), Message::Close(reason)) => {
                 let name = self.greetings.entry(seed).map(ToString::to_string).unwrap_or_default();
                 self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
