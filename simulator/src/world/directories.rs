@@ -64,7 +64,9 @@ impl World {
 
     /// A seed hears what another has on disk, and remembers it. What an ended process has said before says nothing.
     pub(super) fn hear_directory(&mut self, by: usize, of: usize, state: DirectoryState) {
-        if self.seeds[of].process.start != state.process {
+        let process = &self.seeds[of].process;
+        // Its directory may be another by now, before the next process has begun.
+        if process.start != state.process || process.core.is_none() {
             return;
         }
         let directory_id = self.seeds[of].directory_id;
