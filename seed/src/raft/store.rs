@@ -82,8 +82,13 @@ struct Memory {
 impl Memory {
     /// All before this index is on disk.
     fn written_to(&self) -> u64 {
-        self.written.map_or(0, |last| last.index + 1)
+        after(self.written)
     }
+}
+
+/// The first index after an entry.
+fn after(last: Option<LogId>) -> u64 {
+    last.map_or(0, |last| last.index + 1)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -186,7 +191,7 @@ impl Store {
         Ok(before + 1)
     }
 
-    /// Writes at once, before the log has begun.
+    /// Writes at once, and waits: before the log has begun, or where it is to end.
     fn write_meta(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
         let write = self.shared.database.begin_write().map_err(disk)?;
         write.open_table(META).map_err(disk)?.insert(key, bytes).map_err(disk)?;

@@ -17,7 +17,7 @@ use crate::plan::fault::Fault;
 use crate::plan::planted_bug::PlantedBug;
 
 /// How long a seed is down whose directory an operator takes away, or puts another in the place of.
-pub(super) const AWAY_FOR: Duration = Duration::from_millis(500);
+const AWAY_FOR: Duration = Duration::from_millis(500);
 
 /// What a copy of a directory has.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
 use super::writer::Write;
-use super::{Store, lock, note_history};
+use super::{Store, after, lock, note_history};
 use crate::raft::{LogEntry, LogId, Types, Vote};
 
 impl RaftLogReader<Types> for Store {
@@ -81,7 +81,7 @@ impl RaftLogStorage<Types> for Store {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        let from = last_log_id.map_or(0, |last| last.index + 1);
+        let from = after(last_log_id);
         {
             let mut memory = lock(&self.shared.memory);
             memory.tail.split_off(&from);

@@ -8,7 +8,7 @@ use openraft::storage::IOFlushed;
 use redb::{Database, Durability, ReadableTable};
 use tokio::sync::oneshot;
 
-use super::{LOG, META, Memory, lock, read};
+use super::{LOG, META, Memory, after, lock, read};
 use crate::raft::{LogId, SnapshotMeta, Types};
 
 /// Written entries that are kept decoded, for followers that lag a little.
@@ -100,11 +100,6 @@ impl Drop for BatchWriter {
 fn kept_snapshot(meta: &redb::Table<'_, &str, &[u8]>) -> Result<Option<LogId>, redb::Error> {
     let about = meta.get("snapshot_meta")?.map(|value| read::<SnapshotMeta>(value.value())).transpose();
     Ok(about.map_err(redb::Error::Io)?.and_then(|about| about.last_log_id))
-}
-
-/// The first index after an entry.
-fn after(last: Option<LogId>) -> u64 {
-    last.map_or(0, |last| last.index + 1)
 }
 
 fn commit(database: &Database, batch: &[Write], committed: Option<&[u8]>) -> Result<(), redb::Error> {
