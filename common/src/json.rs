@@ -266,7 +266,9 @@ pub(crate) fn encode(message: &Message, me: Address) -> Vec<Vec<u8>> {
         )
         | Message::Close(CloseReason::ShuttingDown | CloseReason::Rejoining | CloseReason::Silent)
         | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_) | CloseReason::Removed(_))
-        | Message::Close(CloseReason::OtherCluster(_) | CloseReason::DirectoryCopy(_))
+        | Message::Close(
+            CloseReason::OtherCluster(_) | CloseReason::DirectoryCopy(_) | CloseReason::Succeeded(_),
+        )
         | Message::Mesh(_) => Vec::new(),
     };
     said.iter().filter_map(|json| serde_json::to_vec(json).ok()).collect()
@@ -363,6 +365,7 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
         | SessionMessage::EvidenceRequest(_)
         | SessionMessage::Evidence(_)
         | SessionMessage::StatusRequest
+        | SessionMessage::SilenceMax(_)
         | SessionMessage::Status(_) => Vec::new(),
     }
 }

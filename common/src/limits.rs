@@ -77,6 +77,13 @@ pub const BALLOTS_MAX: usize = 4_096;
 /// Death evidence kept in the registry, in deaths.
 pub const DEATHS_KEPT: usize = 1_000;
 
+/// Clusters that a cluster goes on for, by an operator's word: so many of their names are kept.
+pub const PREDECESSORS_KEPT: usize = 16;
+
+/// How far the log jumps where a cluster goes on as another one: what the lost seeds may have decided and numbered
+/// stays far below.
+pub const SUCCESSOR_INDEX_GAP: u64 = 1_000_000;
+
 /// Ended lives kept in the registry, so that a life that is over cannot be registered again.
 pub const ENDED_KEPT: usize = 10_000;
 

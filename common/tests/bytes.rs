@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coterie_common::codec::{self, Decoded};
@@ -126,6 +127,8 @@ fn evidence() -> Evidence {
 
 fn status() -> SeedStatus {
     SeedStatus {
+        cluster: Some(CLUSTER),
+        troubles: vec![("no quorum".to_owned(), Duration::from_secs(3))],
         seed: "s1:5001".to_owned(),
         seeds: vec![("s1:5001".to_owned(), true)],
         available: 1,
@@ -183,6 +186,7 @@ fn sessions() -> Vec<SessionMessage> {
         SessionMessage::StatusRequest,
         SessionMessage::Status(status()),
         SessionMessage::Cluster(Some(CLUSTER)),
+        SessionMessage::SilenceMax(Duration::from_millis(1_500)),
     ]
 }
 
@@ -201,6 +205,7 @@ fn mesh() -> Vec<MeshMessage> {
             cluster: CLUSTER,
             seats: BTreeMap::from([(SeedId(1), seat)]),
             removed: BTreeMap::from([(SeedId(0), None)]),
+            predecessors: vec![ClusterId([0xcd; 16])],
         }),
         directory,
     };
@@ -264,6 +269,7 @@ fn reasons() -> Vec<CloseReason> {
         CloseReason::Refused("other list".to_owned()),
         CloseReason::Removed(SeedId(1)),
         CloseReason::OtherCluster(CLUSTER),
+        CloseReason::Succeeded(CLUSTER),
         CloseReason::DirectoryCopy("it forgot".to_owned()),
     ]
 }

@@ -324,6 +324,8 @@ pub async fn status(seed: AnySeed) -> Result<(), Failure> {
     let seeds: Vec<String> =
         status.seeds.iter().map(|(seed, votes)| format!("{seed}{}", vote(*votes))).collect();
     print(&format!("seeds {}", seeds.join(", ")))?;
+    let cluster = status.cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
+    print(&format!("cluster {cluster}"))?;
     let voters = status.seeds.iter().filter(|(_, votes)| *votes).count();
     print(&format!("{} of {voters} voters", status.available))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;

@@ -58,6 +58,8 @@ struct Player {
     answering: BTreeSet<ConnectionId>,
     /// Of which cluster a seed says that it is, where that is not `abab`.
     clusters: BTreeMap<usize, Option<ClusterId>>,
+    /// Seeds whose clusters go on for the one before.
+    heirs: BTreeSet<usize>,
     /// Seeds that can have nothing decided, as they say when they are pinged.
     powerless: BTreeSet<usize>,
 }
@@ -74,6 +76,7 @@ impl Player {
             hushed: BTreeSet::new(),
             answering: BTreeSet::new(),
             clusters: BTreeMap::new(),
+            heirs: BTreeSet::new(),
             powerless: BTreeSet::new(),
         }
     }
@@ -213,6 +216,9 @@ impl Player {
                     let Some(theirs) = cluster else { continue };
                     let is_another = own.is_some_and(|own| own != theirs);
                     let message = match is_another {
+                        true if self.heirs.contains(&seed.0) => {
+                            Message::Close(CloseReason::Succeeded(theirs))
+                        }
                         true => Message::Close(CloseReason::OtherCluster(theirs)),
                         false => Message::Session(SessionMessage::Cluster(cluster)),
                     };
@@ -261,6 +267,9 @@ impl Player {
         match words.at(0) {
             "of" => {
                 self.clusters.insert(seed.0, cluster(words.at(1)));
+                if words.has("goes-on") {
+                    self.heirs.insert(seed.0);
+                }
                 None
             }
             "powerless" => {

@@ -101,6 +101,7 @@ impl Seeds {
             probe_mode: ProbeMode::Assumed,
             form_without: Vec::new(),
             directories: Vec::new(),
+            force_new_cluster: None,
         }
     }
 

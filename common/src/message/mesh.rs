@@ -56,6 +56,12 @@ impl ClusterId {
         let digest = hash.finalize();
         ClusterId(std::array::from_fn(|place| digest[place]))
     }
+
+    /// The name of the cluster that goes on for a `former` one, with a seed that has this directory.
+    pub fn succeeding(former: ClusterId, directory_id: u64) -> Self {
+        let digest = Sha256::new().chain_update(former.0).chain_update(directory_id.to_be_bytes()).finalize();
+        ClusterId(std::array::from_fn(|place| digest[place]))
+    }
 }
 
 impl fmt::Display for ClusterId {
@@ -124,6 +130,8 @@ pub struct History {
     pub seats: BTreeMap<SeedId, Seat>,
     /// Seeds that were removed, with their directory ids. Their ids are never used again.
     pub removed: BTreeMap<SeedId, Option<u64>>,
+    /// The clusters that it goes on for, by an operator's word, the latest last.
+    pub predecessors: Vec<ClusterId>,
 }
 
 /// A seed's place in a cluster.

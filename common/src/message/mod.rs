@@ -92,6 +92,9 @@ pub enum CloseReason {
     /// The other seed runs on a copy of a data directory: it lacks what that one had, or that one is in use; the text
     /// says which. It ends.
     DirectoryCopy(String),
+    /// The other end's cluster goes on as that one, by an operator's word: with its members, without the seeds that it
+    /// had.
+    Succeeded(ClusterId),
 }
 
 impl std::fmt::Display for CloseReason {
@@ -108,6 +111,7 @@ impl std::fmt::Display for CloseReason {
             CloseReason::Refused(text) => write!(f, "refused: {text}"),
             CloseReason::DirectoryCopy(text) => write!(f, "a copy of a data directory: {text}"),
             CloseReason::OtherCluster(cluster) => write!(f, "of another cluster, {cluster}"),
+            CloseReason::Succeeded(cluster) => write!(f, "of cluster {cluster}, which goes on for yours"),
             CloseReason::Removed(seed) => write!(f, "seed {seed} was removed from the cluster"),
         }
     }

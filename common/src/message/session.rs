@@ -4,6 +4,7 @@
 //! peer                                   seed
 //!   | Cluster(its own, or none) ----------> |   another one's? Close(OtherCluster)
 //!   | <------------------ Cluster(its own)  |   at once, or when it knows
+//!   | <---------------- SilenceMax(its own) |   so the peer speaks three times as often, at least
 //!   | Register(candidate) ----------------> |   a ballot among the seeds, an entry in the log
 //!   | <---- Registered(incarnation, roster) |
 //!   | Open(member, epoch) ----------------> |   at the other seeds, and after a broken session
@@ -16,6 +17,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -125,6 +127,9 @@ pub enum SessionMessage {
     /// about that cluster, so no number of one log is held against one of another's. A peer that is no member yet names
     /// none; a seed answers as soon as it knows. JSON programs and observers may do without.
     Cluster(Option<ClusterId>),
+    /// Seed: I give the session up after so long a silence. Told once, with the cluster: the two ends may have been
+    /// started with different patience, and who is silent has to know what the other end bears.
+    SilenceMax(Duration),
 }
 
 /// Who wants to be a member.
@@ -216,6 +221,8 @@ impl DeathReport {
 pub struct SeedStatus {
     /// Its address as the list names it.
     pub seed: String,
+    /// Its cluster; none as long as it is in none.
+    pub cluster: Option<ClusterId>,
     /// All seeds of the cluster, and whether each has a vote.
     pub seeds: Vec<(String, bool)>,
     /// How many of those that vote can take part in what is decided, as this seed sees it.
@@ -234,6 +241,8 @@ pub struct SeedStatus {
     pub sessions: u64,
     /// What it counted, by name.
     pub counters: Vec<(String, u64)>,
+    /// What is wrong, as it sees it: what, and for how long.
+    pub troubles: Vec<(String, Duration)>,
 }
 
 #[cfg(test)]

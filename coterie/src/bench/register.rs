@@ -165,6 +165,7 @@ fn start_seeds(directory: &Path, probe_mode: ProbeMode) -> Result<Vec<Handle>, F
             probe_mode,
             form_without: Vec::new(),
             directories: Vec::new(),
+            force_new_cluster: None,
         };
         seeds.push(start(socket, options)?.0);
     }

@@ -121,6 +121,7 @@ impl Player {
         Message::Session(match words.at(0) {
             "ping" => return Message::Ping { nonce: number(words.at(1)) },
             "close" => return Message::Close(close_reason(words.at(1))),
+            "bears" => SessionMessage::SilenceMax(duration(words.at(1))),
             "admitted" => {
                 let incarnation = Incarnation(number(words.at(1)));
                 let epoch = words.number("epoch").unwrap_or(incarnation.0);

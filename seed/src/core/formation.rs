@@ -125,7 +125,12 @@ pub fn note_entry(history: &mut Option<History>, index: u64, entry: &Entry) {
                 directory_id: record.directory_id,
             };
             let seats = seeds.iter().map(|(id, record)| (*id, seat(record))).collect();
-            *history = Some(History { cluster: *cluster, seats, removed: BTreeMap::new() });
+            *history = Some(History {
+                cluster: *cluster,
+                seats,
+                removed: BTreeMap::new(),
+                predecessors: Vec::new(),
+            });
         }
         (Body::SeedDirectory { seed, directory_id }, Some(history)) => {
             if let Some(seat) = history.seats.get_mut(seed) {
@@ -167,6 +172,7 @@ pub fn history_of(registry: &Registry) -> Option<History> {
         cluster: registry.cluster()?,
         seats: registry.seeds().iter().map(|(id, seed)| (*id, seat(seed))).collect(),
         removed: registry.removed_seeds().clone(),
+        predecessors: registry.predecessors().to_vec(),
     })
 }
 
@@ -189,6 +195,7 @@ mod tests {
             cluster: ClusterId([1; 16]),
             seats: seats.iter().map(seat).collect(),
             removed: BTreeMap::new(),
+            predecessors: Vec::new(),
         });
         let hello = SeedHello {
             version: 1,

@@ -77,18 +77,24 @@ impl Machine {
         let is_next = self.applied.is_none_or(|applied| entry.log_id.index > applied.index);
         assert!(is_next, "{} is committed after {:?}", entry.log_id, self.applied);
         self.applied = Some(entry.log_id);
-        let payload = match entry.payload {
-            EntryPayload::Blank => Payload::Blank,
-            EntryPayload::Normal(entry) => Payload::Entry(entry),
-            EntryPayload::Membership(membership) => {
-                let set = |ids: &BTreeSet<u64>| ids.iter().copied().map(SeedId).collect();
-                let sets = membership.get_joint_config().iter().map(set).collect();
-                self.membership = Membership::new(Some(entry.log_id), membership);
-                Payload::Seeds(sets)
-            }
-        };
-        Commit { index: entry.log_id.index, payload }
+        if let EntryPayload::Membership(membership) = &entry.payload {
+            self.membership = Membership::new(Some(entry.log_id), membership.clone());
+        }
+        commit(entry)
     }
+}
+
+/// An entry of the log, as the core takes it.
+pub(super) fn commit(entry: LogEntry) -> Commit {
+    let payload = match entry.payload {
+        EntryPayload::Blank => Payload::Blank,
+        EntryPayload::Normal(entry) => Payload::Entry(entry),
+        EntryPayload::Membership(membership) => {
+            let set = |ids: &BTreeSet<u64>| ids.iter().copied().map(SeedId).collect();
+            Payload::Seeds(membership.get_joint_config().iter().map(set).collect())
+        }
+    };
+    Commit { index: entry.log_id.index, payload }
 }
 
 impl RaftStateMachine<Types> for Machine {

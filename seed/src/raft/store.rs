@@ -9,6 +9,7 @@
 //! than go on with a log that has a hole.
 
 mod format;
+mod successor;
 mod traits;
 mod writer;
 

@@ -130,7 +130,23 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
     // Ids follow from the lists: that the lists differ is the better reason, where they do.
     match (&own.history, &other.history) {
         (Some(a), Some(b)) if a.cluster != b.cluster => {
-            return Err(format!("cluster {}, this seed is of cluster {}", b.cluster, a.cluster));
+            let (ours, theirs) = (a.cluster, b.cluster);
+            let empty = "empty its directory and run coterie seed-add";
+            return Err(match () {
+                () if b.predecessors.contains(&ours) => {
+                    format!(
+                        "cluster {theirs}, which goes on for {ours} without this seed: {empty} {}",
+                        own.address
+                    )
+                }
+                () if a.predecessors.contains(&theirs) => {
+                    format!(
+                        "cluster {theirs}, for which {ours} goes on without {}: {empty} {0}",
+                        other.address
+                    )
+                }
+                () => format!("cluster {theirs}, this seed is of cluster {ours}"),
+            });
         }
         (None, None) if own.list != other.list => {
             let only = |a: &[String], b: &[String]| {

@@ -35,6 +35,7 @@ use greetings::Greetings;
 use seats::{REMOVED, check_own_seat, seeds_in_force};
 
 use super::mesh::Mesh;
+use super::successor;
 use crate::core::{Config, Entry, Input, Registry, Seed};
 use crate::raft::store::Identity;
 use crate::raft::{self, Consensus, Notice, StateRequest, Store};
@@ -87,6 +88,8 @@ pub struct Options {
     pub form_without: Vec<SeedEntry>,
     /// The numbers of the directories that begin then.
     pub directories: Vec<u64>,
+    /// The cluster that goes on as another one with this seed alone.
+    pub force_new_cluster: Option<String>,
 }
 
 type Look = (Registry, Option<SeedId>, BTreeMap<&'static str, u64>);
@@ -122,7 +125,11 @@ pub async fn run(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let (handle, running) = start(listener, options)?;
+    let store = open(&options)?;
+    if let Some(name) = &options.force_new_cluster {
+        successor::force(&store, name, &options).await?;
+    }
+    let (handle, running) = start_on(store, listener, options)?;
     until_stopped(running, shutdown, async || handle.stop().await).await
 }
 
@@ -131,9 +138,11 @@ pub fn start(
     listener: Bound,
     options: Options,
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), Failure>>), Failure> {
-    let data = &options.data;
-    let store = Store::open(data).map_err(|e| unusable(data, &e))?;
-    start_on(store, listener, options)
+    start_on(open(&options)?, listener, options)
+}
+
+fn open(options: &Options) -> Result<Store, Failure> {
+    Store::open(&options.data).map_err(|error| unusable(&options.data, &error))
 }
 
 /// Starts a seed whose log is in `store`.
@@ -298,6 +307,12 @@ impl Node {
                 .with("http", "off")
                 .show("data", self.options.data.display()),
         );
+        if let (Some(_), Some(history)) = (&self.options.force_new_cluster, self.log.store.history())
+            && let Some(former) = history.predecessors.last()
+        {
+            let line = Line::new("CLUSTER_CHANGED").show("from", former).show("to", history.cluster);
+            self.journal.log(&line);
+        }
         self.dial_others();
         let result = match self.begin_if_decided() {
             Ok(()) => self.serve().await,

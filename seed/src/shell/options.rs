@@ -47,6 +47,12 @@ pub struct SeedArgs {
         env = "COTERIE_DIRECTORIES"
     )]
     directories: Vec<u64>,
+
+    /// A majority of the seeds is lost for good: go on with the members of this cluster, and with this seed alone, as
+    /// another cluster. What the lost seeds decided without this one is lost with them. Holds for the cluster that it
+    /// names, once [example: 8f3a]
+    #[arg(long, value_name = "CLUSTER", env = "COTERIE_FORCE_NEW_CLUSTER", conflicts_with = "form_without")]
+    force_new_cluster: Option<String>,
 }
 
 fn parse_directory_id(text: &str) -> Result<u64, String> {
@@ -98,6 +104,7 @@ impl SeedArgs {
             probe_mode: ProbeMode::Sockets,
             form_without,
             directories: self.directories,
+            force_new_cluster: self.force_new_cluster,
         };
         run(listener, options, stop_signal()).await
     }

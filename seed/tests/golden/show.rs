@@ -20,6 +20,7 @@ pub(super) fn show_message(message: &Message) -> String {
 fn show_session(message: &SessionMessage) -> String {
     match message {
         SessionMessage::Cluster(cluster) => format!("cluster {}", show_cluster(*cluster)),
+        SessionMessage::SilenceMax(limit) => format!("bears {limit:?}"),
         SessionMessage::Registered(Registration::Admitted { incarnation, roster }) => {
             format!("admitted {incarnation} {}", show_roster(roster))
         }

@@ -146,6 +146,7 @@ async fn run_seed(host: Host, schedule: &Schedule, common: &Common) -> Result<()
         raft: raft::Options { snapshot_every: schedule.snapshot_every, ..raft::Options::default() },
         probe_mode: ProbeMode::Sockets,
         form_without: Vec::new(),
+        force_new_cluster: None,
         directories: Vec::new(),
     };
     let (_handle, running) = seed::start_on(store, tcp::bind(host.address().socket())?, options)?;

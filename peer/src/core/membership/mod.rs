@@ -314,11 +314,17 @@ impl Membership {
     /// another life from now on. To be called when it is no member any more.
     pub(crate) fn follow(&mut self, cx: &mut Context, cluster: ClusterId) {
         assert!(self.is_joining(), "it follows cluster {cluster} in the phase {:?}", self.phase);
-        let former = self.cluster.replace(cluster);
-        let Some(former) = former else { panic!("it was of no cluster, and follows {cluster}") };
-        cx.log(Line::new("CLUSTER_CHANGED").show("from", former).show("to", cluster));
+        self.go_on_in(cx, cluster);
         (self.view, self.degrees) = (View::default(), BTreeMap::new());
         self.take_another_life(cx);
+    }
+
+    /// The cluster goes on as that one: says so. Nothing else changes, for the numbers of its log go on, too.
+    pub(crate) fn go_on_in(&mut self, cx: &mut Context, cluster: ClusterId) {
+        let former = self.cluster.replace(cluster);
+        let Some(former) = former else { panic!("it was of no cluster, and follows {cluster}") };
+        assert_ne!(former, cluster, "it is of that cluster already");
+        cx.log(Line::new("CLUSTER_CHANGED").show("from", former).show("to", cluster));
     }
 
     /// The operator wants this peer to stop; returns whether there is nothing to wait for.

@@ -9,6 +9,7 @@ use coterie_common::{Change, Epoch, Incarnation, MemberId, Message, Refusal, Why
 use crate::core::Peer;
 use crate::core::effect::{Effect, SeedSlot};
 use crate::core::membership::{LeaveDue, News, begun_by, ended_by};
+use crate::core::seeds::Followed;
 
 impl Peer {
     /// Any frame but a close shows that the seed is there, before it is asked what it says.
@@ -37,8 +38,9 @@ impl Peer {
     /// A seed has closed the session. The reason matters in two cases: this member has ended, or the seed is of another
     /// cluster.
     fn on_session_closed(&mut self, seed: SeedSlot, reason: &CloseReason) {
-        if let CloseReason::OtherCluster(cluster) = reason {
-            return self.on_greeted_by(seed, *cluster);
+        if let CloseReason::OtherCluster(cluster) | CloseReason::Succeeded(cluster) = reason {
+            let goes_on = matches!(reason, CloseReason::Succeeded(_));
+            return self.on_greeted_by(seed, (*cluster, goes_on));
         }
         self.seeds.close(&mut self.cx, seed, &format!("closed the session: {reason}"));
         // A close that is older than this incarnation is about the one before it.
@@ -51,8 +53,8 @@ impl Peer {
 
     /// A seed has said of which cluster it is. One of another cluster is not listened to: no number of its log means
     /// anything here.
-    fn on_greeted_by(&mut self, seed: SeedSlot, cluster: ClusterId) {
-        if self.seeds.greeted_by(&mut self.cx, self.membership.cluster(), seed, cluster) {
+    fn on_greeted_by(&mut self, seed: SeedSlot, (cluster, goes_on): (ClusterId, bool)) {
+        if self.seeds.greeted_by(&mut self.cx, self.membership.cluster(), seed, (cluster, goes_on)) {
             self.seeds.close(&mut self.cx, seed, &format!("is of another cluster, {cluster}"));
         }
     }
@@ -61,7 +63,7 @@ impl Peer {
     /// forgotten here.
     fn on_session_message(&mut self, seed: SeedSlot, message: SessionMessage) {
         match message {
-            SessionMessage::Cluster(Some(cluster)) => self.on_greeted_by(seed, cluster),
+            SessionMessage::Cluster(Some(cluster)) => self.on_greeted_by(seed, (cluster, false)),
             SessionMessage::Registered(registration) => self.on_registered(seed, registration),
             SessionMessage::Changes { epoch, previous, changes } => {
                 self.on_changes(seed, previous, epoch, changes);
@@ -80,6 +82,7 @@ impl Peer {
             }
             SessionMessage::Say { content, via } => self.say(content, Some(via)),
             SessionMessage::Seeds { since, seeds } => self.seeds.follow_list(&mut self.cx, since, &seeds),
+            SessionMessage::SilenceMax(limit) => self.seeds.bears(seed, limit),
             SessionMessage::Cluster(None)
             | SessionMessage::Register(_)
             | SessionMessage::Open { .. }
@@ -170,8 +173,14 @@ impl Peer {
         self.failure.begin_anew(&mut self.cx);
     }
 
-    /// The seeds have begun anew, without the log that admitted this peer: it joins their cluster, as somebody else.
-    fn follow(&mut self, cluster: ClusterId) {
+    /// The seeds have begun anew, without the log that admitted this peer: it joins their cluster, as somebody else. Or
+    /// their cluster goes on for its own: then it stays who it is, with its links and its view, until they tell
+    /// otherwise.
+    fn follow(&mut self, Followed { cluster, goes_on, .. }: Followed) {
+        if goes_on {
+            self.membership.go_on_in(&mut self.cx, cluster);
+            return self.seeds.begin_anew(&mut self.cx);
+        }
         if self.membership.is_member() {
             self.leave_links();
             // It comes at once: nobody was wrong about it.
@@ -231,10 +240,10 @@ impl Peer {
             return;
         }
         if let Some(own) = self.membership.cluster()
-            && let Some(cluster) = self.seeds.to_follow(self.cx.now, own)
+            && let Some(other) = self.seeds.to_follow(self.cx.now, own)
             && !self.membership.is_leaving()
         {
-            self.follow(cluster);
+            self.follow(other);
         }
         self.seeds.greet(&mut self.cx, self.membership.cluster());
         if self.membership.is_joining() {

@@ -20,8 +20,8 @@ const OTHERS_ANSWER: Duration = Duration::from_secs(3);
 /// What the seeds said of their clusters.
 #[derive(Clone, Debug)]
 pub(super) struct Clusters {
-    /// What each said last, and when. It stays when the session ends.
-    named: BTreeMap<SeedSlot, (ClusterId, Instant)>,
+    /// What each said last. It stays when the session ends.
+    named: BTreeMap<SeedSlot, Named>,
     /// Those of another cluster that the operator was told of.
     reported: BTreeSet<(SeedSlot, ClusterId)>,
     /// When the first of those that are there named its cluster.
@@ -33,6 +33,38 @@ pub(super) struct Clusters {
     own_unheard: Duration,
 }
 
+/// What a seed said of its cluster.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    cluster: ClusterId,
+    /// The cluster of this peer, if the seed's goes on for that one, by an operator's word.
+    goes_on_for: Option<ClusterId>,
+    at: Instant,
+}
+
+/// Another cluster that this peer follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Followed {
+    /// Which.
+    pub(crate) cluster: ClusterId,
+    /// Whether it goes on for the former one, and has its members.
+    pub(crate) goes_on: bool,
+    /// From when on.
+    from: Instant,
+}
+
+impl Followed {
+    /// Whether it is time.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        now >= self.from
+    }
+
+    /// When it is time.
+    pub(crate) fn due(&self) -> Instant {
+        self.from
+    }
+}
+
 impl Clusters {
     /// Nobody has said anything.
     pub(super) fn new(own_unheard: Duration) -> Self {
@@ -42,13 +74,20 @@ impl Clusters {
 
     /// What a seed said last.
     pub(super) fn of(&self, seed: SeedSlot) -> Option<ClusterId> {
-        self.named.get(&seed).map(|(cluster, _)| *cluster)
+        self.named.get(&seed).map(|named| named.cluster)
     }
 
     /// A seed has named its cluster.
-    pub(super) fn name(&mut self, now: Instant, seed: SeedSlot, cluster: ClusterId) {
-        self.first.get_or_insert(now);
-        self.named.insert(seed, (cluster, now));
+    pub(super) fn name(
+        &mut self,
+        at: Instant,
+        seed: SeedSlot,
+        cluster: ClusterId,
+        goes_on_for: Option<ClusterId>,
+    ) {
+        assert_ne!(goes_on_for, Some(cluster), "{seed:?} is of a cluster that goes on for itself");
+        self.first.get_or_insert(at);
+        self.named.insert(seed, Named { cluster, goes_on_for, at });
     }
 
     /// Whether the operator is still to be told that a seed is of that cluster, and not of this peer's; counts as told.
@@ -104,21 +143,30 @@ impl Clusters {
         self.count(seeds).len() > 1
     }
 
-    /// The other cluster that a majority of these seeds named lately, and from when on a peer of `own` follows them.
-    pub(super) fn to_follow(
-        &self,
-        now: Instant,
-        own: ClusterId,
-        seeds: &[SeedSlot],
-    ) -> Option<(ClusterId, Instant)> {
+    /// The other cluster that a peer of `own` follows, by what these seeds named lately: that which a majority names,
+    /// or that which goes on for its own. The latter may have one seed alone, and it is no mistake in a list.
+    pub(super) fn to_follow(&self, now: Instant, own: ClusterId, seeds: &[SeedSlot]) -> Option<Followed> {
         // Seeds that turn a peer away are tried again every two seconds: what was said long before is not so any more.
         let lately = |seed: &SeedSlot| {
-            let said = self.named.get(seed);
-            said.is_some_and(|(cluster, at)| *cluster != own && now.since(*at) < 3 * self.own_unheard)
+            let named = self.named.get(seed)?;
+            (named.cluster != own && now.since(named.at) < 3 * self.own_unheard).then_some((*seed, *named))
         };
-        let counts = self.count(seeds.iter().copied().filter(lately));
+        let others: BTreeMap<SeedSlot, Named> = seeds.iter().filter_map(lately).collect();
+        let from = self.own_heard + self.own_unheard;
+        if let Some(heir) = others.values().find(|named| named.goes_on_for == Some(own)) {
+            return Some(Followed { cluster: heir.cluster, goes_on: true, from });
+        }
+        let counts = self.count(others.into_keys());
         let (cluster, _) = counts.into_iter().find(|(_, count)| *count >= majority(seeds.len()))?;
-        Some((cluster, self.own_heard + self.own_unheard))
+        Some(Followed { cluster, goes_on: false, from })
+    }
+}
+
+/// What the operator is told of a seed of another cluster.
+pub(super) fn report(seed: &str, own: ClusterId, (cluster, goes_on): (ClusterId, bool)) -> String {
+    match goes_on {
+        true => format!("seed {seed}: cluster {own} goes on as cluster {cluster}, by its operator's word"),
+        false => format!("seed {seed} is of another cluster, {cluster}: this peer is of {own}"),
     }
 }
 
@@ -147,12 +195,12 @@ mod tests {
         let to_join =
             |clusters: &Clusters, ms, there: &[usize]| clusters.to_join(at(ms), slots(there).into_iter(), 3);
         assert_eq!(to_join(&clusters, 0, &[]), None);
-        clusters.name(at(0), SeedSlot(0), OTHERS);
+        clusters.name(at(0), SeedSlot(0), OTHERS, None);
         assert_eq!(to_join(&clusters, 2_999, &[0]), None, "one of three may be in the list by mistake");
         assert_eq!(to_join(&clusters, 3_000, &[0]), Some(OTHERS), "nobody else answers");
-        clusters.name(at(1), SeedSlot(1), OURS);
+        clusters.name(at(1), SeedSlot(1), OURS, None);
         assert_eq!(to_join(&clusters, 3_000, &[0, 1]), None, "one each");
-        clusters.name(at(2), SeedSlot(2), OURS);
+        clusters.name(at(2), SeedSlot(2), OURS, None);
         assert_eq!(to_join(&clusters, 2, &[0, 1, 2]), Some(OURS));
     }
 
@@ -160,13 +208,27 @@ mod tests {
     fn a_member_follows_a_majority_once_nobody_of_its_own_cluster_is_heard_for_three_seconds() {
         let mut clusters = clusters();
         clusters.own_heard(at(1_000));
-        clusters.name(at(900), SeedSlot(0), OTHERS);
+        clusters.name(at(900), SeedSlot(0), OTHERS, None);
         let to_follow = |clusters: &Clusters, ms| clusters.to_follow(at(ms), OURS, &slots(&[0, 1, 2]));
         assert_eq!(to_follow(&clusters, 1_000), None, "one line that is wrong");
-        clusters.name(at(900), SeedSlot(1), ClusterId([3; 16]));
+        clusters.name(at(900), SeedSlot(1), ClusterId([3; 16]), None);
         assert_eq!(to_follow(&clusters, 1_000), None, "two that disagree");
-        clusters.name(at(1_000), SeedSlot(1), OTHERS);
-        assert_eq!(to_follow(&clusters, 1_000), Some((OTHERS, at(4_000))));
+        clusters.name(at(1_000), SeedSlot(1), OTHERS, None);
+        assert_eq!(
+            to_follow(&clusters, 1_000),
+            Some(Followed { cluster: OTHERS, goes_on: false, from: at(4_000) })
+        );
         assert_eq!(to_follow(&clusters, 9_900), None, "what was said long ago");
+    }
+
+    #[test]
+    fn a_member_follows_one_seed_alone_whose_cluster_goes_on_for_its_own() {
+        let mut clusters = clusters();
+        clusters.own_heard(at(1_000));
+        let to_follow = |clusters: &Clusters| clusters.to_follow(at(1_000), OURS, &slots(&[0, 1, 2]));
+        clusters.name(at(900), SeedSlot(0), OTHERS, Some(ClusterId([3; 16])));
+        assert_eq!(to_follow(&clusters), None, "it goes on for another");
+        clusters.name(at(900), SeedSlot(0), OTHERS, Some(OURS));
+        assert_eq!(to_follow(&clusters), Some(Followed { cluster: OTHERS, goes_on: true, from: at(4_000) }));
     }
 }

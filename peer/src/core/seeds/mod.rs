@@ -28,6 +28,7 @@ use coterie_common::{Instant, Message, majority};
 use rand::{Rng, RngExt};
 
 use clusters::Clusters;
+pub(crate) use clusters::Followed;
 use registration::RegistrationAttempt;
 use session::SessionState;
 use slots::{Overdue, SeedSlots};
@@ -43,10 +44,6 @@ pub(crate) struct SeedSessions {
     slots: SeedSlots,
     clusters: Clusters,
     troubles: Troubles,
-    /// How long a seed may be silent.
-    silence: Duration,
-    /// How long this peer may be silent towards a seed.
-    ping_interval: Duration,
     /// Invariant: under way only at a seed whose session is open.
     registration: RegistrationAttempt,
 }
@@ -56,12 +53,9 @@ impl SeedSessions {
     pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
         let silence = config.patience.scale(SESSION_SILENCE_MAX);
         SeedSessions {
-            slots: SeedSlots::new(config.seeds.clone(), rng),
+            slots: SeedSlots::new(config, silence, rng),
             clusters: Clusters::new(silence),
             troubles: Troubles::default(),
-            silence,
-            // Two pings may be lost, and the seed still hears of this peer in time.
-            ping_interval: config.ping_interval.min(silence / 3),
             registration: RegistrationAttempt::new(),
         }
     }
@@ -123,6 +117,11 @@ impl SeedSessions {
     pub(crate) fn heard(&mut self, cx: &Context, seed: SeedSlot) {
         self.slots.get_mut(seed).heard(cx.now);
         self.troubles.heard(seed);
+    }
+
+    /// A seed tells how long a silence it bears.
+    pub(crate) fn bears(&mut self, seed: SeedSlot, limit: Duration) {
+        self.slots.bears(seed, limit);
     }
 
     /// Why there is no session with the seeds, as far as it is known.
@@ -205,8 +204,7 @@ impl SeedSessions {
         self.introduced().count() >= self.quorum() || now >= admitted + JOIN_SETTLES
     }
 
-    /// Ends all sessions in order: this peer is about to end. The slots are left as they are, for nothing is looked
-    /// at after the end.
+    /// Ends all sessions in order. The slots are left as they are, for nothing is looked at after the end.
     pub(crate) fn say_goodbye(&self, cx: &mut Context) {
         for seed in self.open() {
             cx.want(Effect::Tell { seed, message: Message::Close(CloseReason::ShuttingDown) });
@@ -235,16 +233,15 @@ impl SeedSessions {
         cx: &mut Context,
         own: Option<ClusterId>,
         seed: SeedSlot,
-        cluster: ClusterId,
+        (cluster, goes_on): (ClusterId, bool),
     ) -> bool {
         if let SessionState::Up { greeted, .. } = &mut self.slots.get_mut(seed).state {
             *greeted = true;
         }
-        self.clusters.name(cx.now, seed, cluster);
+        self.clusters.name(cx.now, seed, cluster, own.filter(|own| goes_on && *own != cluster));
         let Some(own) = own.filter(|own| *own != cluster) else { return false };
         if self.clusters.report(seed, cluster) {
-            let name = self.name_of(seed);
-            cx.warn(format!("seed {name} is of another cluster, {cluster}: this peer is of {own}"));
+            cx.warn(clusters::report(self.name_of(seed), own, (cluster, goes_on)));
         }
         true
     }
@@ -274,16 +271,16 @@ impl SeedSessions {
         self.greeted().find(|seed| self.clusters.of(*seed) == Some(cluster))
     }
 
-    /// The cluster that this peer follows from now on: a majority of the seeds is of it, and of its `own` nobody was
-    /// heard for a while.
+    /// The cluster that this peer follows from now on: a majority of the seeds is of it, or it goes on for its `own`,
+    /// of which nobody was heard for a while.
     #[must_use]
-    pub(crate) fn to_follow(&self, now: Instant, own: ClusterId) -> Option<ClusterId> {
-        self.other_cluster(now, own).filter(|(_, from)| now >= *from).map(|(cluster, _)| cluster)
+    pub(crate) fn to_follow(&self, now: Instant, own: ClusterId) -> Option<Followed> {
+        self.other_cluster(now, own).filter(|other| other.is_due(now))
     }
 
     /// By those in force, or by this peer's own list: a cluster that is begun anew need not have any of the seeds that
     /// were in force in the former.
-    fn other_cluster(&self, now: Instant, own: ClusterId) -> Option<(ClusterId, Instant)> {
+    fn other_cluster(&self, now: Instant, own: ClusterId) -> Option<Followed> {
         let in_force: Vec<SeedSlot> = self.slots.in_use().collect();
         let by = |seeds: &[SeedSlot]| self.clusters.to_follow(now, own, seeds);
         by(&in_force).or_else(|| by(&self.slots.listed()))
@@ -351,7 +348,7 @@ impl SeedSessions {
 
     /// Opens, pings and gives up what is due.
     pub(crate) fn settle(&mut self, cx: &mut Context) {
-        let overdue = self.slots.overdue(cx.now, (self.silence, self.ping_interval));
+        let overdue = self.slots.overdue(cx.now);
         // Sessions that are about to be given up still count here: others take their places at the next step.
         let opened = self.slots.open_missing(cx.now, self.quorum());
         for (seed, overdue) in overdue {
@@ -369,9 +366,9 @@ impl SeedSessions {
 
     /// When something is due, for a peer of that cluster that still has to register or does not.
     pub(crate) fn deadline(&self, now: Instant, own: Option<ClusterId>, has_to_register: bool) -> Instant {
-        let sessions = self.slots.deadline(now, self.quorum(), (self.silence, self.ping_interval));
+        let sessions = self.slots.deadline(now, self.quorum());
         let other = own.and_then(|own| self.other_cluster(now, own));
-        let follows = other.map_or(Instant::NEVER, |(_, from)| from);
+        let follows = other.map_or(Instant::NEVER, |other| other.due());
         let due = sessions.min(follows);
         if !has_to_register {
             return due;

@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) is_in_use: bool,
     /// Whether the last session was lost, or could not be opened, and nothing was heard since.
     pub(super) is_unanswered: bool,
+    /// How long a silence of this peer the seed bears, as it said.
+    pub(super) bears: Duration,
 }
 
 impl Slot {
@@ -61,6 +63,7 @@ impl Slot {
             backoff,
             is_in_use: true,
             is_unanswered: false,
+            bears: Duration::MAX,
         }
     }
 

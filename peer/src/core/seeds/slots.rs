@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use super::session::{SessionState, Slot};
+use crate::core::config::Config;
 use crate::core::context::Context;
 use crate::core::effect::SeedSlot;
 
@@ -27,7 +28,14 @@ pub(super) struct SeedSlots {
     ///
     /// Invariant: each slot, once.
     order: Vec<SeedSlot>,
+    /// How long a seed may be silent.
+    silence: Duration,
+    /// How long this peer is silent at most, towards a seed that bears it.
+    ping_interval: Duration,
 }
+
+/// Never more often than this does a peer ping, whatever a seed says that it bears.
+const PING_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// Who has to speak on a session.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +47,29 @@ pub(super) enum Overdue {
 }
 
 impl SeedSlots {
-    /// No session yet with any of these.
-    pub(super) fn new(names: Vec<String>, rng: &mut impl Rng) -> Self {
+    /// No session yet with any of these. Each may be `silent` so long.
+    pub(super) fn new(config: &Config, silence: Duration, rng: &mut impl Rng) -> Self {
+        let names = config.seeds.clone();
         let mut order: Vec<SeedSlot> = (0..names.len()).map(SeedSlot).collect();
         order.shuffle(rng);
-        SeedSlots { listed: names.len(), since: 0, slots: vec![Slot::new(); names.len()], order, names }
+        let (listed, slots) = (names.len(), vec![Slot::new(); names.len()]);
+        SeedSlots { names, listed, since: 0, slots, order, silence, ping_interval: config.ping_interval }
+    }
+
+    /// A seed bears so long a silence.
+    pub(super) fn bears(&mut self, seed: SeedSlot, limit: Duration) {
+        self.get_mut(seed).bears = limit;
+    }
+
+    fn ping_intervals(&self) -> Vec<Duration> {
+        self.slots.iter().map(|slot| self.ping_interval(slot)).collect()
+    }
+
+    /// How long this peer may be silent towards a seed. Two pings may be lost, and the seed still hears of it in time,
+    /// and so does it of the seed, which answers.
+    fn ping_interval(&self, slot: &Slot) -> Duration {
+        let borne = self.silence.min(slot.bears) / 3;
+        self.ping_interval.min(borne).max(PING_INTERVAL_MIN)
     }
 
     /// The slot of a seed.
@@ -184,13 +210,10 @@ impl SeedSlots {
     }
 
     /// The sessions on which somebody was silent for too long. Where it was this peer, it counts as having spoken now.
-    pub(super) fn overdue(
-        &mut self,
-        now: Instant,
-        (silence, ping_interval): (Duration, Duration),
-    ) -> Vec<(SeedSlot, Overdue)> {
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(SeedSlot, Overdue)> {
         let mut overdue = Vec::new();
-        for (place, slot) in self.slots.iter_mut().enumerate() {
+        let (silence, intervals) = (self.silence, self.ping_intervals());
+        for (place, (slot, ping_interval)) in self.slots.iter_mut().zip(intervals).enumerate() {
             if let SessionState::Up { heard, said, .. } = &mut slot.state {
                 // A session that is given up needs no ping any more.
                 if now >= *heard + silence {
@@ -205,17 +228,12 @@ impl SeedSlots {
     }
 
     /// When a session falls due to be opened, pinged or given up, where so many are wanted.
-    pub(super) fn deadline(
-        &self,
-        now: Instant,
-        wanted: usize,
-        (silence, ping_interval): (Duration, Duration),
-    ) -> Instant {
+    pub(super) fn deadline(&self, now: Instant, wanted: usize) -> Instant {
         let of_slot = |slot: &Slot| match slot.state {
             SessionState::Down if self.has_room(now, slot, wanted) && self.may_open(slot) => slot.not_before,
             SessionState::Down | SessionState::Opening => Instant::NEVER,
             SessionState::Up { heard, said, .. } => {
-                (heard + silence).min(said + ping_interval).min(slot.greets_until(now))
+                (heard + self.silence).min(said + self.ping_interval(slot)).min(slot.greets_until(now))
             }
         };
         self.slots.iter().map(of_slot).min().unwrap_or(Instant::NEVER)

@@ -48,7 +48,7 @@ fn a_registration_is_asked_of_one_seed_and_passes_to_another_when_it_goes_down()
     for seed in opened(&settle(&mut sessions, &mut cx, 0)) {
         sessions.opened(&cx, seed);
         assert_eq!(sessions.registration_due(&cx, None), None, "of which cluster is it?");
-        assert!(!sessions.greeted_by(&mut cx, None, seed, cluster));
+        assert!(!sessions.greeted_by(&mut cx, None, seed, (cluster, false)));
     }
     let first = sessions.registration_due(&cx, None).unwrap();
     assert_eq!(sessions.registration_due(&cx, None), None);
@@ -56,7 +56,7 @@ fn a_registration_is_asked_of_one_seed_and_passes_to_another_when_it_goes_down()
     assert_eq!(sessions.registration_due(&cx, None), None, "two of five are no majority of the list");
     for seed in opened(&settle(&mut sessions, &mut cx, 1)) {
         sessions.opened(&cx, seed);
-        assert!(!sessions.greeted_by(&mut cx, None, seed, cluster));
+        assert!(!sessions.greeted_by(&mut cx, None, seed, (cluster, false)));
     }
     let second = sessions.registration_due(&cx, None).unwrap();
     assert_ne!(first, second);
@@ -120,7 +120,7 @@ fn a_quiet_session_is_pinged_and_a_silent_one_closed() {
     let (mut sessions, mut cx) = five_seeds();
     let seed = opened(&settle(&mut sessions, &mut cx, 0))[0];
     sessions.opened(&cx, seed);
-    assert!(!sessions.greeted_by(&mut cx, None, seed, ClusterId([1; 16])));
+    assert!(!sessions.greeted_by(&mut cx, None, seed, (ClusterId([1; 16]), false)));
     let ping = Effect::Tell { seed, message: Message::Ping { nonce: 1 } };
     assert_eq!(settle(&mut sessions, &mut cx, 999), []);
     assert_eq!(settle(&mut sessions, &mut cx, 1000), std::slice::from_ref(&ping));

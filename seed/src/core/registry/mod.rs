@@ -15,6 +15,7 @@
 //! *Never.* Reads a clock, a configuration or a file, or says what anybody should do.
 
 mod check;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use coterie_common::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use succession::succeed;
+
 use crate::core::entry::{Applied, Body, DeathRecord, Entry, Outcome, SeedRecord};
 
 /// The ids of seeds that were added begin here; those of the first seeds are their ranks in the list.
@@ -36,6 +39,8 @@ const ADDED_SEEDS_FROM: u64 = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Registry {
     cluster: Option<ClusterId>,
+    /// The clusters that it goes on for, the latest last.
+    predecessors: Vec<ClusterId>,
     applied: u64,
     epoch: Epoch,
     /// The sets of seeds whose votes count; two while the set is being changed, and then a majority of each.
@@ -262,6 +267,11 @@ impl Registry {
     /// The cluster, once it is founded.
     pub fn cluster(&self) -> Option<ClusterId> {
         self.cluster
+    }
+
+    /// The clusters that it goes on for, by an operator's word, the latest last.
+    pub fn predecessors(&self) -> &[ClusterId] {
+        &self.predecessors
     }
 
     /// The index of the last entry applied.

@@ -1,6 +1,7 @@
 //! What the registry takes and what it refuses.
 
 use super::*;
+use coterie_common::limits::PREDECESSORS_KEPT;
 use coterie_common::message::{Cause, Stages};
 use coterie_common::{Finding, HostEvidence, Tags, Wire};
 
@@ -197,4 +198,34 @@ fn a_registry_that_no_log_makes_is_told_from_one_that_some_log_does() {
         r.ended.push_back(r.ended[0]);
     });
     assert_eq!(back, "127.0.0.1:1#3 has ended and is a member");
+}
+
+/// The majority is lost; whoever is a member stays one, and no number is used again.
+#[test]
+fn a_successor_has_the_members_and_one_seed_alone_under_another_name() {
+    let mut registry = founded(3);
+    assert_eq!(registry.apply(2, &join(6001, 5, 0, &[0, 1])).applied, Applied::Joined(Incarnation(2)));
+    let former = registry.cluster().unwrap();
+    let seed = SeedRecord { address: "s2:1".to_owned(), directory_id: Some(99) };
+    let successor = succeed(registry.clone(), seed.clone(), 1_000_002);
+    assert!(successor.cluster().is_some_and(|cluster| cluster != former));
+    assert_eq!(successor.predecessors(), [former]);
+    assert_eq!(successor.members().len(), 1);
+    assert_eq!(successor.at(address(6001)), registry.at(address(6001)), "the same life");
+    assert_eq!((successor.applied(), successor.epoch()), (1_000_002, Epoch(1_000_002)));
+    let id = SeedId(1_001_002);
+    assert_eq!(successor.voters(), [id]);
+    assert_eq!(successor.directory_id_of(id), Some(99));
+    assert!((0..3).all(|seed| successor.is_gone(SeedId(seed))), "also the seat that it had itself");
+    // Its seed decides alone.
+    let mut successor = successor;
+    let record = death(MemberId { address: address(6001), incarnation: Incarnation(2) }, &[]);
+    let votes = votes(&Subject::Death(record.dead), Finding::Refused, &[1_001_002]);
+    let outcome = successor.apply(1_000_003, &deaths(vec![DeathRecord { votes, ..record }]));
+    assert_eq!(outcome.changes.len(), 1, "{outcome:?}");
+    // And may be succeeded in turn; the first names are forgotten at last.
+    for index in 2..40 {
+        successor = succeed(successor, seed.clone(), index * 1_000_000);
+    }
+    assert_eq!(successor.predecessors().len(), PREDECESSORS_KEPT);
 }

@@ -110,7 +110,7 @@ impl Seed {
     /// forgotten: the incarnations that they name are those of another log.
     fn on_cluster_known(&mut self, cluster: ClusterId) {
         if self.leadership.learn_cluster(cluster) {
-            let others = self.sessions.cluster_known(&mut self.cx, cluster);
+            let others = self.sessions.cluster_known(&mut self.cx, &self.registry, cluster);
             self.forwarding.drop_requests_of(&others);
         }
     }

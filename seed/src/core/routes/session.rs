@@ -49,7 +49,7 @@ impl Seed {
         match message {
             SessionMessage::Cluster(theirs) => {
                 let own = self.leadership.cluster();
-                if self.sessions.greeted(&mut self.cx, own, id, theirs) {
+                if self.sessions.greeted(&mut self.cx, &self.registry, own, id, theirs) {
                     self.forwarding.drop_requests_of(&[id].into());
                 }
             }
@@ -92,6 +92,7 @@ impl Seed {
             | SessionMessage::Evidence(_)
             | SessionMessage::Seeds { .. }
             | SessionMessage::SeedsChanged(_)
+            | SessionMessage::SilenceMax(_)
             | SessionMessage::Status(_) => self.cx.count("frames_out_of_place"),
         }
     }
@@ -271,6 +272,7 @@ impl Seed {
         let counters = self.cx.counters.iter().map(|(name, count)| ((*name).to_owned(), *count));
         SeedStatus {
             seed: leadership.name(registry, leadership.me()),
+            cluster: leadership.cluster(),
             seeds: registry
                 .seeds()
                 .iter()
@@ -285,6 +287,7 @@ impl Seed {
             members: registry.members().len() as u64,
             sessions: self.sessions.len() as u64,
             counters: counters.collect(),
+            troubles: Vec::new(),
         }
     }
 

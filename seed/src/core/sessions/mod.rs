@@ -17,6 +17,7 @@ mod recent_changes;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use coterie_common::limits::{HINTS_PER_SECOND, JSON_PROBE_EVERY, REQUESTS_PER_SECOND, SESSION_SILENCE_MAX};
 use coterie_common::message::{CloseReason, ClusterId, SessionMessage};
@@ -154,6 +155,7 @@ impl Sessions {
     pub(crate) fn greeted(
         &mut self,
         cx: &mut Context,
+        registry: &Registry,
         own: Option<ClusterId>,
         id: SessionId,
         theirs: Option<ClusterId>,
@@ -164,7 +166,7 @@ impl Sessions {
             return true;
         }
         if let Some(own) = own {
-            self.answer_greeting(cx, own, id);
+            self.answer_greeting(cx, registry, own, id);
         }
         false
     }
@@ -172,21 +174,35 @@ impl Sessions {
     /// This seed knows of which cluster it is: those that have greeted it before are answered. Those of another cluster
     /// are sent away; which, is returned, for nothing that they asked may be answered by this one.
     #[must_use]
-    pub(crate) fn cluster_known(&mut self, cx: &mut Context, own: ClusterId) -> BTreeSet<SessionId> {
+    pub(crate) fn cluster_known(
+        &mut self,
+        cx: &mut Context,
+        registry: &Registry,
+        own: ClusterId,
+    ) -> BTreeSet<SessionId> {
         let greeted = self.all.iter().filter(|(_, session)| session.cluster.is_some()).map(|(id, _)| *id);
         let greeted: Vec<SessionId> = greeted.collect();
-        greeted.into_iter().filter(|id| !self.answer_greeting(cx, own, *id)).collect()
+        greeted.into_iter().filter(|id| !self.answer_greeting(cx, registry, own, *id)).collect()
     }
 
     /// Whether the other end is of this cluster, or of none yet: then it is told which this is, else sent away.
-    fn answer_greeting(&mut self, cx: &mut Context, own: ClusterId, id: SessionId) -> bool {
+    fn answer_greeting(
+        &mut self,
+        cx: &mut Context,
+        registry: &Registry,
+        own: ClusterId,
+        id: SessionId,
+    ) -> bool {
         let theirs = self.session(id).cluster.flatten();
-        if theirs.is_some_and(|theirs| theirs != own) {
+        if let Some(theirs) = theirs.filter(|theirs| *theirs != own) {
             cx.count("sessions_of_other_clusters");
-            self.close(cx, id, CloseReason::OtherCluster(own));
+            let goes_on_for_theirs = registry.predecessors().contains(&theirs);
+            let reason = if goes_on_for_theirs { CloseReason::Succeeded } else { CloseReason::OtherCluster };
+            self.close(cx, id, reason(own));
             return false;
         }
         self.send(cx, id, SessionMessage::Cluster(Some(own)));
+        self.send(cx, id, SessionMessage::SilenceMax(silence_max(cx)));
         true
     }
 
@@ -288,7 +304,7 @@ impl Sessions {
     /// Ends the sessions of peers that have been silent for too long. Peers alone, since they ping when they are quiet.
     /// Observers only listen, and JSON programs are probed instead.
     pub(crate) fn end_silent(&mut self, cx: &mut Context) {
-        let silence = cx.config.patience.scale(SESSION_SILENCE_MAX);
+        let silence = silence_max(cx);
         let is_silent =
             |s: &Session| s.wire == Wire::Native && s.member.is_some() && cx.now >= s.heard + silence;
         let over: Vec<SessionId> = self.all.iter().filter(|(_, s)| is_silent(s)).map(|(id, _)| *id).collect();
@@ -344,4 +360,9 @@ impl Sessions {
         }
         assert_eq!(self.holders, holders, "holders, and the members of all sessions");
     }
+}
+
+/// How long the other end of a session may be silent.
+fn silence_max(cx: &Context) -> Duration {
+    cx.config.patience.scale(SESSION_SILENCE_MAX)
 }

@@ -127,6 +127,10 @@ impl Node {
     /// its id yet. Or why it is none of this cluster.
     pub(super) fn seated(&self, mut hello: SeedHello) -> Result<SeedHello, CloseReason> {
         let Some(history) = self.log.store.history() else { return Ok(hello) };
+        if hello.history.as_ref().is_some_and(|theirs| theirs.cluster != history.cluster) {
+            // Its id is one of another cluster's. `mesh::check_hello` refuses it by both names.
+            return Ok(hello);
+        }
         if hello.history.is_none() {
             match history.seat_at(&hello.address) {
                 Some((id, _)) => hello.id = id,

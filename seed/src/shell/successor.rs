@@ -1,0 +1,52 @@
+//! `--force-new-cluster`: the operator has lost a majority of the seeds for good, and this one goes on without them.
+//!
+//! As etcd's option of that name, but bound to the cluster that it names: left in a unit file, it does nothing more.
+
+use coterie_common::Role;
+use coterie_common::clock::entropy;
+use coterie_common::message::ClusterId;
+use coterie_common::net::check;
+use coterie_common::net::process::Failure;
+use futures_util::future::join_all;
+
+use super::node::Options;
+use crate::raft::Store;
+
+/// Has the cluster in `store` go on as another one with this seed alone, if it is the one that goes by this `name`, and
+/// none of its seeds can have anything decided.
+pub(super) async fn force(store: &Store, name: &str, options: &Options) -> Result<(), Failure> {
+    let data = options.data.display();
+    let Some(history) = store.history() else {
+        let text = format!("--force-new-cluster {name}: data directory {data} has no history to go on with");
+        return Err(Failure::running(text));
+    };
+    let is_named = |cluster: &ClusterId| cluster.to_string() == name;
+    if history.predecessors.iter().any(is_named) {
+        tracing::warn!("--force-new-cluster {name}: it goes on as cluster {} already", history.cluster);
+        return Ok(());
+    }
+    if !is_named(&history.cluster) {
+        let text =
+            format!("--force-new-cluster {name}: data directory {data} is of cluster {}", history.cluster);
+        return Err(Failure::running(text));
+    }
+    let own = options.own.to_string();
+    let others = history.seats.values().map(|seat| seat.address.as_str()).filter(|address| *address != own);
+    let ready = async |address| check::check(Role::Seed, address).await.is_ok().then_some(address);
+    if let Some(seed) = join_all(others.map(ready)).await.into_iter().flatten().next() {
+        let text =
+            format!("--force-new-cluster {name}: seed {seed} can have things decided, so nothing is lost");
+        return Err(Failure::running(text));
+    }
+    let chance = entropy();
+    let [directory_id, ..] = chance.as_chunks::<8>().0 else { unreachable!("32 bytes are four numbers") };
+    // Never 0, which stands for no directory.
+    let directory_id = u64::from_le_bytes(*directory_id) | 1;
+    let forced = store.go_on_alone(&own, directory_id);
+    let cluster = forced.map_err(|error| Failure::running(format!("data directory {data}: {error}")))?;
+    tracing::warn!(
+        "cluster {name} goes on as cluster {cluster}, with its members and this seed alone. What the other seeds had \
+         decided without it is lost. They are of no cluster any more: empty their directories and run coterie seed-add"
+    );
+    Ok(())
+}
