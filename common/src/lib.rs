@@ -22,6 +22,7 @@ pub mod patience;
 pub mod probe;
 pub mod refusal;
 pub mod seed_list;
+pub mod troubles;
 pub mod view;
 
 pub use address::Address;
@@ -36,4 +37,5 @@ pub use message::Message;
 pub use patience::Patience;
 pub use probe::{ProbeOrder, ProbeTarget, UnderWay};
 pub use refusal::{Refusal, Why};
+pub use troubles::Troubles;
 pub use view::{Change, Ended, Ending, Event, Tally, View};

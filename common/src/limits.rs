@@ -77,6 +77,9 @@ pub const BALLOTS_MAX: usize = 4_096;
 /// Death evidence kept in the registry, in deaths.
 pub const DEATHS_KEPT: usize = 1_000;
 
+/// Things that are wrong with a node at a time, of which it keeps account: enough for each seed of a list, and its own.
+pub const TROUBLES_MAX: usize = 64;
+
 /// Clusters that a cluster goes on for, by an operator's word: so many of their names are kept.
 pub const PREDECESSORS_KEPT: usize = 16;
 

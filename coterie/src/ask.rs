@@ -329,6 +329,9 @@ pub async fn status(seed: AnySeed) -> Result<(), Failure> {
     let voters = status.seeds.iter().filter(|(_, votes)| *votes).count();
     print(&format!("{} of {voters} voters", status.available))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
+    for (trouble, lasts) in status.troubles {
+        print(&format!("trouble for {} s: {trouble}", lasts.as_secs()))?;
+    }
     for (name, count) in status.counters {
         print(&format!("{name} {count}"))?;
     }

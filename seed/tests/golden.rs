@@ -303,6 +303,7 @@ impl Player {
             Effect::ReadIndex(read) => format!("read-index {read}"),
             Effect::Reply { request, answer } => format!("reply {request} {}", show_answer(answer)),
             Effect::Log(line) => format!("log {}", line.body()),
+            Effect::Warn(text) => format!("warn {text}"),
         }
     }
 

@@ -6,10 +6,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::process::Failure;
-use super::{connection, probe, resolve};
+use super::{connection, probe};
 use crate::codec;
 use crate::seed_list::{parse_port, split_host_port};
-use crate::{Message, Role, Wire};
+use crate::{Address, Message, Role, Wire};
 
 /// How long a health check may take.
 const CHECK_TIME_MAX: Duration = Duration::from_millis(900);
@@ -32,8 +32,8 @@ pub async fn check(role: Role, text: &str) -> Result<(), Failure> {
 
 /// As what the node answers, and whether it is ready. Only peers have lives.
 async fn ask(host: &str, port: u16) -> Result<(Role, bool), String> {
-    let address = resolve::resolve(host, port).await?;
-    let mut stream = connection::dial(address, CHECK_TIME_MAX).await.map_err(|e| e.to_string())?;
+    let mut stream = connection::dial_host(host, port, CHECK_TIME_MAX).await?;
+    let address = Address::from(stream.local_addr().map_err(|e| e.to_string())?);
     let ping = codec::encode(&Message::Ping { nonce: 1 }, Wire::Native, address);
     stream.write_all(&ping).await.map_err(|e| e.to_string())?;
     let pong = probe::read_message(&mut stream, |message| match message {

@@ -13,8 +13,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::resolve;
 use super::tcp::{OwnedReadHalf, OwnedWriteHalf, TcpStream, notice_vanishing};
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
@@ -135,6 +137,41 @@ pub async fn dial(address: Address, patience: Duration) -> io::Result<TcpStream>
     let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Between the dials of two addresses that one name has, while the first has not failed.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Opens a connection to `host`, an IP or a name, and `port`, or tells why there is none. A name may have several
+/// addresses, of which some are dead: the next is tried when one fails or is slow, and the first to answer counts.
+/// (RFC 8305 does so with the two families of addresses.)
+pub async fn dial_host(host: &str, port: u16, patience: Duration) -> Result<TcpStream, String> {
+    let mut addresses = resolve::resolve_all(host, port).await?.into_iter();
+    let (mut dials, mut failed) = (JoinSet::new(), None);
+    loop {
+        match addresses.next() {
+            Some(address) => drop(dials.spawn(dial(address, patience))),
+            None if dials.is_empty() => return Err(failed.unwrap_or_else(|| "has no address".to_owned())),
+            None => {}
+        }
+        let pause = if addresses.len() > 0 { NEXT_ADDRESS_AFTER } else { patience };
+        match timeout(pause, dials.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => failed = Some(describe(&error)),
+            Ok(Some(Err(error))) => failed = Some(error.to_string()),
+            // The next one is due; or all are on their way, and end by themselves.
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
+/// Why nobody answers, for people.
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "refuses connections".to_owned(),
+        io::ErrorKind::TimedOut => "does not answer".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Begins to read and write `stream`. Events come to `inbox` under `key`, [`ConnectionEvent::Ended`] the last of them.

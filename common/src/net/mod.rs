@@ -13,6 +13,7 @@ pub mod probe;
 pub mod process;
 pub mod resolve;
 mod sink;
+pub mod task;
 pub mod tcp;
 
 pub use connection::{ConnectionEvent, Outbox};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{self, dial};
+use super::connection::{self, dial_host};
 use super::process::Failure;
-use super::{ConnectionEvent, Outbox, resolve};
+use super::{ConnectionEvent, Outbox};
 use crate::message::{CloseReason, SessionMessage};
 use crate::seed_list::{parse_port, split_host_port};
 use crate::{Address, Message, Wire};
@@ -34,8 +34,7 @@ impl Observer {
         let problem = |text: String| Failure::running(format!("{name}: {text}"));
         let (host, port) = split_host_port(&name).map_err(Failure::usage)?;
         let port = parse_port(port).map_err(Failure::usage)?;
-        let address = resolve::resolve(host, port).await.map_err(problem)?;
-        let stream = dial(address, ANSWER_TIME_MAX).await.map_err(|e| problem(e.to_string()))?;
+        let stream = dial_host(host, port, ANSWER_TIME_MAX).await.map_err(problem)?;
         let me = Address::from(stream.local_addr()?);
         let (events, inbox) = mpsc::channel(64);
         let outbox = connection::spawn((), stream, events);

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use coterie_common::message::CloseReason;
-use coterie_common::{Address, Chance, Instant, Life, Line, Message, Timestamp};
+use coterie_common::{Address, Chance, Instant, Life, Line, Message, Timestamp, Troubles};
 use rand::RngExt;
 
 use crate::core::config::Config;
@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) rng: Chance,
     /// What was counted, by name. Ordered, so that whoever prints them prints them alike.
     pub(crate) counters: BTreeMap<&'static str, u64>,
+    /// What is wrong, as this node sees it. Nothing is decided by it.
+    pub(crate) troubles: Troubles,
     /// What is to be done, in order. Private: it is appended to by the verbs below and taken by the step.
     effects: Vec<Effect>,
 }
@@ -42,6 +44,7 @@ impl Context {
             config,
             rng: Chance::new(seed),
             counters: BTreeMap::new(),
+            troubles: Troubles::default(),
             effects: Vec::new(),
         }
     }
@@ -88,6 +91,18 @@ impl Context {
     /// Warns the operator. For what a person can change or should know. What merely happens often is counted instead.
     pub(crate) fn warn(&mut self, text: String) {
         self.want(Effect::Warn(text));
+    }
+
+    /// This is wrong now, and `why`; or it is not. It is said when it has lasted, and when it is over.
+    pub(crate) fn trouble(&mut self, what: &str, why: Option<String>) {
+        self.troubles.note(self.now, what, why);
+    }
+
+    /// Says of what is wrong what is to be said by now.
+    pub(crate) fn say_troubles(&mut self) {
+        for text in self.troubles.news(self.now) {
+            self.warn(text);
+        }
     }
 
     /// Counts something that is worth knowing how often it happens. The names are literals, so no remote can make the

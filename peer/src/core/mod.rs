@@ -33,6 +33,7 @@ mod routes;
 mod seeds;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use coterie_common::{Address, Incarnation, Instant, Life, MemberId, View};
 
@@ -125,7 +126,9 @@ impl Peer {
             }
         };
         let said = if is_member { self.demo.deadline() } else { Instant::NEVER };
-        own.min(self.overlay.deadline(is_member)).min(self.failure.deadline(now, may_report)).min(said)
+        let told = if is_member { self.cx.troubles.deadline() } else { Instant::NEVER };
+        let rooms = self.overlay.deadline(is_member).min(self.failure.deadline(now, may_report));
+        own.min(rooms).min(said).min(told)
     }
 
     /// Checks what must hold between steps, of each room and across them.
@@ -176,6 +179,21 @@ impl Peer {
     /// What it has counted, by name. A name that is not there was counted never.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.cx.counters
+    }
+
+    /// Whether a seed knows of it, and one can have something decided.
+    pub fn is_served(&self) -> bool {
+        self.seeds.is_served(self.cx.now)
+    }
+
+    /// The time of its last step.
+    pub fn now(&self) -> Instant {
+        self.cx.now
+    }
+
+    /// What is wrong with it, as it sees it: what, and for how long.
+    pub fn troubles(&self) -> impl Iterator<Item = (String, Duration)> + '_ {
+        self.cx.troubles.told(self.cx.now)
     }
 
     /// Where it listens.

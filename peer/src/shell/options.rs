@@ -112,8 +112,8 @@ async fn find_address(place: &Place, seeds: &[SeedEntry]) -> Result<Address, Fai
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         for seed in seeds {
-            let Ok(address) = resolve::resolve(&seed.host, seed.port).await else { continue };
-            let Ok(stream) = connection::dial(address, Duration::from_secs(2)).await else { continue };
+            let dialled = connection::dial_host(&seed.host, seed.port, Duration::from_secs(2)).await;
+            let Ok(stream) = dialled else { continue };
             return Ok(Address::new(stream.local_addr()?.ip(), place.port));
         }
         tokio::time::sleep(backoff.pause()).await;

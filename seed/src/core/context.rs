@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use coterie_common::message::{MeshMessage, SeedId};
-use coterie_common::{Chance, Instant, Line, Timestamp};
+use coterie_common::{Chance, Instant, Line, Timestamp, Troubles};
 
 use crate::core::config::Config;
 use crate::core::effect::Effect;
@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) rng: Chance,
     /// What was counted, by name. Nothing is decided by them.
     pub(crate) counters: BTreeMap<&'static str, u64>,
+    /// What is wrong, as this node sees it. Nothing is decided by it.
+    pub(crate) troubles: Troubles,
     /// What is to be done, in order. Private: it is appended to by the verbs below and taken by the step.
     effects: Vec<Effect>,
 }
@@ -39,6 +41,7 @@ impl Context {
             config,
             rng: Chance::new(seed),
             counters: BTreeMap::new(),
+            troubles: Troubles::default(),
             effects: Vec::new(),
         }
     }
@@ -87,6 +90,18 @@ impl Context {
     /// nothing may be taken for granted until then.
     pub(crate) fn propose(&mut self, body: Body) {
         self.want(Effect::Propose(Entry::new(body)));
+    }
+
+    /// This is wrong now, and `why`; or it is not. It is said when it has lasted, and when it is over.
+    pub(crate) fn trouble(&mut self, what: &str, why: Option<String>) {
+        self.troubles.note(self.now, what, why);
+    }
+
+    /// Says of what is wrong what is to be said by now.
+    pub(crate) fn say_troubles(&mut self) {
+        for text in self.troubles.news(self.now) {
+            self.want(Effect::Warn(text));
+        }
     }
 
     /// Counts something that is worth knowing how often it happens.

@@ -197,4 +197,6 @@ pub enum Effect {
     ChangeVoters(BTreeSet<SeedId>),
     /// Write a line to the log.
     Log(Line),
+    /// Warn the operator, on stderr.
+    Warn(String),
 }

@@ -286,6 +286,35 @@ impl Leadership {
         cx.log(Line::new(event).with("available", available).with("needed", needed).with("seeds", seeds));
     }
 
+    /// What keeps this seed from its work, if anything does. Asked at each upkeep.
+    pub(crate) fn note_troubles(&self, cx: &mut Context, registry: &Registry) {
+        // Before there is a cluster, what it waits for is known to the shell.
+        let undecided = registry.cluster().is_some().then(|| self.undecided(cx.now, registry)).flatten();
+        cx.trouble("nothing can be decided here", undecided);
+    }
+
+    /// Why nothing can be decided, as this seed sees it; none where it can.
+    fn undecided(&self, now: Instant, registry: &Registry) -> Option<String> {
+        let lacks = |set: &BTreeSet<SeedId>| {
+            let (available, needed) = (self.available(now, registry, set), majority(set.len()));
+            let away = set.iter().filter(|seed| !self.is_available(now, registry, **seed));
+            let away: Vec<String> = away.map(|seed| self.name(registry, *seed)).collect();
+            (available < needed).then(|| {
+                let (away, all) = (away.join(", "), set.len());
+                format!("{available} of {all} voters take part, {needed} are needed; without {away}")
+            })
+        };
+        if let Some(text) = registry.seed_sets().iter().find_map(lacks) {
+            return Some(text);
+        }
+        let Some(leader) = self.leader else { return Some("no seed leads".to_owned()) };
+        if !self.is_available(now, registry, leader) {
+            return Some(format!("the leader, {}, does not answer", self.name(registry, leader)));
+        }
+        let late = self.behind.filter(|lag| now.since(lag.since) >= BEHIND_TIME_MAX)?;
+        Some(format!("entry {} is committed, and {} applied", late.committed, registry.applied()))
+    }
+
     // ---- what a leader proposes of its own accord ----
 
     /// The first leader's first entry, once a term: the cluster's name, and the seeds of its list with the directories

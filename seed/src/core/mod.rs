@@ -49,9 +49,10 @@ mod sessions;
 mod voter;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use coterie_common::Instant;
 use coterie_common::message::SeedId;
+use coterie_common::{Address, Instant};
 
 pub use config::Config;
 pub use effect::{Commit, Effect, Input, Payload, SessionId};
@@ -178,6 +179,31 @@ impl Seed {
     /// What it has counted, by name. They begin at nothing with each start.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.cx.counters
+    }
+
+    /// Whether it can have something decided, as far as it knows.
+    pub fn takes_part(&self) -> bool {
+        self.leadership.takes_part(self.cx.now, &self.registry)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Address {
+        self.cx.config.address
+    }
+
+    /// The time of its last step.
+    pub fn now(&self) -> Instant {
+        self.cx.now
+    }
+
+    /// What is wrong with it, as it sees it: what, and for how long.
+    pub fn troubles(&self) -> impl Iterator<Item = (String, Duration)> + '_ {
+        self.cx.troubles.told(self.cx.now)
+    }
+
+    /// This is wrong below the core, and `why`; or it is not. It stands in one list with what the core finds itself.
+    pub fn trouble(&mut self, what: &str, why: Option<String>) {
+        self.cx.trouble(what, why);
     }
 
     /// Counts something that happened below the core. The shell's counts and the core's stand in one list, which the

@@ -15,7 +15,10 @@ mod real {
     use std::future::Future;
     use std::io;
     use std::sync::mpsc::{self, Sender};
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::thread::JoinHandle;
+
+    use tokio::sync::oneshot;
 
     /// openraft's runtime.
     pub(in crate::raft) use openraft::impls::TokioRuntime as Runtime;
@@ -62,7 +65,22 @@ mod real {
     pub(in crate::raft) async fn aside<T: Send + 'static>(
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+        let (reply, done) = oneshot::channel();
+        let work = Arc::new(Mutex::new(Some(work)));
+        let taken = Arc::clone(&work);
+        let begun = std::thread::Builder::new().name("aside".to_owned()).spawn(move || {
+            if let Some(work) = taken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                // Who asked may have ended.
+                let _ = reply.send(work());
+            }
+        });
+        match begun {
+            Ok(_) => done.await.map_err(io::Error::other),
+            // Without a thread it is done here: everything waits for it a moment, and then goes on.
+            Err(error) => {
+                work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work()).ok_or(error)
+            }
+        }
     }
 
     /// Whatever openraft draws in it, it draws.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coterie_common::codec::VERSION;
 use coterie_common::message::{MeshMessage, SeedHello, SeedId};
 use coterie_common::net::tcp::TcpStream;
-use coterie_common::net::{Outbox, connection, resolve};
+use coterie_common::net::{Outbox, connection};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Message, Wire};
 use tokio::sync::oneshot;
@@ -115,8 +115,7 @@ impl Carrier for Mesh {
 /// Opens a connection to another seed after `pause`.
 pub(super) async fn dial(seed: SeedEntry, pause: Duration) -> Result<TcpStream, String> {
     tokio::time::sleep(pause).await;
-    let address = resolve::resolve(&seed.host, seed.port).await?;
-    connection::dial(address, DIAL_TIME_MAX).await.map_err(|e| e.to_string())
+    connection::dial_host(&seed.host, seed.port, DIAL_TIME_MAX).await
 }
 
 /// Whether two seeds can be of one cluster; if not, why.

@@ -297,6 +297,7 @@ impl Seen {
             seed::Effect::Propose(entry) => self.observe(&Observed::Proposed { entry }),
             seed::Effect::Probe(_) => self.observe(&Observed::Probing { by: host }),
             seed::Effect::Log(line) => self.said(host, line),
+            seed::Effect::Warn(text) => self.observe(&Observed::Warned { by: host, text }),
             seed::Effect::Close { .. }
             | seed::Effect::Seeds { .. }
             | seed::Effect::ChangeVoters(_)
@@ -365,13 +366,13 @@ impl Seen {
                 }
             }
             peer::Effect::Log(line) => self.said(host, line),
+            peer::Effect::Warn(text) => self.observe(&Observed::Warned { by: host, text }),
             peer::Effect::Close(_)
             | peer::Effect::Dial { .. }
             | peer::Effect::OpenSession { .. }
             | peer::Effect::CloseSession(_)
             | peer::Effect::CancelProbe(_)
-            | peer::Effect::Print(_)
-            | peer::Effect::Warn(_) => {}
+            | peer::Effect::Print(_) => {}
         }
     }
 }

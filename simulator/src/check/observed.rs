@@ -47,6 +47,8 @@ pub enum Observed<'a> {
     Answered { member: MemberId },
     /// A node has written a line.
     Said { by: Host, line: &'a Line },
+    /// A node has warned its operator.
+    Warned { by: Host, text: &'a str },
     /// A peer asks to be registered.
     Registering { peer: Address },
     /// A node sends something on a connection.

@@ -16,6 +16,7 @@ mod limits;
 mod no_resurrection;
 mod no_storms;
 mod no_unilateral_death;
+mod not_silent;
 mod one_history;
 mod overlay;
 mod seats;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<no_storms::NoStorms>::default(),
         Box::<seats::Seats>::default(),
         Box::<one_history::OneHistory>::default(),
+        Box::<not_silent::NotSilent>::default(),
     ]
 }
 

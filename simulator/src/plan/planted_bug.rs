@@ -43,11 +43,13 @@ pub enum PlantedBug {
     EmptySeedTakesPart,
     /// A seed that runs on a copy of its directory is let in, whatever it has forgotten.
     CopiesGoOn,
+    /// No node says what is wrong with it.
+    NobodyComplains,
 }
 
 impl PlantedBug {
     /// Each with the invariant that must find it.
-    pub const ALL: [(PlantedBug, &'static str); 17] = [
+    pub const ALL: [(PlantedBug, &'static str); 18] = [
         (PlantedBug::PushLeavesOneOut, "agreement"),
         (PlantedBug::LogForgets, "durability"),
         (PlantedBug::VoteWithoutProbe, "no_unilateral_death"),
@@ -65,6 +67,7 @@ impl PlantedBug {
         (PlantedBug::WrongUnitOfTime, "no_storms"),
         (PlantedBug::EmptySeedTakesPart, "seats"),
         (PlantedBug::CopiesGoOn, "one_history"),
+        (PlantedBug::NobodyComplains, "not_silent"),
     ];
 }
 

@@ -106,7 +106,9 @@ impl World {
         }
         let (directory_id, state) = (self.seeds[judged].directory_id, self.seeds[judged].directory());
         let (id, leader) = (self.seeds[judged].id, &self.seeds[judge]);
-        let leads = leader.replica.leads(leader.id);
+        // As the shell: what a seat has acknowledged is nothing that its next directory forgot.
+        let is_seated = leader.replica.history().is_some_and(|own| own.is_seated(id, directory_id));
+        let leads = leader.replica.leads(leader.id) && is_seated;
         let acknowledged = leads.then(|| leader.replica.acknowledged_by(id));
         leader.known.judge(directory_id, &state, acknowledged.as_ref())
     }

@@ -44,6 +44,7 @@ use crate::model::replicated_log::ReplicatedLog;
 use crate::model::tcp::TcpConnections;
 use crate::plan::Plan;
 use crate::plan::fault::SPARE_SEEDS;
+use crate::plan::planted_bug::PlantedBug;
 use crate::sink::Sink;
 
 /// The whole state is looked at after so many happenings, or as many as there are peers: a look at all of them costs as
@@ -267,6 +268,12 @@ impl World {
     }
 
     /// A node has written a line.
+    fn warned(&mut self, host: Host, text: &str) {
+        if self.plan.planted_bug != Some(PlantedBug::NobodyComplains) {
+            self.observe(&Observed::Warned { by: host, text });
+        }
+    }
+
     fn note_line(&mut self, host: Host, line: &Line) {
         self.now.as_nanos().hash(&mut self.tally.digest);
         line.body().hash(&mut self.tally.digest);

@@ -136,7 +136,8 @@ impl World {
                 self.end_process(host);
             }
             Effect::Log(line) => self.note_line(host, &line),
-            Effect::CancelProbe(_) | Effect::Print(_) | Effect::Warn(_) => {}
+            Effect::Warn(text) => self.warned(host, &text),
+            Effect::CancelProbe(_) | Effect::Print(_) => {}
         }
     }
 

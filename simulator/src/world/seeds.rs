@@ -124,6 +124,7 @@ impl World {
                 self.after(Duration::from_millis(1), Happening::Seed(index, start, Box::new(ready)));
             }
             Effect::Log(line) => self.note_line(host, &line),
+            Effect::Warn(text) => self.warned(host, &text),
             Effect::Reply { .. } => {}
         }
     }

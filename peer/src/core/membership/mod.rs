@@ -166,14 +166,14 @@ impl Membership {
     }
 
     /// The answer to a ping: by its life a prober knows whom it has reached. Who joins or leaves answers too, and is
-    /// not `ready`.
-    pub(crate) fn pong(&self, nonce: u64) -> Message {
+    /// not `ready`; nor is a member whose seeds can have nothing decided.
+    pub(crate) fn pong(&self, nonce: u64, seeds_decide: bool) -> Message {
         Message::Pong {
             nonce,
             address: self.me,
             life: Some(self.life),
             incarnation: self.incarnation(),
-            ready: self.is_member(),
+            ready: self.is_member() && seeds_decide,
         }
     }
 

@@ -82,6 +82,13 @@ impl Overlay {
         self.links.values()
     }
 
+    /// Notes where this peer stands alone.
+    pub(crate) fn note_troubles(&self, cx: &mut Context, members: &Membership) {
+        let all = members.view().len();
+        let is_alone = self.links.is_empty() && all > 1;
+        cx.trouble("no link with any other peer", is_alone.then(|| format!("the view has {all} members")));
+    }
+
     /// The link with whoever is at `address`.
     pub(crate) fn link_with(&self, address: Address) -> Option<&Link> {
         self.links.get(&address)

@@ -40,7 +40,7 @@ impl Peer {
             Message::Ping { nonce } => {
                 // Strangers are answered too, for so a seed or a juror probes this peer.
                 self.overlay.note_question(connection);
-                self.cx.send(connection, self.membership.pong(nonce));
+                self.cx.send(connection, self.membership.pong(nonce, self.seeds.is_served(self.cx.now)));
             }
             // All that it says was heard above.
             Message::Pong { .. } => {}

@@ -25,7 +25,7 @@ impl Peer {
         }
         match message {
             Message::Ping { nonce } => {
-                let pong = self.membership.pong(nonce);
+                let pong = self.membership.pong(nonce, self.seeds.is_served(self.cx.now));
                 self.seeds.tell(&mut self.cx, seed, pong);
             }
             Message::Pong { .. } => {}
@@ -251,7 +251,9 @@ impl Peer {
         } else {
             // A member: sessions that were opened since the last step do not know it yet.
             self.introduce();
-            self.seeds.say_troubles(&mut self.cx);
+            self.seeds.note_troubles(&mut self.cx);
+            self.overlay.note_troubles(&mut self.cx, &self.membership);
+            self.cx.say_troubles();
         }
         if let Some(admitted) = self.membership.to_be_announced()
             && self.seeds.is_settled(self.cx.now, admitted)

@@ -101,6 +101,11 @@ impl Clusters {
         self.own_heard = now;
     }
 
+    /// Whether somebody of this peer's own cluster was heard lately that can have something decided.
+    pub(super) fn can_decide(&self, now: Instant) -> bool {
+        now < self.own_heard + self.own_unheard
+    }
+
     /// No seed is there any more: whoever comes next is the first again.
     pub(super) fn nobody_is_there(&mut self) {
         self.first = None;

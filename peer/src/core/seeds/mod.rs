@@ -15,10 +15,10 @@
 //! *Never.* Says who is a member, or what a seed's message means: routes do that.
 
 mod clusters;
+mod reasons;
 mod registration;
 mod session;
 mod slots;
-mod troubles;
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ use rand::{Rng, RngExt};
 
 use clusters::Clusters;
 pub(crate) use clusters::Followed;
+use reasons::Reasons;
 use registration::RegistrationAttempt;
 use session::SessionState;
 use slots::{Overdue, SeedSlots};
-use troubles::Troubles;
 
 use crate::core::config::Config;
 use crate::core::context::Context;
@@ -43,7 +43,7 @@ use crate::core::effect::{Effect, SeedSlot};
 pub(crate) struct SeedSessions {
     slots: SeedSlots,
     clusters: Clusters,
-    troubles: Troubles,
+    reasons: Reasons,
     /// Invariant: under way only at a seed whose session is open.
     registration: RegistrationAttempt,
 }
@@ -55,7 +55,7 @@ impl SeedSessions {
         SeedSessions {
             slots: SeedSlots::new(config, silence, rng),
             clusters: Clusters::new(silence),
-            troubles: Troubles::default(),
+            reasons: Reasons::default(),
             registration: RegistrationAttempt::new(),
         }
     }
@@ -105,7 +105,7 @@ impl SeedSessions {
     /// A session could not be opened, or broke; the registration that it carried is over. Another seed may be asked
     /// at once.
     pub(crate) fn lost(&mut self, cx: &mut Context, seed: SeedSlot, why: String) {
-        self.troubles.note(seed, why);
+        self.reasons.note(seed, why);
         self.slots.get_mut(seed).lost(cx.now, cx.rng.random());
         self.registration.end_at(seed);
         if self.greeted().next().is_none() {
@@ -116,7 +116,7 @@ impl SeedSessions {
     /// A frame came from a seed.
     pub(crate) fn heard(&mut self, cx: &Context, seed: SeedSlot) {
         self.slots.get_mut(seed).heard(cx.now);
-        self.troubles.heard(seed);
+        self.reasons.heard(seed);
     }
 
     /// A seed tells how long a silence it bears.
@@ -126,13 +126,18 @@ impl SeedSessions {
 
     /// Why there is no session with the seeds, as far as it is known.
     pub(crate) fn reasons(&self) -> String {
-        self.troubles.reasons(&self.slots)
+        self.reasons.reasons(&self.slots)
     }
 
-    /// Says that no seed has been reached for long, and when one is again.
-    pub(crate) fn say_troubles(&mut self, cx: &mut Context) {
-        let is_any_there = self.greeted().next().is_some();
-        self.troubles.say(cx, &self.slots, is_any_there);
+    /// Notes what keeps a member from its seeds, if anything does.
+    pub(crate) fn note_troubles(&self, cx: &mut Context) {
+        let why = || self.reasons.unserved(&self.slots);
+        cx.trouble("no seed can have anything decided", (!self.is_served(cx.now)).then(why));
+    }
+
+    /// Whether a seed knows this member, and one of its cluster was heard lately that can have something decided.
+    pub(crate) fn is_served(&self, now: Instant) -> bool {
+        self.introduced().next().is_some() && self.clusters.can_decide(now)
     }
 
     /// Closes a session that the seed has closed, or that is of no use.
@@ -164,8 +169,7 @@ impl SeedSessions {
         self.tell(cx, seeds[turn % seeds.len()], Message::Session(message));
     }
 
-    /// The seeds with open sessions, in the order of this peer's preference. Among them are those that do not know
-    /// this member: who joins has no others.
+    /// The seeds with open sessions, in the order of this peer's preference, also those that do not know this member.
     pub(crate) fn open(&self) -> impl Iterator<Item = SeedSlot> + '_ {
         self.slots.that_are(|state| matches!(state, SessionState::Up { .. }))
     }
@@ -175,8 +179,7 @@ impl SeedSessions {
         self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: true, .. }))
     }
 
-    /// The seeds with open sessions that do not. A list, for whoever asks introduces itself while it goes through
-    /// them.
+    /// The seeds with open sessions that do not. A list, for whoever asks introduces itself meanwhile.
     pub(crate) fn strangers(&self) -> Vec<SeedSlot> {
         self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: false, .. })).collect()
     }

@@ -1,14 +1,15 @@
 //! What the core wants done: started here, never waited for.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use coterie_common::message::LinkMessage;
-use coterie_common::net::{connection, diagnostics, probe, resolve};
+use coterie_common::net::task::report;
+use coterie_common::net::{connection, diagnostics, probe};
 use coterie_common::seed_list::{parse_port, split_host_port};
-use coterie_common::{Address, MemberId, Message, ProbeOrder, Wire, codec};
+use coterie_common::{Address, Finding, HostEvidence, MemberId, Message, ProbeOrder, Wire, codec};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -87,10 +88,9 @@ impl Node {
 
     pub(super) fn dial(&self, address: Address, wire: Wire) {
         let arrivals = self.arrivals.0.clone();
-        tokio::spawn(async move {
-            let dialled = connection::dial(address, DIAL_TIME_MAX).await;
-            let _ = arrivals.send(Arrival::Dialled(address, wire, dialled)).await;
-        });
+        let work =
+            async move { Arrival::Dialled(address, wire, connection::dial(address, DIAL_TIME_MAX).await) };
+        report(arrivals, work, move |why| Arrival::Dialled(address, wire, Err(io::Error::other(why))));
     }
 
     pub(super) fn open_session(&mut self, seed: SeedSlot, address: &str) {
@@ -98,27 +98,22 @@ impl Node {
         let (number, arrivals) = (self.last_number, self.arrivals.0.clone());
         let address = address.to_owned();
         self.sessions.insert(seed, SeedConnection { dialling: number, outbox: None });
-        tokio::spawn(async move {
-            let dialled = async {
-                let (host, port) = split_host_port(&address)?;
-                let address = resolve::resolve(host, parse_port(port)?).await?;
-                connection::dial(address, DIAL_TIME_MAX).await.map_err(|error| match error.kind() {
-                    ErrorKind::ConnectionRefused => "refuses connections".to_owned(),
-                    ErrorKind::TimedOut => "does not answer".to_owned(),
-                    _ => error.to_string(),
-                })
-            };
-            let _ = arrivals.send(Arrival::SessionDialled(seed, number, dialled.await)).await;
-        });
+        let dialled = async move {
+            let (host, port) = split_host_port(&address)?;
+            connection::dial_host(host, parse_port(port)?, DIAL_TIME_MAX).await
+        };
+        let work = async move { Arrival::SessionDialled(seed, number, dialled.await) };
+        report(arrivals, work, move |why| Arrival::SessionDialled(seed, number, Err(why)));
     }
 
     pub(super) fn probe(&mut self, target: MemberId, order: ProbeOrder) {
         let (prober, arrivals) = (self.prober.clone(), self.arrivals.0.clone());
-        let task = tokio::spawn(async move {
+        let work = async move {
             let (finding, host) = prober.probe(order).await;
-            let _ = arrivals.send(Arrival::Probed(target, finding, host)).await;
-        });
-        self.probes.insert(target, task.abort_handle());
+            Arrival::Probed(target, finding, host)
+        };
+        let otherwise = move |_| Arrival::Probed(target, Finding::CannotProbe, HostEvidence::Unknown);
+        self.probes.insert(target, report(arrivals, work, otherwise));
     }
 
     pub(super) fn ask(&self, juror: Address, wire: Wire, message: LinkMessage, patience: Duration) {

@@ -287,7 +287,7 @@ impl Seed {
             members: registry.members().len() as u64,
             sessions: self.sessions.len() as u64,
             counters: counters.collect(),
-            troubles: Vec::new(),
+            troubles: self.cx.troubles.told(now).collect(),
         }
     }
 

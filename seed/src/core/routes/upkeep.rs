@@ -22,6 +22,8 @@ impl Seed {
         self.upkeep_next = self.cx.now + EVERY;
         self.leadership.note_progress(self.cx.now, &self.registry);
         self.leadership.note_quorum(&mut self.cx, &self.registry);
+        self.leadership.note_troubles(&mut self.cx, &self.registry);
+        self.cx.say_troubles();
         self.voter.expire(self.cx.now);
         self.presence.expire(self.cx.now);
         self.sessions.end_silent(&mut self.cx);

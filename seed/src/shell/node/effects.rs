@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use coterie_common::net::task::report;
 use coterie_common::{Finding, HostEvidence, Message, ProbeOrder, Wire, codec};
 
 use super::connections::ConnectionKind;
@@ -18,6 +19,7 @@ impl Node {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Log(line) => self.journal.log(&line),
+            Effect::Warn(text) => tracing::warn!("{text}"),
             Effect::Send { to, message } => self.say(to.0, &message),
             Effect::Push { to, message } => self.push(to, &message),
             Effect::Close { session, reason } => {
@@ -75,24 +77,27 @@ impl Node {
     pub(super) fn probe(&self, order: ProbeOrder) {
         let (prober, arrivals, probing) =
             (self.prober.clone(), self.arrivals.0.clone(), self.options.probe_mode);
-        tokio::spawn(async move {
+        let otherwise = move |_| Arrival::Probed(order, Finding::CannotProbe, HostEvidence::Unknown);
+        let work = async move {
             let (finding, host) = match probing {
                 ProbeMode::Sockets => prober.probe(order).await,
                 ProbeMode::Assumed => (Finding::Alive, HostEvidence::Unknown),
             };
-            let _ = arrivals.send(Arrival::Probed(order, finding, host)).await;
-        });
+            Arrival::Probed(order, finding, host)
+        };
+        report(arrivals, work, otherwise);
     }
 
     pub(super) fn read_index(&self, read: u64) {
         let (consensus, leader, arrivals) =
             (self.log.consensus.clone(), self.core.leader(), self.arrivals.0.clone());
-        tokio::spawn(async move {
+        let work = async move {
             let index = match consensus {
                 Some(consensus) => consensus.read_index(leader).await,
                 None => None,
             };
-            let _ = arrivals.send(Arrival::ReadReady(read, index)).await;
-        });
+            Arrival::ReadReady(read, index)
+        };
+        report(arrivals, work, move |_| Arrival::ReadReady(read, None));
     }
 }

@@ -1,18 +1,21 @@
 //! The log, seen from the node: when it may begin, what it tells, and what other seeds are told of it.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use coterie_common::Instant;
 use coterie_common::codec::VERSION;
 use coterie_common::message::{MeshMessage, SeedHello, SeedId};
 use coterie_common::net::process::Failure;
+use coterie_common::net::task::report;
 use coterie_common::seed_list::SeedEntry;
 
 use super::{Arrival, ConsensusBox, Node, SAID_EVERY, SAID_MAX};
 use crate::core::Input;
 use crate::core::formation::{Decision, Waiver, decide};
 use crate::raft::{Consensus, Notice, StateRequest};
+
+/// What is wrong with a seed that is in no cluster yet.
+const WAITING: &str = "in no cluster yet";
 
 impl Node {
     pub(super) fn on_state_request(&mut self, request: StateRequest) {
@@ -80,7 +83,7 @@ impl Node {
             Decision::Stranger(cluster) => {
                 let own = &self.options.own;
                 let text = format!("not a seed of cluster {cluster}: waiting for coterie seed-add {own}");
-                self.say_sometimes("waiting", &text);
+                self.core.trouble(WAITING, Some(text));
                 return Ok(());
             }
             Decision::Wait(missing) => {
@@ -89,15 +92,17 @@ impl Node {
                 return Ok(());
             }
         };
+        self.core.trouble(WAITING, None);
         self.log.is_starting = true;
         let (me, options, store) = (self.identity.id, self.options.raft.clone(), self.log.store.clone());
         let (owner, notices, arrivals) =
             (self.log.states.0.clone(), self.log.notices.0.clone(), self.arrivals.0.clone());
         let mesh = Arc::clone(&self.mesh);
-        tokio::spawn(async move {
+        let work = async move {
             let started = Consensus::start((me, &options), store, owner, mesh, form, notices).await;
-            let _ = arrivals.send(Arrival::Started(Box::new(started.map(ConsensusBox)))).await;
-        });
+            Arrival::Started(Box::new(started.map(ConsensusBox)))
+        };
+        report(arrivals, work, |why| Arrival::Started(Box::new(Err(io::Error::other(why)))));
         Ok(())
     }
 
@@ -142,11 +147,7 @@ impl Node {
                 )
             }
         };
-        // The first moments of a cluster are nothing to write about.
-        let now = self.clock.now();
-        if now.since(Instant::START) > Duration::from_secs(2) {
-            self.say_sometimes("waiting", &text);
-        }
+        self.core.trouble(WAITING, Some(text));
     }
 
     pub(super) fn say_sometimes(&mut self, about: &str, text: &str) {

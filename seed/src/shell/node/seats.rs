@@ -107,6 +107,7 @@ impl Node {
     /// A seed is none any more: it is told so, and not listened to.
     fn part_with(&mut self, seed: SeedId) {
         self.greetings.redials.remove(&seed);
+        self.not_connected(seed, None);
         for id in self.connections.that_are(|kind| kind.leads_to(seed)) {
             self.refuse(id, CloseReason::Removed(seed));
         }

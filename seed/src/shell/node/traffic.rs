@@ -6,6 +6,7 @@ use coterie_common::limits::CONNECTIONS_MAX;
 use coterie_common::message::{CloseReason, MeshMessage, SeedHello, SeedId};
 use coterie_common::net::ConnectionEvent;
 use coterie_common::net::process::Failure;
+use coterie_common::net::task::report;
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::{Backoff, Message, Wire};
 
@@ -21,10 +22,8 @@ impl Node {
         let (Some(entry), arrivals) = (self.greetings.entry(seed).cloned(), self.arrivals.0.clone()) else {
             return;
         };
-        tokio::spawn(async move {
-            let dialled = mesh::dial(entry, pause).await;
-            let _ = arrivals.send(Arrival::Dialled(seed, dialled)).await;
-        });
+        let work = async move { Arrival::Dialled(seed, mesh::dial(entry, pause).await) };
+        report(arrivals, work, move |why| Arrival::Dialled(seed, Err(why)));
     }
 
     fn redial(&mut self, seed: SeedId) {
@@ -49,7 +48,8 @@ impl Node {
                 let hello = Message::Mesh(MeshMessage::Hello(self.hello()));
                 self.say(id, &hello);
             }
-            Arrival::Dialled(seed, Err(_)) => {
+            Arrival::Dialled(seed, Err(why)) => {
+                self.not_connected(seed, Some(why));
                 self.redial(seed);
                 self.begin_if_decided()?;
             }
@@ -94,12 +94,13 @@ impl Node {
         self.ending.begin(reason);
         self.step(Input::Stop);
         let (consensus, arrivals) = (self.log.consensus.clone(), self.arrivals.0.clone());
-        tokio::spawn(async move {
+        let work = async move {
             if let Some(consensus) = consensus {
                 consensus.stop().await;
             }
-            let _ = arrivals.send(Arrival::Stopped).await;
-        });
+            Arrival::Stopped
+        };
+        report(arrivals, work, |_| Arrival::Stopped);
     }
 
     pub(super) fn on_event(&mut self, id: u64, event: ConnectionEvent) -> Result<(), Failure> {
@@ -118,6 +119,9 @@ impl Node {
                     let host = remote.rsplit_once(':').map_or(remote.as_str(), |(host, _)| host);
                     let text = format!("the connection with {remote} was closed: {error}");
                     self.say_sometimes(&format!("broken off {host}"), &text);
+                    if let Some(ConnectionKind::MeshOut(seed)) = self.connections.get(id).map(|c| c.kind) {
+                        self.not_connected(seed, Some(error));
+                    }
                 }
                 self.on_ended(id);
                 Ok(())
@@ -148,8 +152,7 @@ impl Node {
                 Err(is_a_copy(&self.options, &doubt))
             }
             (ConnectionKind::MeshOut(seed), Message::Close(reason)) => {
-                let name = self.greetings.entry(seed).map(ToString::to_string).unwrap_or_default();
-                self.say_sometimes(&name, &format!("seed {name} closed the connection: {reason}"));
+                self.not_connected(seed, Some(format!("closed the connection: {reason}")));
                 Ok(())
             }
             (ConnectionKind::MeshIn(seed), Message::Mesh(message)) => self.on_mesh(id, seed, message),
@@ -260,6 +263,15 @@ impl Node {
         Ok(())
     }
 
+    /// Another seed is not connected, and `why`; or it is. One that is none any more is nobody's trouble.
+    pub(super) fn not_connected(&mut self, seed: SeedId, why: Option<String>) {
+        if let Some(entry) = self.greetings.entry(seed) {
+            let what = format!("seed {entry} is not connected");
+            let is_one = self.greetings.redials.contains_key(&seed);
+            self.core.trouble(&what, why.filter(|_| is_one));
+        }
+    }
+
     /// The seed that was dialled says who it is.
     fn on_greeted(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
         let (directory_id, address) = (hello.directory_id, hello.address.clone());
@@ -269,6 +281,7 @@ impl Node {
         if let Some(backoff) = self.greetings.redials.get_mut(&seed) {
             backoff.reset();
         }
+        self.not_connected(seed, None);
         self.note_hello(hello)?;
         // What it said may have led to this connection being closed.
         if self.connections.get(id).is_some() {
