@@ -180,15 +180,18 @@ impl Tally {
     /// Counts `changes` by kind.
     pub fn of(changes: &[Change]) -> Self {
         let mut tally = Tally::default();
-        for change in changes {
-            match change.event {
-                Event::Joined(_) => tally.joined += 1,
-                Event::Replaced { .. } => tally.replaced += 1,
-                Event::Left(_) => tally.left += 1,
-                Event::Died(_) => tally.died += 1,
-            }
-        }
+        changes.iter().for_each(|change| tally.count(change));
         tally
+    }
+
+    /// One more.
+    pub fn count(&mut self, change: &Change) {
+        match change.event {
+            Event::Joined(_) => self.joined += 1,
+            Event::Replaced { .. } => self.replaced += 1,
+            Event::Left(_) => self.left += 1,
+            Event::Died(_) => self.died += 1,
+        }
     }
 }
 

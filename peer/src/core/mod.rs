@@ -114,7 +114,7 @@ impl Peer {
     fn reckon_deadline(&self) -> Instant {
         let (now, is_member) = (self.cx.now, self.membership.is_member());
         // Reports that fall due while no seed can be told wait for a session, not for time.
-        let may_report = self.seeds.introduced().next().is_some();
+        let may_report = self.seeds.may_report(now);
         let own = match self.membership.is_stopped() {
             // Nothing is registered, left or opened any more, so nothing of that is waited for.
             true => Instant::NEVER,

@@ -48,6 +48,9 @@ pub(crate) struct Leadership {
     behind: Option<Lag>,
     /// Whether a majority of the voters was available when that was looked at last; nothing before it was for once.
     had_quorum: Option<bool>,
+    /// What was decided before this seed took part, by what others said before it knew of a leader. It is learned, and
+    /// is no news.
+    decided_before: u64,
     /// The term in which the founding was proposed. None also when it failed, and is to be proposed again.
     founded_in: Option<u64>,
 }
@@ -94,6 +97,7 @@ impl Leadership {
             names: BTreeMap::new(),
             behind: None,
             had_quorum: None,
+            decided_before: config.printed,
             founded_in: None,
         }
     }
@@ -178,7 +182,20 @@ impl Leadership {
         self.names.extend(registry.seeds().iter().map(|(id, record)| (*id, record.address.clone())));
     }
 
+    /// Whether an entry was decided since this seed takes part. Others are logged by nobody again: an alert on the log
+    /// would ring for deaths of long ago.
+    pub(crate) fn is_news(&self, index: u64) -> bool {
+        index > self.decided_before
+    }
+
     // ---- what happens ----
+
+    /// Another seed knows all up to that index to be committed.
+    pub(crate) fn learn_decided(&mut self, index: u64) {
+        if !self.was_led {
+            self.decided_before = self.decided_before.max(index);
+        }
+    }
 
     /// This seed, whose log is empty, takes the id that a cluster keeps for it.
     pub(crate) fn take_id(&mut self, id: SeedId, list: BTreeMap<SeedId, String>) {
@@ -257,6 +274,8 @@ impl Leadership {
 
     /// Another seed is connected no longer.
     pub(crate) fn seed_down(&mut self, cx: &mut Context, registry: &Registry, seed: SeedId) {
+        // A majority that was there for less than the time between two looks can be lost, too.
+        self.note_quorum(cx, registry);
         if self.others.remove(&seed).is_some() {
             cx.log(Line::new("SEED_LOST").with("seed", self.name(registry, seed)));
         }

@@ -52,7 +52,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coterie_common::message::SeedId;
-use coterie_common::{Address, Instant};
+use coterie_common::{Address, Instant, Tally};
 
 pub use config::Config;
 pub use effect::{Commit, Effect, Input, Payload, SessionId};
@@ -83,6 +83,8 @@ pub struct Seed {
     forwarding: Forwarding,
     sessions: Sessions,
     presence: Presence,
+    /// What was decided without this seed and is learned by now, until all of it is.
+    missed: Tally,
     /// When what is not urgent is looked at next.
     upkeep_next: Instant,
     /// When something is due next, as reckoned at the end of the last step.
@@ -103,6 +105,7 @@ impl Seed {
             forwarding: Forwarding::starting_after(cx.config.requests_from),
             sessions: Sessions::new(registry.epoch()),
             presence: Presence::default(),
+            missed: Tally::default(),
             upkeep_next: Instant::START,
             deadline: Instant::START,
             registry,

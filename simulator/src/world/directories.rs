@@ -7,6 +7,7 @@ use coterie_common::limits::{DIRECTORY_TOLD_AT_LEAST, DIRECTORY_TOLD_EVERY};
 use coterie_common::majority;
 use coterie_common::message::{DirectoryState, MeshMessage, SeedId};
 use coterie_common::{Instant, Message};
+use coterie_seed::core::Input;
 use coterie_seed::core::directories::{Doubt, KnownDirectories};
 
 use super::{Happening, SeedHost, World};
@@ -96,6 +97,8 @@ impl World {
             let (directory_id, state) = (self.seeds[of].directory_id, self.seeds[of].directory());
             self.observe(&Observed::Greeted { by: Host::Seed(by), directory_id, state: &state });
             self.remember(by, directory_id, state);
+            let start = self.seeds[by].process.start;
+            self.step_seed(by, start, Input::DecidedBefore(state.committed.index));
         }
         false
     }

@@ -219,6 +219,14 @@ impl Suspicion {
         due
     }
 
+    /// What was reported is to be reported again, as soon and as often as at first.
+    pub(super) fn report_again(&mut self, now: Instant) {
+        if let Some(report) = &mut self.report {
+            report.next = report.next.min(now);
+            report.backoff.reset();
+        }
+    }
+
     /// How many reports were made.
     pub(super) fn reports(&self) -> usize {
         self.report.as_ref().map_or(0, |r| r.made)

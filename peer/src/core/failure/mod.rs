@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use coterie_common::limits::{JURY_MAX, SUSPICIONS_MAX};
 use coterie_common::message::{Cause, DeathReport, LinkMessage};
-use coterie_common::{Address, Instant, Line, MemberId, Message, Refusal, Wire};
+use coterie_common::{Address, Instant, Line, MemberId, Message, Refusal, Why, Wire};
 use rand::RngExt;
 
 pub(crate) use probes::Question;
@@ -303,13 +303,22 @@ impl FailureDetection {
         Some(DueReport { turn, report })
     }
 
-    /// The seeds refused to remove a member: they reach it, or cannot tell.
+    /// The seeds refused to remove a member: they reach it. That no majority of them could decide is no answer: it is
+    /// reported again.
     pub(crate) fn report_rejected(&mut self, cx: &mut Context, dead: MemberId, refusal: &Refusal) {
+        if refusal.why == Why::NoQuorum {
+            return cx.count("reports_undecided");
+        }
         if self.suspicions.contains_key(&dead) {
             cx.count("reports_rejected");
             self.cool_down.begin(cx.now, dead);
             self.drop_suspicion(cx, dead, &refusal.to_string());
         }
+    }
+
+    /// The seeds can decide again, who could not: what they did not answer is reported again at once.
+    pub(crate) fn report_again(&mut self, now: Instant) {
+        self.suspicions.values_mut().for_each(|suspicion| suspicion.report_again(now));
     }
 
     /// Its probe may run on, for others may have asked for it too.

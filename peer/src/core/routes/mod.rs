@@ -96,7 +96,7 @@ impl Peer {
 
     /// Whom there is to tell is asked once: no suspicion changes which seeds know this member.
     fn settle_suspicions(&mut self) {
-        let may_report = self.seeds.introduced().next().is_some();
+        let may_report = self.seeds.may_report(self.cx.now);
         for id in self.failure.suspects(self.cx.now) {
             let (members, overlay) = (&self.membership, &self.overlay);
             if let Some(due) = self.failure.pursue(&mut self.cx, members, overlay, may_report, id) {

@@ -20,8 +20,12 @@ impl Peer {
         }
         // One that can have nothing decided is no reason to stay.
         let is_powerless = matches!(message, Message::Pong { ready: false, .. } | Message::Close(_));
+        let was_served = self.seeds.is_served(self.cx.now);
         if let (Some(own), false) = (self.membership.cluster(), is_powerless) {
             self.seeds.note_own(&self.cx, own, seed);
+        }
+        if !was_served && self.seeds.is_served(self.cx.now) {
+            self.failure.report_again(self.cx.now);
         }
         match message {
             Message::Ping { nonce } => {

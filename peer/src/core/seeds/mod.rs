@@ -179,6 +179,12 @@ impl SeedSessions {
         self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: true, .. }))
     }
 
+    /// Whether a report would be heard: not by a seed that has been silent for as long as two pings take. Who is cut off
+    /// suspects everybody, and is to find out about itself first.
+    pub(crate) fn may_report(&self, now: Instant) -> bool {
+        self.slots.is_any_heard(now)
+    }
+
     /// The seeds with open sessions that do not. A list, for whoever asks introduces itself meanwhile.
     pub(crate) fn strangers(&self) -> Vec<SeedSlot> {
         self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: false, .. })).collect()

@@ -110,6 +110,15 @@ impl SeedSlots {
         self.order.iter().copied().filter(move |seed| is(self.get(*seed).state))
     }
 
+    /// Whether one that knows this member was heard within the time of two pings.
+    pub(super) fn is_any_heard(&self, now: Instant) -> bool {
+        let is_heard = |slot: &Slot| match slot.state {
+            SessionState::Up { heard, introduced: true, .. } => now < heard + 2 * self.ping_interval(slot),
+            SessionState::Up { .. } | SessionState::Opening | SessionState::Down => false,
+        };
+        self.slots.iter().any(is_heard)
+    }
+
     /// These are the seeds since that entry; returns those whose sessions are to be closed. None if that is not newer
     /// than what is known: one that lags behind may tell an older list after the newer one.
     pub(super) fn follow(&mut self, cx: &mut Context, since: u64, seeds: &[String]) -> Option<Vec<SeedSlot>> {

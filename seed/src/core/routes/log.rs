@@ -28,6 +28,7 @@ impl Seed {
     /// session has heard of an end before it hears of what followed is not kept by the order here, but by the flush
     /// in each answer.
     fn catch_up(&mut self) {
+        self.tell_missed();
         self.sessions.tell_seeds_to_all(&mut self.cx, &self.registry);
         self.sessions.push(&mut self.cx, &self.registry, &self.presence);
         self.deliver_answers();
@@ -42,13 +43,7 @@ impl Seed {
         let outcome = self.registry.apply(index, entry);
         let is_its_own = outcome.changes.iter().all(|change| change.epoch.0 == index);
         assert!(is_its_own, "entry {index} made changes of another epoch: {:?}", outcome.changes);
-        // Earlier entries were logged by an earlier run, as far as it had applied them.
-        if index > self.cx.config.printed {
-            for change in &outcome.changes {
-                let line = self.change_line(change);
-                self.cx.log(line);
-            }
-        }
+        self.log_changes(index, &outcome.changes);
         // First what is pushed, then what ends, then the answers: an answer flushes what was noted.
         self.sessions.note(&outcome.changes);
         for change in &outcome.changes {
@@ -72,6 +67,26 @@ impl Seed {
             body @ (Body::SeedAdd { .. } | Body::SeedRemove(_)) => {
                 self.on_seed_change_applied(index, body, &outcome.applied);
             }
+        }
+    }
+
+    /// A line for each change. What was decided without this seed is told in one line, once it has learned all of it; but
+    /// for what an earlier run had logged, as far as it had applied it.
+    fn log_changes(&mut self, index: u64, changes: &[Change]) {
+        if self.leadership.is_news(index) {
+            for change in changes {
+                let line = self.change_line(change);
+                self.cx.log(line);
+            }
+        } else if index > self.cx.config.printed {
+            changes.iter().for_each(|change| self.missed.count(change));
+        }
+    }
+
+    fn tell_missed(&mut self) {
+        if self.missed != Tally::default() && self.leadership.is_news(self.registry.applied() + 1) {
+            let missed = std::mem::take(&mut self.missed);
+            self.cx.log(view_line(&self.registry.view(), missed));
         }
     }
 
@@ -133,7 +148,7 @@ impl Seed {
             self.on_cluster_known(cluster);
         }
         self.sessions.begin_anew(self.registry.epoch());
-        self.cx.log(view_line(&self.registry.view(), &changes));
+        self.cx.log(view_line(&self.registry.view(), Tally::of(&changes)));
         for change in &changes {
             self.end_lives(change);
         }
@@ -240,7 +255,7 @@ impl Seed {
             | Applied::Left
             | Applied::Died { .. } => panic!("a change of the seeds came to {applied:?}"),
         };
-        if let (true, Answer::Recorded { .. }) = (index > self.cx.config.printed, &answer) {
+        if let (true, Answer::Recorded { .. }) = (self.leadership.is_news(index), &answer) {
             let line = self.seed_change_line(body);
             self.cx.log(line);
         }
@@ -324,8 +339,7 @@ impl Seed {
     }
 }
 
-fn view_line(view: &View, changes: &[Change]) -> Line {
-    let tally = Tally::of(changes);
+fn view_line(view: &View, tally: Tally) -> Line {
     Line::new("VIEW")
         .with("epoch", view.epoch)
         .with("members", view.len())

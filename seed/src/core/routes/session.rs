@@ -312,6 +312,15 @@ impl Seed {
             }
             (ForwardedRequest::Report { report, .. }, Answer::Refused(refusal)) => {
                 let dead = report.dead;
+                if refusal.why == Why::NotMember {
+                    // It came late: others had reported the same. That is what was wanted, and nobody's trouble.
+                    self.cx.count("reports_late");
+                    return self.sessions.send(
+                        &mut self.cx,
+                        session,
+                        SessionMessage::Rejected { dead, refusal },
+                    );
+                }
                 self.cx.log(Line::new("DEAD_REJECTED").with("dead", dead.address).show("reason", &refusal));
                 self.sessions.send(&mut self.cx, session, SessionMessage::Rejected { dead, refusal });
             }

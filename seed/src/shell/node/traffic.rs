@@ -223,6 +223,7 @@ impl Node {
             Ok(hello) => {
                 self.connections.set_speaker(id, Speaker::of(&hello));
                 self.remember(hello.directory_id, hello.directory);
+                self.step(Input::DecidedBefore(hello.directory.committed.index));
                 Some(hello)
             }
             Err(reason) => {
