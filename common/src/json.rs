@@ -267,7 +267,10 @@ pub(crate) fn encode(message: &Message, me: Address) -> Vec<Vec<u8>> {
         | Message::Close(CloseReason::ShuttingDown | CloseReason::Rejoining | CloseReason::Silent)
         | Message::Close(CloseReason::Protocol(_) | CloseReason::Refused(_) | CloseReason::Removed(_))
         | Message::Close(
-            CloseReason::OtherCluster(_) | CloseReason::DirectoryCopy(_) | CloseReason::Succeeded(_),
+            CloseReason::OtherCluster(_)
+            | CloseReason::DirectoryCopy(_)
+            | CloseReason::Succeeded(_)
+            | CloseReason::Replaced(_),
         )
         | Message::Mesh(_) => Vec::new(),
     };

@@ -128,6 +128,7 @@ fn evidence() -> Evidence {
 fn status() -> SeedStatus {
     SeedStatus {
         cluster: Some(CLUSTER),
+        as_of: Some(Duration::from_secs(4)),
         troubles: vec![("no quorum".to_owned(), Duration::from_secs(3))],
         seed: "s1:5001".to_owned(),
         seeds: vec![("s1:5001".to_owned(), true)],
@@ -270,6 +271,7 @@ fn reasons() -> Vec<CloseReason> {
         CloseReason::Removed(SeedId(1)),
         CloseReason::OtherCluster(CLUSTER),
         CloseReason::Succeeded(CLUSTER),
+        CloseReason::Replaced(SeedId(3)),
         CloseReason::DirectoryCopy("it forgot".to_owned()),
     ]
 }

@@ -14,6 +14,7 @@ use coterie_common::net::options::find_seed_list;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
 use coterie_common::{Change, Event, Instant, View};
+use coterie_seed::core::counters::explain;
 use tokio::time::{sleep, timeout_at};
 
 /// How long until a seed that has gone is asked again.
@@ -86,12 +87,22 @@ fn print(line: &str) -> Result<bool, Failure> {
 pub async fn members(seed: AnySeed, linearizable: bool) -> Result<(), Failure> {
     let roster = seed.ask(async |mut session| {
         session.say(SessionMessage::Observe { linearizable });
-        match session.answer().await? {
-            SessionMessage::Whole { roster, .. } => Ok(roster),
-            _ => Err(session.failure("answered something else")),
-        }
+        let SessionMessage::Whole { roster, .. } = session.answer().await? else {
+            return Err(session.failure("answered something else"));
+        };
+        session.say(SessionMessage::StatusRequest);
+        // What changes meanwhile is pushed, and may come first.
+        let is_status = |message| match message {
+            SessionMessage::Status(status) => Some(status),
+            _ => None,
+        };
+        Ok((roster, session.wait_for(ANSWER_TIME_MAX, is_status).await?))
     });
-    let roster = roster.await?;
+    let (roster, status) = roster.await?;
+    if let Some(age) = status.as_of {
+        let (seed, age) = (status.seed, age.as_secs());
+        diagnostics::say(&format!("as of {age} s ago: since then {seed} does not know what is decided"));
+    }
     print(&format!("epoch {}, {} members", roster.epoch, roster.members.len()))?;
     for (member, degree) in roster.members {
         let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
@@ -329,11 +340,15 @@ pub async fn status(seed: AnySeed) -> Result<(), Failure> {
     let voters = status.seeds.iter().filter(|(_, votes)| *votes).count();
     print(&format!("{} of {voters} voters", status.available))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
+    if let Some(age) = status.as_of {
+        print(&format!("as of {} s ago: since then it does not know what is decided", age.as_secs()))?;
+    }
     for (trouble, lasts) in status.troubles {
         print(&format!("trouble for {} s: {trouble}", lasts.as_secs()))?;
     }
     for (name, count) in status.counters {
-        print(&format!("{name} {count}"))?;
+        let text = explain(&name).map_or_else(String::new, |text| format!(" ({text})"));
+        print(&format!("{name} {count}{text}"))?;
     }
     Ok(())
 }

@@ -95,6 +95,8 @@ pub enum CloseReason {
     /// The other end's cluster goes on as that one, by an operator's word: with its members, without the seeds that it
     /// had.
     Succeeded(ClusterId),
+    /// The seed of this id was replaced: another has its address. Who still has the former directory is not meant.
+    Replaced(SeedId),
 }
 
 impl std::fmt::Display for CloseReason {
@@ -112,6 +114,7 @@ impl std::fmt::Display for CloseReason {
             CloseReason::DirectoryCopy(text) => write!(f, "a copy of a data directory: {text}"),
             CloseReason::OtherCluster(cluster) => write!(f, "of another cluster, {cluster}"),
             CloseReason::Succeeded(cluster) => write!(f, "of cluster {cluster}, which goes on for yours"),
+            CloseReason::Replaced(seed) => write!(f, "seed {seed} was replaced by another at its address"),
             CloseReason::Removed(seed) => write!(f, "seed {seed} was removed from the cluster"),
         }
     }

@@ -241,6 +241,8 @@ pub struct SeedStatus {
     pub sessions: u64,
     /// What it counted, by name.
     pub counters: Vec<(String, u64)>,
+    /// For how long it has not known what is decided: what it tells is so old. None where it takes part.
+    pub as_of: Option<Duration>,
     /// What is wrong, as it sees it: what, and for how long.
     pub troubles: Vec<(String, Duration)>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::sources::{CRATES, name_of, read, root, scripts, sources_of};
+use super::sources::{CRATES, code_of, name_of, read, root, scripts, sources_of};
 
 pub(crate) const DOCUMENTS: [&str; 10] = [
     "README.md",
@@ -144,4 +144,18 @@ fn every_feature_names_a_test_that_exists() {
         }
     }
     assert_eq!(rows, 31);
+}
+
+#[test]
+fn every_counter_of_a_seed_is_explained() {
+    let mut counted = BTreeSet::new();
+    for path in sources_of(&["seed/src"]) {
+        let code = code_of(&path);
+        for rest in code.split(".count(\"").skip(1) {
+            counted.insert(rest.split('"').next().unwrap().to_owned());
+        }
+    }
+    let explained: BTreeSet<String> =
+        coterie_seed::core::counters::COUNTERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(counted, explained);
 }

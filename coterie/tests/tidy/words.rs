@@ -36,7 +36,7 @@ const SHARED_NAMES: [&str; 11] = [
 /// sent or counted keeps the word it had.
 const RETIRED: [(&str, &[&str]); 11] = [
     ("birth", &[]),
-    ("errand", &["seed/src/core/routes/ballot.rs"]),
+    ("errand", &["seed/src/core/counters.rs", "seed/src/core/routes/ballot.rs"]),
     ("witness", &["peer/src/core/failure/mod.rs", "simulator/src/check/marks.rs"]),
     ("leniency", &[]),
     ("self_doubt", &[]),

@@ -55,7 +55,7 @@ impl Composed {
             .args(["--project-name", &self.project])
             .args(args)
             .current_dir(self.files.path())
-            .envs([("COTERIE_NET", NET), ("COTERIE_PAGE_PORT", "0")])
+            .env("COTERIE_NET", NET)
             .output()
             .unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));

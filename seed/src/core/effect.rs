@@ -70,8 +70,8 @@ pub enum Input {
         /// Where it listens, as it says.
         address: String,
     },
-    /// Another seed was met, which knows all up to this index to be committed. Told before anything of its log comes: what
-    /// a seed that has just started lacks of it was decided without it.
+    /// Another seed was met, which knows all up to this index to be committed. Told before anything of its log comes:
+    /// what a seed that has just started lacks of it was decided without it.
     DecidedBefore(u64),
     /// This seed's connection to another seed has ended. The shell dials again, unless it was removed; until then
     /// nothing can be said to it, though it may still be heard.

@@ -13,14 +13,16 @@
 //! Left out: a lease, by which a leader could answer reads alone for a while. It would rest on clocks that run alike.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use coterie_common::limits::{BEHIND_TIME_MAX, SEED_SILENCE_MAX};
+use coterie_common::limits::SEED_SILENCE_MAX;
 use coterie_common::message::{ClusterId, SeedId};
 use coterie_common::{Instant, Line, majority};
 
 use crate::core::config::Config;
 use crate::core::context::Context;
 use crate::core::entry::{Body, SeedRecord};
+use crate::core::progress::LogProgress;
 use crate::core::registry::Registry;
 
 /// The seeds as this one sees them.
@@ -44,13 +46,9 @@ pub(crate) struct Leadership {
     others: BTreeMap<SeedId, OtherSeed>,
     /// What seeds were called that are in no registry: not yet, or not any more.
     names: BTreeMap<SeedId, String>,
-    /// What this seed lacks of what the leader has committed; none while it lacks nothing.
-    behind: Option<Lag>,
+    progress: LogProgress,
     /// Whether a majority of the voters was available when that was looked at last; nothing before it was for once.
     had_quorum: Option<bool>,
-    /// What was decided before this seed took part, by what others said before it knew of a leader. It is learned, and
-    /// is no news.
-    decided_before: u64,
     /// The term in which the founding was proposed. None also when it failed, and is to be proposed again.
     founded_in: Option<u64>,
 }
@@ -63,15 +61,6 @@ struct OtherSeed {
     /// When it last said anything.
     heard: Instant,
     /// The last entry that it has and knows to be committed, as it said.
-    committed: u64,
-}
-
-/// An entry that the leader has committed and this seed lacks.
-#[derive(Clone, Copy, Debug)]
-struct Lag {
-    /// Since when.
-    since: Instant,
-    /// Which.
     committed: u64,
 }
 
@@ -95,9 +84,8 @@ impl Leadership {
             term: 0,
             others: BTreeMap::new(),
             names: BTreeMap::new(),
-            behind: None,
+            progress: LogProgress::new(config.printed),
             had_quorum: None,
-            decided_before: config.printed,
             founded_in: None,
         }
     }
@@ -162,7 +150,7 @@ impl Leadership {
         self.is_ready(registry)
             && self.leader.is_some_and(|leader| self.is_available(now, registry, leader))
             && registry.seed_sets().iter().all(of_set)
-            && self.behind.is_none_or(|lag| now.since(lag.since) < BEHIND_TIME_MAX)
+            && self.progress.lacks(now).is_none()
     }
 
     /// How many of these seeds can take part in what is decided.
@@ -182,10 +170,9 @@ impl Leadership {
         self.names.extend(registry.seeds().iter().map(|(id, record)| (*id, record.address.clone())));
     }
 
-    /// Whether an entry was decided since this seed takes part. Others are logged by nobody again: an alert on the log
-    /// would ring for deaths of long ago.
+    /// Whether an entry was decided since this seed takes part.
     pub(crate) fn is_news(&self, index: u64) -> bool {
-        index > self.decided_before
+        self.progress.is_news(index)
     }
 
     // ---- what happens ----
@@ -193,7 +180,7 @@ impl Leadership {
     /// Another seed knows all up to that index to be committed.
     pub(crate) fn learn_decided(&mut self, index: u64) {
         if !self.was_led {
-            self.decided_before = self.decided_before.max(index);
+            self.progress.learn_decided(index);
         }
     }
 
@@ -260,16 +247,22 @@ impl Leadership {
         }
     }
 
+    /// Keeps when this seed could last have anything decided. Asked at each upkeep.
+    pub(crate) fn note_taking_part(&mut self, now: Instant, registry: &Registry) {
+        if self.takes_part(now, registry) {
+            self.progress.takes_part(now);
+        }
+    }
+
+    /// For how long this seed has not known what is decided; none while it takes part.
+    pub(crate) fn as_of(&self, now: Instant, registry: &Registry) -> Option<Duration> {
+        (!self.takes_part(now, registry)).then(|| self.progress.idle_for(now))
+    }
+
     /// Whether this seed has what the leader has committed. Asked at each upkeep.
     pub(crate) fn note_progress(&mut self, now: Instant, registry: &Registry) {
         let committed = self.leader.and_then(|leader| self.others.get(&leader)).map_or(0, |o| o.committed);
-        let applied = registry.applied();
-        // Under load there is always a next one: it is late by itself, and not by those before it.
-        let lacks_the_same = self.behind.filter(|lag| applied < lag.committed);
-        self.behind = match applied < committed {
-            true => lacks_the_same.or(Some(Lag { since: now, committed })),
-            false => None,
-        };
+        self.progress.note(now, registry.applied(), committed);
     }
 
     /// Another seed is connected no longer.
@@ -330,8 +323,8 @@ impl Leadership {
         if !self.is_available(now, registry, leader) {
             return Some(format!("the leader, {}, does not answer", self.name(registry, leader)));
         }
-        let late = self.behind.filter(|lag| now.since(lag.since) >= BEHIND_TIME_MAX)?;
-        Some(format!("entry {} is committed, and {} applied", late.committed, registry.applied()))
+        let late = self.progress.lacks(now)?;
+        Some(format!("entry {late} is committed, and {} applied", registry.applied()))
     }
 
     // ---- what a leader proposes of its own accord ----

@@ -34,6 +34,7 @@
 pub mod ballot;
 pub mod config;
 mod context;
+pub mod counters;
 pub mod directories;
 mod effect;
 pub mod entry;
@@ -42,6 +43,7 @@ mod forwarding;
 mod leader;
 mod leadership;
 mod presence;
+mod progress;
 pub mod registry;
 mod request;
 mod routes;

@@ -32,7 +32,7 @@ use connections::Connections;
 use directories::{Directories, is_a_copy};
 use ending::{Reason, Shutdown};
 use greetings::Greetings;
-use seats::{REMOVED, check_own_seat, seeds_in_force};
+use seats::{check_own_seat, seeds_in_force};
 
 use super::mesh::Mesh;
 use super::successor;
@@ -321,13 +321,15 @@ impl Node {
         self.keep_last_news();
         let line = Line::new("SHUTTING_DOWN").with("message", "Shutting down.");
         self.journal.log(&match &result {
-            Ok(Reason::Asked) => line,
-            Ok(Reason::Removed) => line.with("reason", REMOVED),
+            Ok(reason) => match reason.text() {
+                Some(text) => line.with("reason", text),
+                None => line,
+            },
             Err(failure) => line.show("reason", failure),
         });
         self.journal.close();
-        if let Reason::Removed = result? {
-            tracing::warn!("{REMOVED}");
+        if let Some(text) = result?.text() {
+            tracing::warn!("{text}");
         }
         Ok(())
     }

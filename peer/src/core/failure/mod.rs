@@ -303,8 +303,7 @@ impl FailureDetection {
         Some(DueReport { turn, report })
     }
 
-    /// The seeds refused to remove a member: they reach it. That no majority of them could decide is no answer: it is
-    /// reported again.
+    /// The seeds refused to remove a member: they reach it. That none could decide is no answer: it is reported again.
     pub(crate) fn report_rejected(&mut self, cx: &mut Context, dead: MemberId, refusal: &Refusal) {
         if refusal.why == Why::NoQuorum {
             return cx.count("reports_undecided");
@@ -341,8 +340,7 @@ impl FailureDetection {
 
     // ---- ends ----
 
-    /// A life is over: it goes from every table, and who asked about it is answered. Its link is gone already, if it
-    /// had one.
+    /// A life is over: it goes from every table, and who asked about it is answered. It has no link any more.
     pub(crate) fn life_ended(&mut self, cx: &mut Context, id: MemberId) {
         self.links.forget(id);
         self.suspicions.remove(&id);

@@ -102,8 +102,7 @@ impl SeedSessions {
         };
     }
 
-    /// A session could not be opened, or broke; the registration that it carried is over. Another seed may be asked
-    /// at once.
+    /// A session could not be opened, or broke; the registration that it carried is over.
     pub(crate) fn lost(&mut self, cx: &mut Context, seed: SeedSlot, why: String) {
         self.reasons.note(seed, why);
         self.slots.get_mut(seed).lost(cx.now, cx.rng.random());
@@ -154,8 +153,7 @@ impl SeedSessions {
         cx.want(Effect::Tell { seed, message });
     }
 
-    /// Says the same to every seed that knows which member this is. There may be none: hints and links are then told
-    /// to nobody, and nobody waits for it.
+    /// Says the same to every seed that knows which member this is. There may be none, and nobody waits for it.
     pub(crate) fn tell_all(&mut self, cx: &mut Context, message: &SessionMessage) {
         for seed in self.introduced().collect::<Vec<_>>() {
             self.tell(cx, seed, Message::Session(message.clone()));
@@ -179,8 +177,7 @@ impl SeedSessions {
         self.slots.that_are(|state| matches!(state, SessionState::Up { introduced: true, .. }))
     }
 
-    /// Whether a report would be heard: not by a seed that has been silent for as long as two pings take. Who is cut off
-    /// suspects everybody, and is to find out about itself first.
+    /// Whether a report would be heard. Who is cut off suspects everybody, and is to find out about itself first.
     pub(crate) fn may_report(&self, now: Instant) -> bool {
         self.slots.is_any_heard(now)
     }
@@ -197,8 +194,7 @@ impl SeedSessions {
         }
     }
 
-    /// This peer is somebody else now, or nobody: no seed knows which. A registration that is under way was asked for
-    /// by somebody who is no more.
+    /// This peer is somebody else now, or nobody: no seed knows which, and whoever asked to be registered is no more.
     pub(crate) fn forget_introductions(&mut self) {
         for slot in self.slots.iter_mut() {
             if let SessionState::Up { introduced, .. } = &mut slot.state {
@@ -324,14 +320,12 @@ impl SeedSessions {
         Some(seed)
     }
 
-    /// That seed could not have anything decided: another is asked first from now on. Sessions that are open stay so;
-    /// only the order changes.
+    /// That seed could not have anything decided: another is asked first from now on.
     pub(crate) fn prefer_others(&mut self, seed: SeedSlot) {
         self.slots.prefer_others(seed);
     }
 
-    /// The registration was answered; returns whether one was under way there. An answer that nobody waits for any
-    /// more is no answer: that attempt was given up.
+    /// The registration was answered; returns whether one was under way there, and not given up meanwhile.
     #[must_use]
     pub(crate) fn registration_answered(&mut self, seed: SeedSlot) -> bool {
         self.registration.end_at(seed)

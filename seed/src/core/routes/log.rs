@@ -70,8 +70,8 @@ impl Seed {
         }
     }
 
-    /// A line for each change. What was decided without this seed is told in one line, once it has learned all of it; but
-    /// for what an earlier run had logged, as far as it had applied it.
+    /// A line for each change. What was decided without this seed is told in one line, once it has learned all of it;
+    /// and what an earlier run had logged, as far as it had applied it, not again.
     fn log_changes(&mut self, index: u64, changes: &[Change]) {
         if self.leadership.is_news(index) {
             for change in changes {

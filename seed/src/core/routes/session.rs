@@ -287,6 +287,7 @@ impl Seed {
             members: registry.members().len() as u64,
             sessions: self.sessions.len() as u64,
             counters: counters.collect(),
+            as_of: leadership.as_of(now, registry),
             troubles: self.cx.troubles.told(now).collect(),
         }
     }

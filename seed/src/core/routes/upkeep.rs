@@ -21,6 +21,7 @@ impl Seed {
         }
         self.upkeep_next = self.cx.now + EVERY;
         self.leadership.note_progress(self.cx.now, &self.registry);
+        self.leadership.note_taking_part(self.cx.now, &self.registry);
         self.leadership.note_quorum(&mut self.cx, &self.registry);
         self.leadership.note_troubles(&mut self.cx, &self.registry);
         self.cx.say_troubles();

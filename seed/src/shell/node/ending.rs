@@ -18,6 +18,21 @@ pub(super) enum Reason {
     Asked,
     /// It was removed from its cluster: it stops for good.
     Removed,
+    /// Another seed has its address now: it stops for good, too.
+    Replaced,
+}
+
+impl Reason {
+    /// Why it ends that was not told to.
+    pub(super) fn text(self) -> Option<&'static str> {
+        match self {
+            Reason::Asked => None,
+            Reason::Removed => Some("this seed was removed from its cluster"),
+            Reason::Replaced => Some(
+                "this seed was replaced by another at its address: with an empty data directory it takes that seat",
+            ),
+        }
+    }
 }
 
 impl Shutdown {

@@ -14,9 +14,6 @@ use crate::core::Input;
 use crate::raft::Store;
 use crate::raft::store::Identity;
 
-/// Why a seed stops that an operator has removed.
-pub(super) const REMOVED: &str = "this seed was removed from its cluster";
-
 /// The log's own seeds rule; a list that differs is worth a warning.
 pub(super) fn seeds_in_force(
     listed: BTreeMap<SeedId, SeedEntry>,
@@ -87,11 +84,12 @@ impl Node {
         let new: Vec<(SeedId, SeedEntry)> =
             new.into_iter().filter(|(id, _)| !self.greetings.listed.contains_key(id)).collect();
         for seed in gone {
-            self.greetings.listed.remove(&seed);
+            let entry = self.greetings.listed.remove(&seed);
+            let address = entry.map(|entry| entry.to_string()).unwrap_or_default();
             if seed == self.identity.id {
-                self.end_as_removed();
+                self.end_as(self.removal(&self.options.own.to_string()));
             } else {
-                self.part_with(seed);
+                self.part_with(seed, &address);
             }
         }
         for (seed, entry) in new {
@@ -105,11 +103,12 @@ impl Node {
     }
 
     /// A seed is none any more: it is told so, and not listened to.
-    fn part_with(&mut self, seed: SeedId) {
+    fn part_with(&mut self, seed: SeedId, address: &str) {
+        let parting = self.parting(seed, address);
         self.greetings.redials.remove(&seed);
         self.not_connected(seed, None);
         for id in self.connections.that_are(|kind| kind.leads_to(seed)) {
-            self.refuse(id, CloseReason::Removed(seed));
+            self.refuse(id, parting.clone());
         }
         self.mesh.disconnect(seed);
         self.greetings.hellos.remove(&seed);
@@ -117,10 +116,26 @@ impl Node {
         self.step(Input::SeedSilent(seed));
     }
 
-    /// This seed was removed. It ends when leadership is handed over, if it has it.
-    pub(super) fn end_as_removed(&mut self) {
+    /// This seed is none any more. It ends when leadership is handed over, if it has it.
+    pub(super) fn end_as(&mut self, reason: Reason) {
         if !self.ending.has_begun() {
-            self.stop(Reason::Removed);
+            self.stop(reason);
+        }
+    }
+
+    /// How a seed at that address, which is none any more, has come to be none.
+    fn removal(&self, address: &str) -> Reason {
+        match self.core.registry().seed_at(address) {
+            Some(_) => Reason::Replaced,
+            None => Reason::Removed,
+        }
+    }
+
+    /// What is said to a seed at that address, which is none any more.
+    fn parting(&self, seed: SeedId, address: &str) -> CloseReason {
+        match self.removal(address) {
+            Reason::Replaced => CloseReason::Replaced(seed),
+            Reason::Removed | Reason::Asked => CloseReason::Removed(seed),
         }
     }
 
@@ -144,7 +159,7 @@ impl Node {
             }
         } else if self.core.registry().is_gone(hello.id) {
             // By what is committed: an entry that is merely in the log may never be.
-            return Err(CloseReason::Removed(hello.id));
+            return Err(self.parting(hello.id, &hello.address));
         } else if let Some(seat) = history.seats.get(&hello.id)
             && seat.address != hello.address
         {

@@ -136,10 +136,11 @@ impl Node {
             (ConnectionKind::MeshOut(seed), Message::Mesh(message)) => self.on_mesh_reply(id, seed, message),
             (
                 ConnectionKind::MeshOut(_) | ConnectionKind::MeshIn(_),
-                Message::Close(CloseReason::Removed(seed)),
+                Message::Close(reason @ (CloseReason::Removed(seed) | CloseReason::Replaced(seed))),
             ) => {
                 if seed == self.identity.id && self.log.store.history().is_some() {
-                    self.end_as_removed();
+                    let is_replaced = matches!(reason, CloseReason::Replaced(_));
+                    self.end_as(if is_replaced { Reason::Replaced } else { Reason::Removed });
                 }
                 Ok(())
             }

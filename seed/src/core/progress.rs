@@ -1,0 +1,71 @@
+//! How far this seed is with what is decided: whether it lacks anything, and since when.
+
+use std::time::Duration;
+
+use coterie_common::Instant;
+use coterie_common::limits::BEHIND_TIME_MAX;
+
+/// What of the log this seed has, beside what others know to be committed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogProgress {
+    /// What this seed lacks of what the leader has committed; none while it lacks nothing.
+    lag: Option<Lag>,
+    /// When it last could have anything decided.
+    took_part: Instant,
+    /// What was decided before this seed took part, by what others said before it knew of a leader. It is learned, and
+    /// is no news.
+    decided_before: u64,
+}
+
+/// An entry that the leader has committed and this seed lacks.
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    /// Since when.
+    since: Instant,
+    /// Which.
+    committed: u64,
+}
+
+impl LogProgress {
+    /// A seed that starts with a log of which so much was logged by an earlier run.
+    pub(crate) fn new(printed: u64) -> Self {
+        LogProgress { lag: None, took_part: Instant::START, decided_before: printed }
+    }
+
+    /// Another seed knows all up to that index to be committed, and this one takes no part yet.
+    pub(crate) fn learn_decided(&mut self, index: u64) {
+        self.decided_before = self.decided_before.max(index);
+    }
+
+    /// Whether an entry was decided since this seed takes part. Others are logged by nobody again: an alert on the log
+    /// would ring for deaths of long ago.
+    pub(crate) fn is_news(&self, index: u64) -> bool {
+        index > self.decided_before
+    }
+
+    /// So much is applied here, and so much is committed at the leader.
+    pub(crate) fn note(&mut self, now: Instant, applied: u64, committed: u64) {
+        // Under load there is always a next one: it is late by itself, and not by those before it.
+        let lacks_the_same = self.lag.filter(|lag| applied < lag.committed);
+        self.lag = match applied < committed {
+            true => lacks_the_same.or(Some(Lag { since: now, committed })),
+            false => None,
+        };
+    }
+
+    /// The entry that this seed has lacked for too long, if there is one.
+    pub(crate) fn lacks(&self, now: Instant) -> Option<u64> {
+        self.lag.filter(|lag| now.since(lag.since) >= BEHIND_TIME_MAX).map(|lag| lag.committed)
+    }
+
+    /// It can have things decided now.
+    pub(crate) fn takes_part(&mut self, now: Instant) {
+        assert!(now >= self.took_part, "it took part at {:?}, and now it is {now:?}", self.took_part);
+        self.took_part = now;
+    }
+
+    /// For how long it cannot.
+    pub(crate) fn idle_for(&self, now: Instant) -> Duration {
+        now.since(self.took_part)
+    }
+}
