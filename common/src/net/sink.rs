@@ -23,6 +23,9 @@ const GATHER: Duration = Duration::from_millis(1);
 /// How long the last lines may take at the end of the process.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 
+/// The same for a file. Half of what an engine gives a container to stop: the last line tells that it ended in order.
+const CLOSE_FILE_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// How often files were to be opened again.
 static REOPENED: AtomicU64 = AtomicU64::new(0);
 
@@ -156,12 +159,14 @@ impl LineSink {
         drop(pause);
     }
 
-    /// Writes what is left, as far as the sink takes it within half a second.
+    /// Writes what is left, as far as the sink takes it soon. A file takes it, though a busy disk may need a while; what
+    /// nobody reads does not.
     pub(super) fn close(&self) {
+        let limit = if self.path.is_some() { CLOSE_FILE_TIME_MAX } else { CLOSE_TIME_MAX };
         let mut state = self.lock();
         state.closed = true;
         self.wake.notify_one();
-        let waited = self.done.wait_timeout_while(state, CLOSE_TIME_MAX, |state| !state.finished);
+        let waited = self.done.wait_timeout_while(state, limit, |state| !state.finished);
         drop(waited);
     }
 }
