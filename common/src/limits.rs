@@ -42,6 +42,10 @@ pub const LINKS_MAX: usize = 256;
 /// to have; the other half is for probes, questions and files.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
+/// Descriptors that no accepted connection takes, beside a quarter of all: files and timers, connections with the other
+/// seeds, probes, and who asks how the node is.
+pub const DESCRIPTORS_SET_ASIDE: u64 = 16;
+
 /// Bytes that wait to be written to one connection. A reader slower than that is cut off rather than waited
 /// for: room for the frame that carries a view of 100,000 members, several times over.
 pub const OUTBOX_BYTES_MAX: usize = 32 << 20;

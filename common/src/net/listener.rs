@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::platform::is_own_shortage;
+use super::platform::{descriptor_limit, is_own_shortage};
 use super::tcp::{TcpListener, TcpStream};
+use crate::limits::{CONNECTIONS_MAX, DESCRIPTORS_SET_ASIDE};
 
 /// How long to wait when there is no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
@@ -28,4 +29,12 @@ pub async fn accept(listener: &TcpListener) -> TcpStream {
 /// Feeds the connections of `listener` to a node, each as an `arrival`, at the node's pace.
 pub async fn feed<A>(listener: TcpListener, arrivals: mpsc::Sender<A>, arrival: fn(TcpStream) -> A) {
     while arrivals.send(arrival(accept(&listener).await)).await.is_ok() {}
+}
+
+/// Connections that a node may keep at once: as many as the process may open, but for what is set aside for its files,
+/// for those that it dials itself, and for probes. The limit may be lowered while it runs.
+pub fn connections_max() -> usize {
+    let Some(descriptors) = descriptor_limit() else { return CONNECTIONS_MAX };
+    let left = descriptors.saturating_sub(descriptors / 4 + DESCRIPTORS_SET_ASIDE);
+    usize::try_from(left).unwrap_or(CONNECTIONS_MAX).clamp(1, CONNECTIONS_MAX)
 }

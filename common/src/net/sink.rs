@@ -159,8 +159,8 @@ impl LineSink {
         drop(pause);
     }
 
-    /// Writes what is left, as far as the sink takes it soon. A file takes it, though a busy disk may need a while; what
-    /// nobody reads does not.
+    /// Writes what is left, as far as the sink takes it soon. A file takes it, though a busy disk may need a while;
+    /// what nobody reads does not.
     pub(super) fn close(&self) {
         let limit = if self.path.is_some() { CLOSE_FILE_TIME_MAX } else { CLOSE_TIME_MAX };
         let mut state = self.lock();

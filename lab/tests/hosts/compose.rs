@@ -1,5 +1,5 @@
-//! The compose file as it stands, started as its users start it, with each version of the tool that is there; and what the
-//! README has them do with it, in the README's words.
+//! The compose file as it stands, started as its users start it, with each version of the tool that is there; and what
+//! the README has them do with it, in the README's words.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -82,6 +82,8 @@ enum Key {
 struct OpenConnection {
     outbox: Outbox,
     wire: Wire,
+    /// Whether anything came on it, or is awaited.
+    has_spoken: bool,
 }
 
 /// A session: being dialled, or open.

@@ -8,6 +8,7 @@
 //! After a failed commit nothing is written any more and everything that follows fails: the seed stops rather
 //! than go on with a log that has a hole.
 
+mod directory;
 mod format;
 mod successor;
 mod traits;
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coterie_common::codec::{from_own_bytes, to_bytes};
-use coterie_common::message::{DirectoryState, History, LogPosition, SeedId};
+use coterie_common::message::{History, LogPosition, SeedId};
 use openraft::EntryPayload;
 pub use redb::StorageBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -30,7 +31,6 @@ use tokio::sync::oneshot;
 
 use super::runtime::Writer;
 use super::{LogEntry, LogId, SnapshotMeta, Vote};
-use crate::core::directories::KnownDirectories;
 use crate::core::entry::Body;
 use crate::core::formation::{history_of, note_entry};
 use crate::core::registry::Registry;
@@ -78,6 +78,8 @@ struct Memory {
     /// The last entry of the snapshot on disk. One from another seed may be ahead of the log for a moment.
     snapshot: Option<LogId>,
     history: Option<History>,
+    /// How many commits to disk have begun since the start, and how many of them are done.
+    commits: (u64, u64),
 }
 
 impl Memory {
@@ -199,40 +201,6 @@ impl Store {
         write.commit().map_err(disk)
     }
 
-    /// What is on disk, for the other seeds to remember.
-    pub fn directory_state(&self, (run, process): (u64, u64)) -> DirectoryState {
-        let memory = lock(&self.shared.memory);
-        let term = memory.vote.map_or(0, |vote| vote.leader_id.term);
-        // A leader may know an entry to be committed before its own disk has it.
-        let last = memory.written.max(memory.snapshot);
-        let committed = position(memory.committed.min(last).max(memory.snapshot));
-        DirectoryState { run, process, term, committed, last: position(last) }
-    }
-
-    /// Notes that another seed has found this directory to be a copy. It stays one: who starts on it again would count
-    /// one start more than the original, and pass for it.
-    pub fn mark_as_copy(&self, doubt: &str) -> io::Result<()> {
-        self.write_meta("copy", &to_bytes(&doubt))
-    }
-
-    /// Why this directory was found to be a copy, if it was.
-    pub fn copy_mark(&self) -> io::Result<Option<String>> {
-        self.meta("copy")?.map(|bytes| read(&bytes)).transpose()
-    }
-
-    /// What is remembered of the other seeds' directories.
-    pub fn known_directories(&self) -> io::Result<KnownDirectories> {
-        self.meta("known_directories")?.map_or_else(|| Ok(KnownDirectories::default()), |bytes| read(&bytes))
-    }
-
-    /// Remembers it; whether that worked is told later. Nothing of the log waits for it: it protects from a mistake,
-    /// and the last second of it may be lost.
-    pub fn keep_known_directories(&self, known: &KnownDirectories) -> io::Result<Written> {
-        let (done, written) = oneshot::channel();
-        self.send(Write::KnownDirectories { known: to_bytes(known), done })?;
-        Ok(written)
-    }
-
     /// What the log tells of its cluster, applied or not.
     pub fn history(&self) -> Option<History> {
         lock(&self.shared.memory).history.clone()
@@ -243,6 +211,11 @@ impl Store {
         if let Some(history) = history_of(registry) {
             lock(&self.shared.memory).history = Some(history);
         }
+    }
+
+    /// How many commits to disk have begun since the start, and how many of them are done.
+    pub fn commits(&self) -> (u64, u64) {
+        lock(&self.shared.memory).commits
     }
 
     /// The index of the last entry, on disk or on its way there.
@@ -396,5 +369,5 @@ fn load(database: &Database) -> io::Result<Memory> {
     let about = get("snapshot_meta")?.map(|bytes| read::<SnapshotMeta>(&bytes)).transpose()?;
     let snapshot = about.and_then(|about| about.last_log_id);
     let (tail, written) = (BTreeMap::new(), last);
-    Ok(Memory { vote, committed, purged, last, tail, written, snapshot, history: None })
+    Ok(Memory { vote, committed, purged, last, tail, written, snapshot, history: None, commits: (0, 0) })
 }

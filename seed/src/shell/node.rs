@@ -2,6 +2,7 @@
 
 mod connections;
 mod directories;
+mod disk;
 mod effects;
 mod ending;
 mod greetings;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 
 use connections::Connections;
 use directories::{Directories, is_a_copy};
+use disk::DiskWatch;
 use ending::{Reason, Shutdown};
 use greetings::Greetings;
 use seats::{check_own_seat, seeds_in_force};
@@ -193,6 +195,7 @@ struct Node {
 /// The replicated log, and the queues from and to it.
 struct NodeLog {
     store: Store,
+    disk: DiskWatch,
     /// Once it has begun.
     consensus: Option<Consensus>,
     /// Whether it is about to.
@@ -272,6 +275,7 @@ impl Node {
         let handle = Handle::new(arrivals.0.clone());
         let log = NodeLog {
             store,
+            disk: DiskWatch::default(),
             consensus: None,
             is_starting: false,
             proposals: Vec::new(),
@@ -307,10 +311,7 @@ impl Node {
                 .with("http", "off")
                 .show("data", self.options.data.display()),
         );
-        if let (Some(_), Some(history)) = (&self.options.force_new_cluster, self.log.store.history())
-            && let Some(former) = history.predecessors.last()
-        {
-            let line = Line::new("CLUSTER_CHANGED").show("from", former).show("to", history.cluster);
+        if let Some(line) = successor::line(&self.log.store, &self.options) {
             self.journal.log(&line);
         }
         self.dial_others();
@@ -351,6 +352,7 @@ impl Node {
             self.take_what_waits()?;
             self.propose();
             self.tell_directory();
+            self.look_at_disk();
             match self.ending {
                 Shutdown::Stopped(reason) => return Ok(reason),
                 Shutdown::Not | Shutdown::Stopping(_) => {}

@@ -2,11 +2,11 @@
 //!
 //! As etcd's option of that name, but bound to the cluster that it names: left in a unit file, it does nothing more.
 
-use coterie_common::Role;
 use coterie_common::clock::entropy;
 use coterie_common::message::ClusterId;
 use coterie_common::net::check;
 use coterie_common::net::process::Failure;
+use coterie_common::{Line, Role};
 use futures_util::future::join_all;
 
 use super::node::Options;
@@ -49,4 +49,12 @@ pub(super) async fn force(store: &Store, name: &str, options: &Options) -> Resul
          decided without it is lost. They are of no cluster any more: empty their directories and run coterie seed-add"
     );
     Ok(())
+}
+
+/// The line of the log that tells of it, at each start with the option.
+pub(super) fn line(store: &Store, options: &Options) -> Option<Line> {
+    options.force_new_cluster.as_ref()?;
+    let history = store.history()?;
+    let former = history.predecessors.last()?;
+    Some(Line::new("CLUSTER_CHANGED").show("from", former).show("to", history.cluster))
 }

@@ -10,13 +10,13 @@ mod windows;
 
 #[cfg(unix)]
 pub use unix::{
-    is_own_shortage, raise_descriptor_limit, stderr_without_buffer, stdout_without_buffer, stop_signal,
-    survive_file_size_limit,
+    descriptor_limit, is_own_shortage, raise_descriptor_limit, stderr_without_buffer, stdout_without_buffer,
+    stop_signal, survive_file_size_limit,
 };
 #[cfg(windows)]
 pub use windows::{
-    is_own_shortage, raise_descriptor_limit, stderr_without_buffer, stdout_without_buffer, stop_signal,
-    survive_file_size_limit,
+    descriptor_limit, is_own_shortage, raise_descriptor_limit, stderr_without_buffer, stdout_without_buffer,
+    stop_signal, survive_file_size_limit,
 };
 
 use std::time::Duration;

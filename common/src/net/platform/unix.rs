@@ -17,6 +17,11 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// How many descriptors the process may have open, if that is limited.
+pub fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Has a write beyond the limit of a file's size fail with an error that can be told, instead of ending the process
 /// without a word.
 pub fn survive_file_size_limit() -> io::Result<()> {

@@ -7,6 +7,11 @@ use std::os::windows::io::AsHandle;
 /// There is no limit of sockets to be raised.
 pub fn raise_descriptor_limit() {}
 
+/// How many descriptors the process may have open, if that is limited.
+pub fn descriptor_limit() -> Option<u64> {
+    None
+}
+
 /// A file's size has no limit of the process's, so nothing ends for that.
 pub fn survive_file_size_limit() -> io::Result<()> {
     Ok(())

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use coterie_common::Wire;
-use coterie_common::limits::CONNECTIONS_MAX;
+use coterie_common::message::CloseReason;
+use coterie_common::net::listener::connections_max;
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{ConnectionEvent, connection};
+use coterie_common::{Message, Wire};
 
 use super::{Arrival, Key, Look, Node, OpenConnection};
 use crate::core::{ConnectionId, DialFailure, Input, SeedSlot};
@@ -16,7 +17,7 @@ impl Node {
             Arrival::Accepted(stream) => self.on_accepted(stream),
             Arrival::SessionDialled(seed, number, stream) => self.on_session_dialled(seed, number, stream),
             Arrival::Dialled(address, wire, Ok(stream)) => {
-                let connection = self.keep(stream, wire);
+                let connection = self.keep(stream, wire, true);
                 self.step(Input::Dialled { address, connection });
             }
             Arrival::Dialled(address, _, Err(error)) => {
@@ -65,18 +66,28 @@ impl Node {
     }
 
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        if self.connections.len() >= CONNECTIONS_MAX {
-            return self.core.note("connections_over_limit");
+        if self.connections.len() >= connections_max() {
+            self.core.note("connections_over_limit");
+            // Who has nothing to say makes room for who may have: a neighbour and a prober speak at once.
+            let is_silent = |(_, connection): &(&ConnectionId, &OpenConnection)| !connection.has_spoken;
+            let Some((silent, _)) = self.connections.iter().find(is_silent) else { return };
+            let silent = *silent;
+            self.say(&[silent], &Message::Close(CloseReason::Full));
+            if let Some(connection) = self.connections.remove(&silent) {
+                connection.outbox.close();
+            }
+            self.step(Input::Ended { connection: silent });
         }
         // How the other end speaks is told by its first frame.
-        self.keep(stream, Wire::Native);
+        self.keep(stream, Wire::Native, false);
     }
 
-    pub(super) fn keep(&mut self, stream: TcpStream, wire: Wire) -> ConnectionId {
+    /// `is_wanted`: this peer opened it itself, and waits for what comes.
+    pub(super) fn keep(&mut self, stream: TcpStream, wire: Wire, is_wanted: bool) -> ConnectionId {
         self.last_number += 1;
         let id = ConnectionId(self.last_number);
         let outbox = connection::spawn(Key::Connection(id), stream, self.inbox.0.clone());
-        self.connections.insert(id, OpenConnection { outbox, wire });
+        self.connections.insert(id, OpenConnection { outbox, wire, has_spoken: is_wanted });
         id
     }
 
@@ -96,6 +107,7 @@ impl Node {
         match event {
             ConnectionEvent::Message { wire, message } => {
                 connection.wire = wire;
+                connection.has_spoken = true;
                 self.step(Input::Frame { connection: id, wire, message });
             }
             ConnectionEvent::Drained => {}

@@ -78,10 +78,12 @@ impl BatchWriter {
             return;
         }
         if self.failed.is_none() {
+            lock(&self.memory).commits.0 += 1;
             match commit(&self.database, &batch, self.committed.take().as_deref()) {
                 Ok(()) => note_written(&mut lock(&self.memory), &batch),
                 Err(error) => self.failed = Some(error.to_string()),
             }
+            lock(&self.memory).commits.1 += 1;
         }
         batch.into_iter().for_each(|request| tell(request, self.failed.as_deref()));
     }

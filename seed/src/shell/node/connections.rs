@@ -124,6 +124,11 @@ impl Connections {
         self.open.values().filter_map(|connection| connection.speaker).any(|it| it.process == process)
     }
 
+    /// The one that has been silent for longest since it was accepted.
+    pub(super) fn oldest_silent(&self) -> Option<u64> {
+        self.open.iter().find(|(_, c)| c.kind == ConnectionKind::New).map(|(id, _)| *id)
+    }
+
     /// It has ended, or is to end.
     pub(super) fn remove(&mut self, id: u64) -> Option<OpenConnection> {
         self.open.remove(&id)

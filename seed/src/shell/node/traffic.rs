@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use coterie_common::limits::CONNECTIONS_MAX;
 use coterie_common::message::{CloseReason, MeshMessage, SeedHello, SeedId};
 use coterie_common::net::ConnectionEvent;
+use coterie_common::net::listener::connections_max;
 use coterie_common::net::process::Failure;
 use coterie_common::net::task::report;
 use coterie_common::net::tcp::TcpStream;
@@ -34,8 +34,14 @@ impl Node {
     }
 
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        if self.connections.len() >= CONNECTIONS_MAX {
-            return self.core.count("connections_over_limit");
+        let (open, most) = (self.connections.len(), connections_max());
+        let is_full = open >= most;
+        self.core.trouble("no more connections", is_full.then(|| format!("{open} are open, {most} may be")));
+        if is_full {
+            self.core.count("connections_over_limit");
+            // Who has nothing to say makes room for who may have: a seed and a member speak at once.
+            let Some(silent) = self.connections.oldest_silent() else { return };
+            self.refuse(silent, CloseReason::Full);
         }
         self.connections.keep(stream, ConnectionKind::New);
     }
