@@ -309,8 +309,8 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
     .map(|_| ())
 }
 
-/// Shows how a seed is.
-pub async fn status(seed: AnySeed) -> Result<(), Failure> {
+/// Shows how a seed is; and `explains` what each of its counters counts.
+pub async fn status(seed: AnySeed, explains: bool) -> Result<(), Failure> {
     let ask = async |mut session: Observer, of_any_cluster: bool| {
         session.say(SessionMessage::StatusRequest);
         match session.answer().await? {
@@ -347,8 +347,10 @@ pub async fn status(seed: AnySeed) -> Result<(), Failure> {
         print(&format!("trouble for {} s: {trouble}", lasts.as_secs()))?;
     }
     for (name, count) in status.counters {
-        let text = explain(&name).map_or_else(String::new, |text| format!(" ({text})"));
-        print(&format!("{name} {count}{text}"))?;
+        print(&format!("{name} {count}"))?;
+        if let (true, Some(text)) = (explains, explain(&name)) {
+            print(&format!("  {text}"))?;
+        }
     }
     Ok(())
 }

@@ -50,10 +50,13 @@ pub enum Command {
         #[arg(required = true)]
         words: Vec<String>,
     },
-    /// Show how a seed is: leader, term, epoch, counters [example: coterie status --seed 127.0.0.1:5011]
+    /// Show how a seed is: leader, term, epoch, what is wrong, counters [example: coterie status --seed 127.0.0.1:5011]
     Status {
         #[command(flatten)]
         seed: AnySeed,
+        /// Tell under each counter what it counts
+        #[arg(long)]
+        explain: bool,
     },
     /// Have a running cluster take one more seed [example: coterie seed-add 127.0.0.1:5014]
     SeedAdd {
@@ -101,7 +104,7 @@ impl Command {
             }
             Command::Watch { seed, limit } => ("coterie", block_on(ask::watch(seed, limit))),
             Command::Send { seed, words } => ("coterie", block_on(ask::send(seed, words.join(" ")))),
-            Command::Status { seed } => ("coterie", block_on(ask::status(seed))),
+            Command::Status { seed, explain } => ("coterie", block_on(ask::status(seed, explain))),
             Command::SeedAdd { address, seed } => ("coterie", change(seed, SeedChange::Add(address))),
             Command::SeedRemove { address, seed } => ("coterie", change(seed, SeedChange::Remove(address))),
             Command::SeedReplace { address, force, seed } => {

@@ -313,7 +313,8 @@ impl Seed {
             }
             (ForwardedRequest::Report { report, .. }, Answer::Refused(refusal)) => {
                 let dead = report.dead;
-                if refusal.why == Why::NotMember {
+                let has_ended = || self.registry.ended().rev().any(|ended| ended.id == dead);
+                if refusal.why == Why::NotMember && has_ended() {
                     // It came late: others had reported the same. That is what was wanted, and nobody's trouble.
                     self.cx.count("reports_late");
                     return self.sessions.send(
