@@ -175,12 +175,6 @@ impl Seed {
         self.leadership.leader()
     }
 
-    /// Whether requests are answered: the cluster is founded and has a leader. It may be cut off from that leader all
-    /// the same: answers to pings ask more (`Leadership::takes_part`).
-    pub fn is_ready(&self) -> bool {
-        self.leadership.is_ready(&self.registry)
-    }
-
     /// What it has counted, by name. They begin at nothing with each start.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.cx.counters

@@ -205,6 +205,17 @@ mod tests {
         assert_eq!(detector.round_trips().timeout(), 30 * MS, "and taught nothing");
     }
 
+    #[test]
+    fn a_ping_is_missing_when_its_time_is_over_and_not_before() {
+        let mut detector = detector(true);
+        assert!(!detector.is_missing(at(900)), "none was sent");
+        assert_eq!(detector.tick(at(1000), 1.0), Tick::Ping);
+        assert!(!detector.is_missing(at(1499)));
+        assert!(detector.is_missing(at(1500)));
+        assert_eq!(detector.tick(at(1500), 1.0), Tick::Ping);
+        assert!(detector.is_missing(at(1501)), "the first is, though the second is not");
+    }
+
     /// A process that was stopped for ten seconds finds every ping overdue. The neighbours are not to blame.
     #[test]
     fn a_late_loop_forgives_before_it_looks() {

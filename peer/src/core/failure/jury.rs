@@ -285,6 +285,17 @@ mod tests {
     }
 
     #[test]
+    fn those_who_owe_their_vote_are_told_and_whether_one_was_replaced() {
+        let mut suspicion = suspicion(8, Wire::Native);
+        assert_eq!(suspicion.owing().count(), 6);
+        assert!(suspicion.vote(id(1).address, false));
+        assert!(suspicion.owing().all(|address| address != id(1).address));
+        assert!(!suspicion.has_replaced());
+        suspicion.asked(id(50), Wire::Native, at(900));
+        assert!(suspicion.has_replaced());
+    }
+
+    #[test]
     fn with_two_members_the_survivor_is_the_jury() {
         let mut suspicion = suspicion(1, Wire::Native);
         suspicion.own_vote(id(100), true);

@@ -64,4 +64,12 @@ mod tests {
         assert!(window.take(6));
         assert!(window.take(1_000_000) && !window.take(1027));
     }
+
+    #[test]
+    #[should_panic(expected = "in a window that ends at 1024")]
+    fn a_number_below_the_window_is_not_asked_for() {
+        let mut window = Window::default();
+        assert!(window.take(Window::WIDTH));
+        let _ = window.get(0);
+    }
 }

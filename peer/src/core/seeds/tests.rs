@@ -128,3 +128,24 @@ fn a_quiet_session_is_pinged_and_a_silent_one_closed() {
     let closed = settle(&mut sessions, &mut cx, 3000);
     assert!(closed.contains(&Effect::CloseSession(seed)), "{closed:?}");
 }
+
+/// None of the seeds in force is of the new cluster, but those of the peer's own list are: it follows them.
+#[test]
+fn a_peer_follows_its_own_list_where_those_in_force_are_away() {
+    let (mut sessions, mut cx) = five_seeds();
+    let (own, other) = (ClusterId([1; 16]), ClusterId([2; 16]));
+    sessions.follow_list(&mut cx, 9, &["10.0.9.1:1".to_owned()]);
+    for place in 0..3 {
+        sessions.opened(&cx, SeedSlot(place));
+        assert!(sessions.greeted_by(&mut cx, Some(own), SeedSlot(place), (other, false)));
+    }
+    let followed = sessions.to_follow(at(60_000), own);
+    assert!(followed.is_none(), "what was said long ago");
+    let told = cx.take_effects();
+    assert!(!told.is_empty(), "the list and each seed are told of");
+    cx.begin(at(60_000));
+    for place in 0..3 {
+        assert!(sessions.greeted_by(&mut cx, Some(own), SeedSlot(place), (other, false)));
+    }
+    assert_eq!(sessions.to_follow(at(60_000), own).map(|followed| followed.cluster), Some(other));
+}

@@ -193,6 +193,7 @@ impl Forwarding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coterie_common::message::SeedId;
     use coterie_common::{Address, Incarnation, MemberId};
 
     #[test]
@@ -209,5 +210,20 @@ mod tests {
         assert_eq!(forwarding.due(8).len(), 0);
         let over = forwarding.expired(Instant::START + REGISTRATION_TIME_MAX);
         assert_eq!(over.iter().map(|p| p.caller).collect::<Vec<_>>(), [Caller::Local(2)]);
+    }
+
+    #[test]
+    fn what_came_too_early_is_kept_for_as_long_as_a_registration_may_take() {
+        let id = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
+        let mut forwarding = Forwarding::default();
+        let request = RequestId { seed: SeedId(1), number: 4 };
+        let early = |forwarding: &mut Forwarding, at| {
+            forwarding.keep_early(Instant::START, request, ForwardedRequest::Leave(id));
+            forwarding.expire_early(at);
+            forwarding.take_early().len()
+        };
+        let limit = Instant::START + REGISTRATION_TIME_MAX;
+        assert_eq!(early(&mut forwarding, Instant::from_nanos(limit.as_nanos() - 1)), 1);
+        assert_eq!(early(&mut forwarding, limit), 0);
     }
 }

@@ -177,7 +177,7 @@ impl Node {
 
     /// The other end of a connection asks whether this seed is there.
     pub(super) fn answer_ping(&mut self, id: u64, nonce: u64) {
-        let (address, ready) = (self.options.address, self.core.is_ready());
+        let (address, ready) = (self.options.address, self.core.takes_part());
         self.say(id, &Message::Pong { nonce, address, life: None, incarnation: None, ready });
     }
 
