@@ -156,6 +156,19 @@ fn peers_find_the_way_back_from_a_list_of_seeds_that_was_in_force_for_a_moment()
     keeps_every_promise(90_007_845, 12, 18_878, faults);
 }
 
+/// A new leader stands still before it has applied its first entry, whose writing its disk finishes meanwhile. A fault
+/// of the world: nobody handed the entry over when the leader went on, so it never led, and nothing was decided again.
+#[test]
+fn a_leader_that_stood_still_while_its_disk_wrote_goes_on() {
+    let faults = vec![
+        (1_084, Fault::Wipe(3)),
+        (1_915, Fault::Darken(Host::Peer(8))),
+        (2_454, Fault::Depose),
+        (2_467, Fault::Pause(Host::Seed(1), Duration::from_millis(3_034))),
+    ];
+    keeps_every_promise(70_045, 12, 3_028, faults);
+}
+
 /// The first violation of an invariant that is found when a bug is planted and that invariant looks. A run may end
 /// before by an assert of the world, whose logs differ by what was planted: that is no finding of the invariant.
 fn first_violation(planted_bug: PlantedBug, invariant: &str) -> Option<(Plan, Violation)> {

@@ -154,6 +154,8 @@ impl World {
                 let (start, held) = (process.start, std::mem::take(&mut process.held));
                 held.into_iter().for_each(|input| self.step_seed(index, start, input));
                 self.step_seed(index, start, SeedInput::Wake);
+                // Its disk went on meanwhile: what that had committed is applied now.
+                self.hand_over(index);
                 (0..self.peers.len()).for_each(|peer| self.update_reached(peer));
             }
         }

@@ -188,7 +188,7 @@ impl World {
     }
 
     /// What is committed goes to the core, or a snapshot of it to one that is far behind; and so does who leads.
-    fn hand_over(&mut self, index: usize) {
+    pub(super) fn hand_over(&mut self, index: usize) {
         let start = self.seeds[index].process.start;
         if !self.seeds[index].process.runs() {
             return;

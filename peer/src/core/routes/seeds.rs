@@ -18,10 +18,9 @@ impl Peer {
             // A seed that does nothing but close is dialled less and less often.
             self.seeds.heard(&self.cx, seed);
         }
-        // One that can have nothing decided is no reason to stay.
-        let is_powerless = matches!(message, Message::Pong { ready: false, .. } | Message::Close(_));
+        // Only its answer to a ping says that a seed can have something decided: one that cannot says much else.
         let was_served = self.seeds.is_served(self.cx.now);
-        if let (Some(own), false) = (self.membership.cluster(), is_powerless) {
+        if let (Some(own), Message::Pong { ready: true, .. }) = (self.membership.cluster(), &message) {
             self.seeds.note_own(&self.cx, own, seed);
         }
         if !was_served && self.seeds.is_served(self.cx.now) {
@@ -209,6 +208,7 @@ impl Peer {
                 let Some(cluster) = cluster else { panic!("it registered with a seed of no cluster") };
                 self.membership.admitted(self.cx.now, cluster, incarnation);
                 self.seeds.admitted(seed);
+                self.seeds.note_own(&self.cx, cluster, seed);
                 // Each life draws anew; dialling waits until JOINED is said.
                 self.overlay.draw_wanted(&mut self.cx);
                 let from = self.seeds.name_of(seed);

@@ -95,7 +95,7 @@ impl SeedSessions {
         self.slots.get_mut(seed).state = SessionState::Up {
             since: cx.now,
             heard: cx.now,
-            said: cx.now,
+            pinged: None,
             claimed: None,
             greeted: false,
             introduced: false,
@@ -145,11 +145,8 @@ impl SeedSessions {
         self.lost(cx, seed, why.to_owned());
     }
 
-    /// Says something to a seed. It counts as having spoken, so a session on which much is said carries no pings.
+    /// Says something to a seed.
     pub(crate) fn tell(&mut self, cx: &mut Context, seed: SeedSlot, message: Message) {
-        if let SessionState::Up { said, .. } = &mut self.slots.get_mut(seed).state {
-            *said = cx.now;
-        }
         cx.want(Effect::Tell { seed, message });
     }
 

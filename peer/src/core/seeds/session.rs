@@ -26,8 +26,8 @@ pub(super) enum SessionState {
         since: Instant,
         /// When the seed was last heard.
         heard: Instant,
-        /// When it was last told something.
-        said: Instant,
+        /// When it was pinged last. The first time is at once, for only the answer tells whether it decides.
+        pinged: Option<Instant>,
         /// Of which cluster we said that we are, which may be none yet; nothing before we said it.
         claimed: Option<Option<ClusterId>>,
         /// Whether the seed has said of which it is.

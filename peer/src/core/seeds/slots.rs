@@ -218,17 +218,17 @@ impl SeedSlots {
         opened
     }
 
-    /// The sessions on which somebody was silent for too long. Where it was this peer, it counts as having spoken now.
+    /// The sessions on which somebody was silent for too long, and those to be pinged, which count as pinged.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(SeedSlot, Overdue)> {
         let mut overdue = Vec::new();
         let (silence, intervals) = (self.silence, self.ping_intervals());
         for (place, (slot, ping_interval)) in self.slots.iter_mut().zip(intervals).enumerate() {
-            if let SessionState::Up { heard, said, .. } = &mut slot.state {
+            if let SessionState::Up { heard, pinged, .. } = &mut slot.state {
                 // A session that is given up needs no ping any more.
                 if now >= *heard + silence {
                     overdue.push((SeedSlot(place), Overdue::Seed));
-                } else if now >= *said + ping_interval {
-                    *said = now;
+                } else if pinged.is_none_or(|at| now >= at + ping_interval) {
+                    *pinged = Some(now);
                     overdue.push((SeedSlot(place), Overdue::Peer));
                 }
             }
@@ -241,8 +241,9 @@ impl SeedSlots {
         let of_slot = |slot: &Slot| match slot.state {
             SessionState::Down if self.has_room(now, slot, wanted) && self.may_open(slot) => slot.not_before,
             SessionState::Down | SessionState::Opening => Instant::NEVER,
-            SessionState::Up { heard, said, .. } => {
-                (heard + self.silence).min(said + self.ping_interval(slot)).min(slot.greets_until(now))
+            SessionState::Up { heard, pinged, .. } => {
+                let ping = pinged.map_or(Instant::START, |at| at + self.ping_interval(slot));
+                (heard + self.silence).min(ping).min(slot.greets_until(now))
             }
         };
         self.slots.iter().map(of_slot).min().unwrap_or(Instant::NEVER)

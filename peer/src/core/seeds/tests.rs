@@ -122,9 +122,13 @@ fn a_quiet_session_is_pinged_and_a_silent_one_closed() {
     sessions.opened(&cx, seed);
     assert!(!sessions.greeted_by(&mut cx, None, seed, (ClusterId([1; 16]), false)));
     let ping = Effect::Tell { seed, message: Message::Ping { nonce: 1 } };
-    assert_eq!(settle(&mut sessions, &mut cx, 999), []);
-    assert_eq!(settle(&mut sessions, &mut cx, 1000), std::slice::from_ref(&ping));
-    assert_eq!(settle(&mut sessions, &mut cx, 2000), [ping]);
+    assert_eq!(settle(&mut sessions, &mut cx, 1), std::slice::from_ref(&ping), "at once");
+    assert_eq!(settle(&mut sessions, &mut cx, 1000), []);
+    assert_eq!(settle(&mut sessions, &mut cx, 1001), std::slice::from_ref(&ping));
+    sessions.tell(&mut cx, seed, Message::Ping { nonce: 7 });
+    let told = cx.take_effects();
+    assert_eq!(told.len(), 1);
+    assert_eq!(settle(&mut sessions, &mut cx, 2001), [ping], "whatever else is said");
     let closed = settle(&mut sessions, &mut cx, 3000);
     assert!(closed.contains(&Effect::CloseSession(seed)), "{closed:?}");
 }
