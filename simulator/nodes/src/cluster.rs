@@ -211,12 +211,24 @@ impl SimulatedCluster {
         Some(("seats", format!("{host} does not take part as seed {id}")))
     }
 
+    /// A seat that was asked for, and not answered, may be made after all: the operator finds it, and starts its seed.
+    fn start_late_seeds(&mut self) {
+        let is_empty = |host: &Host| {
+            let seat = self.common.seen.borrow().seat_at(&host.address().to_string());
+            !self.is_running(*host) && seat.is_some_and(|(_, is_taken)| !is_taken)
+        };
+        let late: Vec<Host> = seed_hosts(&self.schedule).filter(is_empty).collect();
+        let added = late.iter().map(|host| SeedChange::Add(host.address().to_string()));
+        self.followed.extend(added);
+    }
+
     fn settle(&mut self) -> Result<(), Violation> {
         let end = self.ticks + CONVERGES_WITHIN.as_millis() as u64;
         loop {
             for _ in 0..SETTLE_EVERY_TICKS {
                 self.tick()?;
             }
+            self.start_late_seeds();
             let seen = self.common.seen.borrow();
             let unsettled = match self.common.changes.borrow().front().or(self.followed.first()) {
                 Some(change) => Some(("seats", format!("the operator waits for {change:?}"))),
