@@ -129,6 +129,7 @@ fn status() -> SeedStatus {
     SeedStatus {
         cluster: Some(CLUSTER),
         as_of: Some(Duration::from_secs(4)),
+        last: LogPosition { term: 2, index: 13 },
         troubles: vec![("no quorum".to_owned(), Duration::from_secs(3))],
         seed: "s1:5001".to_owned(),
         seeds: vec![("s1:5001".to_owned(), true)],
@@ -185,7 +186,7 @@ fn sessions() -> Vec<SessionMessage> {
         SessionMessage::ChangeSeeds(SeedChange::Replace { address: "s4:5004".to_owned(), force: true }),
         SessionMessage::SeedsChanged(Err(refusal())),
         SessionMessage::StatusRequest,
-        SessionMessage::Status(status()),
+        SessionMessage::Status(Box::new(status())),
         SessionMessage::Cluster(Some(CLUSTER)),
         SessionMessage::SilenceMax(Duration::from_millis(1_500)),
     ]

@@ -101,7 +101,7 @@ pub async fn members(seed: AnySeed, linearizable: bool) -> Result<(), Failure> {
     let (roster, status) = roster.await?;
     if let Some(age) = status.as_of {
         let (seed, age) = (status.seed, age.as_secs());
-        diagnostics::say(&format!("as of {age} s ago: since then {seed} does not know what is decided"));
+        diagnostics::say(&format!("for {age} s {seed} has not known what is decided: this is older"));
     }
     print(&format!("epoch {}, {} members", roster.epoch, roster.members.len()))?;
     for (member, degree) in roster.members {
@@ -336,12 +336,12 @@ pub async fn status(seed: AnySeed, explains: bool) -> Result<(), Failure> {
         status.seeds.iter().map(|(seed, votes)| format!("{seed}{}", vote(*votes))).collect();
     print(&format!("seeds {}", seeds.join(", ")))?;
     let cluster = status.cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
-    print(&format!("cluster {cluster}"))?;
+    print(&format!("cluster {cluster}, log ends with {}", status.last))?;
     let voters = status.seeds.iter().filter(|(_, votes)| *votes).count();
     print(&format!("{} of {voters} voters", status.available))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
     if let Some(age) = status.as_of {
-        print(&format!("as of {} s ago: since then it does not know what is decided", age.as_secs()))?;
+        print(&format!("for {} s it has not known what is decided: what it tells is older", age.as_secs()))?;
     }
     for (trouble, lasts) in status.troubles {
         print(&format!("trouble for {} s: {trouble}", lasts.as_secs()))?;

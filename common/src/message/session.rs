@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, ClusterId, Evidence, SeedChange};
+use super::{Cause, ClusterId, Evidence, LogPosition, SeedChange};
 use crate::{
     Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Tags, Timestamp, Wire,
 };
@@ -122,7 +122,7 @@ pub enum SessionMessage {
     /// Observer: how are you?
     StatusRequest,
     /// Seed: so.
-    Status(SeedStatus),
+    Status(Box<SeedStatus>),
     /// The first frame in both directions: of which cluster the sender is. All else that is said on this connection is
     /// about that cluster, so no number of one log is held against one of another's. A peer that is no member yet names
     /// none; a seed answers as soon as it knows. JSON programs and observers may do without.
@@ -233,6 +233,8 @@ pub struct SeedStatus {
     pub term: u64,
     /// The last entry it applied.
     pub applied: u64,
+    /// The last entry that it has on disk, committed or not.
+    pub last: LogPosition,
     /// The view it serves.
     pub epoch: Epoch,
     /// Members in it.
@@ -241,7 +243,8 @@ pub struct SeedStatus {
     pub sessions: u64,
     /// What it counted, by name.
     pub counters: Vec<(String, u64)>,
-    /// For how long it has not known what is decided: what it tells is so old. None where it takes part.
+    /// For how long, since it started at most, it has not known what is decided: what it tells is as old, or older.
+    /// None where it takes part.
     pub as_of: Option<Duration>,
     /// What is wrong, as it sees it: what, and for how long.
     pub troubles: Vec<(String, Duration)>,

@@ -46,5 +46,5 @@ fn strangers_that_say_nothing_take_no_descriptor_from_who_speaks() {
     let told = run(&["status", "--seed", &cluster.socket(crowded).to_string()]);
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("connections_over_limit"), "{told}");
-    assert_eq!(strangers.len(), 120);
+    drop(strangers);
 }

@@ -33,7 +33,6 @@ mod routes;
 mod seeds;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use coterie_common::{Address, Incarnation, Instant, Life, MemberId, View};
 
@@ -189,11 +188,6 @@ impl Peer {
     /// The time of its last step.
     pub fn now(&self) -> Instant {
         self.cx.now
-    }
-
-    /// What is wrong with it, as it sees it: what, and for how long.
-    pub fn troubles(&self) -> impl Iterator<Item = (String, Duration)> + '_ {
-        self.cx.troubles.told(self.cx.now)
     }
 
     /// Where it listens.

@@ -72,7 +72,12 @@ pub enum Input {
     },
     /// Another seed was met, which knows all up to this index to be committed. Told before anything of its log comes:
     /// what a seed that has just started lacks of it was decided without it.
-    DecidedBefore(u64),
+    DecidedBefore {
+        /// The cluster whose log that is. A seed that is of none yet may meet seeds of several.
+        cluster: ClusterId,
+        /// The index.
+        index: u64,
+    },
     /// This seed's connection to another seed has ended. The shell dials again, unless it was removed; until then
     /// nothing can be said to it, though it may still be heard.
     SeedDown(SeedId),

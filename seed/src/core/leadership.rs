@@ -172,15 +172,15 @@ impl Leadership {
 
     /// Whether an entry was decided since this seed takes part.
     pub(crate) fn is_news(&self, index: u64) -> bool {
-        self.progress.is_news(index)
+        self.progress.is_news(self.cluster, index)
     }
 
     // ---- what happens ----
 
-    /// Another seed knows all up to that index to be committed.
-    pub(crate) fn learn_decided(&mut self, index: u64) {
+    /// Another seed knows all of its cluster's log up to that index to be committed.
+    pub(crate) fn learn_decided(&mut self, cluster: ClusterId, index: u64) {
         if !self.was_led {
-            self.progress.learn_decided(index);
+            self.progress.learn_decided(cluster, index);
         }
     }
 

@@ -53,7 +53,7 @@ mod voter;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coterie_common::message::SeedId;
+use coterie_common::message::{LogPosition, SeedId};
 use coterie_common::{Address, Instant, Tally};
 
 pub use config::Config;
@@ -85,6 +85,8 @@ pub struct Seed {
     forwarding: Forwarding,
     sessions: Sessions,
     presence: Presence,
+    /// The last entry that is on disk, for its status.
+    log_end: LogPosition,
     /// What was decided without this seed and is learned by now, until all of it is.
     missed: Tally,
     /// When what is not urgent is looked at next.
@@ -107,6 +109,7 @@ impl Seed {
             forwarding: Forwarding::starting_after(cx.config.requests_from),
             sessions: Sessions::new(registry.epoch()),
             presence: Presence::default(),
+            log_end: LogPosition::default(),
             missed: Tally::default(),
             upkeep_next: Instant::START,
             deadline: Instant::START,
@@ -198,6 +201,11 @@ impl Seed {
     /// What is wrong with it, as it sees it: what, and for how long.
     pub fn troubles(&self) -> impl Iterator<Item = (String, Duration)> + '_ {
         self.cx.troubles.told(self.cx.now)
+    }
+
+    /// This is the last entry on disk now. Nothing is decided by it.
+    pub fn note_log_end(&mut self, last: LogPosition) {
+        self.log_end = last;
     }
 
     /// This is wrong below the core, and `why`; or it is not. It stands in one list with what the core finds itself.

@@ -1,20 +1,24 @@
 //! How far this seed is with what is decided: whether it lacks anything, and since when.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coterie_common::Instant;
 use coterie_common::limits::BEHIND_TIME_MAX;
+use coterie_common::message::ClusterId;
 
 /// What of the log this seed has, beside what others know to be committed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LogProgress {
     /// What this seed lacks of what the leader has committed; none while it lacks nothing.
     lag: Option<Lag>,
     /// When it last could have anything decided.
     took_part: Instant,
-    /// What was decided before this seed took part, by what others said before it knew of a leader. It is learned, and
-    /// is no news.
-    decided_before: u64,
+    /// So much of its log had an earlier run.
+    printed: u64,
+    /// What was decided before this seed took part, in each cluster that it met, by what others said before it knew of
+    /// a leader. It is learned, and is no news.
+    decided_before: BTreeMap<ClusterId, u64>,
 }
 
 /// An entry that the leader has committed and this seed lacks.
@@ -29,18 +33,20 @@ struct Lag {
 impl LogProgress {
     /// A seed that starts with a log of which so much was logged by an earlier run.
     pub(crate) fn new(printed: u64) -> Self {
-        LogProgress { lag: None, took_part: Instant::START, decided_before: printed }
+        LogProgress { lag: None, took_part: Instant::START, printed, decided_before: BTreeMap::new() }
     }
 
     /// Another seed knows all up to that index to be committed, and this one takes no part yet.
-    pub(crate) fn learn_decided(&mut self, index: u64) {
-        self.decided_before = self.decided_before.max(index);
+    pub(crate) fn learn_decided(&mut self, cluster: ClusterId, index: u64) {
+        let before = self.decided_before.entry(cluster).or_default();
+        *before = index.max(*before);
     }
 
     /// Whether an entry was decided since this seed takes part. Others are logged by nobody again: an alert on the log
     /// would ring for deaths of long ago.
-    pub(crate) fn is_news(&self, index: u64) -> bool {
-        index > self.decided_before
+    pub(crate) fn is_news(&self, cluster: Option<ClusterId>, index: u64) -> bool {
+        let before = cluster.and_then(|cluster| self.decided_before.get(&cluster).copied());
+        index > self.printed.max(before.unwrap_or(0))
     }
 
     /// So much is applied here, and so much is committed at the leader.

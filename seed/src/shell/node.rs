@@ -124,13 +124,11 @@ impl std::fmt::Debug for ConsensusBox {
 /// Runs a seed until `shutdown`, then stops it in order.
 pub async fn run(
     listener: Bound,
-    options: Options,
+    mut options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let store = open(&options)?;
-    if let Some(name) = &options.force_new_cluster {
-        successor::force(&store, name, &options).await?;
-    }
+    options.force_new_cluster = successor::force(&store, &options).await?;
     let (handle, running) = start_on(store, listener, options)?;
     until_stopped(running, shutdown, async || handle.stop().await).await
 }

@@ -2,9 +2,12 @@
 //!
 //! As etcd's option of that name, but bound to the cluster that it names: left in a unit file, it does nothing more.
 
+use std::time::Duration;
+
 use coterie_common::clock::entropy;
 use coterie_common::message::ClusterId;
 use coterie_common::net::check;
+use coterie_common::net::connection::REFUSES;
 use coterie_common::net::process::Failure;
 use coterie_common::{Line, Role};
 use futures_util::future::join_all;
@@ -12,18 +15,27 @@ use futures_util::future::join_all;
 use super::node::Options;
 use crate::raft::Store;
 
-/// Has the cluster in `store` go on as another one with this seed alone, if it is the one that goes by this `name`, and
-/// none of its seeds can have anything decided.
-pub(super) async fn force(store: &Store, name: &str, options: &Options) -> Result<(), Failure> {
+/// How often the other seeds are asked whether they can have anything decided: for six seconds at least.
+const ROUNDS: u32 = 12;
+
+/// Between two rounds.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
+
+/// Where that is asked, has the cluster in `store` go on as another one with this seed alone, if it is the one of that
+/// name, and none of its seeds can have anything decided.
+///
+/// Returns the name if that was done now, and not before.
+pub(super) async fn force(store: &Store, options: &Options) -> Result<Option<String>, Failure> {
+    let Some(name) = &options.force_new_cluster else { return Ok(None) };
     let data = options.data.display();
     let Some(history) = store.history() else {
         let text = format!("--force-new-cluster {name}: data directory {data} has no history to go on with");
         return Err(Failure::running(text));
     };
-    let is_named = |cluster: &ClusterId| cluster.to_string() == name;
+    let is_named = |cluster: &ClusterId| cluster.to_string() == *name;
     if history.predecessors.iter().any(is_named) {
         tracing::warn!("--force-new-cluster {name}: it goes on as cluster {} already", history.cluster);
-        return Ok(());
+        return Ok(None);
     }
     if !is_named(&history.cluster) {
         let text =
@@ -32,8 +44,7 @@ pub(super) async fn force(store: &Store, name: &str, options: &Options) -> Resul
     }
     let own = options.own.to_string();
     let others = history.seats.values().map(|seat| seat.address.as_str()).filter(|address| *address != own);
-    let ready = async |address| check::check(Role::Seed, address).await.is_ok().then_some(address);
-    if let Some(seed) = join_all(others.map(ready)).await.into_iter().flatten().next() {
+    if let Some(seed) = who_decides(&others.collect::<Vec<_>>()).await {
         let text =
             format!("--force-new-cluster {name}: seed {seed} can have things decided, so nothing is lost");
         return Err(Failure::running(text));
@@ -48,10 +59,29 @@ pub(super) async fn force(store: &Store, name: &str, options: &Options) -> Resul
         "cluster {name} goes on as cluster {cluster}, with its members and this seed alone. What the other seeds had \
          decided without it is lost. They are of no cluster any more: empty their directories and run coterie seed-add"
     );
-    Ok(())
+    Ok(Some(name.clone()))
 }
 
-/// The line of the log that tells of it, at each start with the option.
+/// One of these seeds that can have anything decided. They are asked for longer than an election and a look-up of a
+/// name take, but where nobody listens at any of them.
+async fn who_decides<'a>(seeds: &[&'a str]) -> Option<&'a str> {
+    for _ in 0..ROUNDS {
+        let asked = join_all(seeds.iter().map(|seed| check::check(Role::Seed, seed))).await;
+        if let Some(place) = asked.iter().position(Result::is_ok) {
+            return Some(seeds[place]);
+        }
+        let refuses = |answer: &Result<(), Failure>| {
+            answer.as_ref().is_err_and(|failure| failure.to_string().contains(REFUSES))
+        };
+        if asked.iter().all(refuses) {
+            return None;
+        }
+        tokio::time::sleep(BETWEEN_ROUNDS).await;
+    }
+    None
+}
+
+/// The line of the log that tells of it.
 pub(super) fn line(store: &Store, options: &Options) -> Option<Line> {
     options.force_new_cluster.as_ref()?;
     let history = store.history()?;

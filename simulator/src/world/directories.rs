@@ -97,8 +97,11 @@ impl World {
             let (directory_id, state) = (self.seeds[of].directory_id, self.seeds[of].directory());
             self.observe(&Observed::Greeted { by: Host::Seed(by), directory_id, state: &state });
             self.remember(by, directory_id, state);
-            let start = self.seeds[by].process.start;
-            self.step_seed(by, start, Input::DecidedBefore(state.committed.index));
+            if let Some(history) = self.seeds[of].replica.history() {
+                let (cluster, index) = (history.cluster, state.committed.index);
+                let start = self.seeds[by].process.start;
+                self.step_seed(by, start, Input::DecidedBefore { cluster, index });
+            }
         }
         false
     }

@@ -28,7 +28,7 @@ impl Seed {
             }
             Input::SessionClosed(session) => self.sessions.forget(session),
             Input::SeedUp { seed, directory_id, address } => self.on_seed_up(seed, directory_id, address),
-            Input::DecidedBefore(index) => self.leadership.learn_decided(index),
+            Input::DecidedBefore { cluster, index } => self.leadership.learn_decided(cluster, index),
             Input::SeedDown(seed) => self.leadership.seed_down(&mut self.cx, &self.registry, seed),
             Input::SeedSilent(seed) => self.presence.seed_down(seed),
             Input::Mesh { from, message } => self.on_mesh(from, message),

@@ -79,7 +79,7 @@ impl Seed {
                 self.sessions.send(&mut self.cx, id, SessionMessage::Evidence(evidence));
             }
             SessionMessage::StatusRequest => {
-                let status = SessionMessage::Status(self.status());
+                let status = SessionMessage::Status(Box::new(self.status()));
                 self.sessions.send(&mut self.cx, id, status);
             }
             SessionMessage::Registered(_)
@@ -283,6 +283,7 @@ impl Seed {
             leader: leadership.leader().filter(|_| takes_part).map(|l| leadership.name(registry, l)),
             term: leadership.term(),
             applied: registry.applied(),
+            last: self.log_end,
             epoch: registry.epoch(),
             members: registry.members().len() as u64,
             sessions: self.sessions.len() as u64,

@@ -11,6 +11,7 @@ use coterie_common::limits::{
     DIRECTORY_TOLD_AT_LEAST, DIRECTORY_TOLD_EVERY, OLDER_RUN_ANSWER_HOLDS, OLDER_RUN_TIME_MAX,
 };
 use coterie_common::message::{CloseReason, DirectoryState, History, MeshMessage, SeedHello, SeedId};
+use coterie_common::net::listener::connections_max;
 use coterie_common::net::process::Failure;
 use coterie_common::{Instant, Message};
 
@@ -77,7 +78,11 @@ impl Node {
         let (told_at, told) = self.directories.told.unzip();
         let is_over = |pause| told_at.is_none_or(|at| now.since(at) >= pause);
         if is_over(DIRECTORY_TOLD_EVERY) {
+            let (open, most) = (self.connections.len(), connections_max());
+            let full = (open >= most).then(|| format!("{open} are open, {most} may be"));
+            self.core.trouble("no room for more connections", full);
             let state = self.directory();
+            self.core.note_log_end(state.last);
             if told != Some(state) || is_over(DIRECTORY_TOLD_AT_LEAST) {
                 self.directories.told = Some((now, state));
                 self.mesh.say_to_all(&MeshMessage::Directory(state));

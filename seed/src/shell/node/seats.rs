@@ -9,6 +9,7 @@ use coterie_common::seed_list::{SeedEntry, split_host_port};
 
 use super::connections::ConnectionKind;
 use super::ending::Reason;
+use super::traffic::not_connected;
 use super::{Arrival, Node, Options, unusable};
 use crate::core::Input;
 use crate::raft::Store;
@@ -106,7 +107,7 @@ impl Node {
     fn part_with(&mut self, seed: SeedId, address: &str) {
         let parting = self.parting(seed, address);
         self.greetings.redials.remove(&seed);
-        self.not_connected(seed, None);
+        self.core.trouble(&not_connected(address), None);
         for id in self.connections.that_are(|kind| kind.leads_to(seed)) {
             self.refuse(id, parting.clone());
         }
@@ -179,6 +180,8 @@ impl Node {
         self.log.store.take_seat(self.identity).map_err(|e| unusable(&self.options.data, &e))?;
         self.greetings.listed.keys().for_each(|seed| self.mesh.disconnect(*seed));
         let listed = entries(history.seats.iter().map(|(id, seat)| (*id, seat.address.as_str())));
+        let others: Vec<SeedId> = self.greetings.redials.keys().copied().collect();
+        others.into_iter().for_each(|seed| self.not_connected(seed, None));
         self.greetings.begin_anew(listed);
         let seeds = history.seats.into_iter().map(|(id, seat)| (id, seat.address)).collect();
         self.step(Input::IdAssigned { id: seat, seeds });

@@ -17,27 +17,31 @@ use super::{Arrival, Node, unusable};
 use crate::core::{Input, SessionId};
 use crate::shell::mesh;
 
+/// What is wrong with a seed that is not reached.
+pub(super) fn not_connected(seed: &str) -> String {
+    format!("seed {seed} is not connected")
+}
+
 impl Node {
     pub(super) fn dial(&self, seed: SeedId, pause: Duration) {
         let (Some(entry), arrivals) = (self.greetings.entry(seed).cloned(), self.arrivals.0.clone()) else {
             return;
         };
-        let work = async move { Arrival::Dialled(seed, mesh::dial(entry, pause).await) };
+        let at_once =
+            self.greetings.redials.get(&seed).map(|redial| redial.at_once.clone()).unwrap_or_default();
+        let work = async move { Arrival::Dialled(seed, mesh::dial(entry, pause, &at_once).await) };
         report(arrivals, work, move |why| Arrival::Dialled(seed, Err(why)));
     }
 
     fn redial(&mut self, seed: SeedId) {
-        let pause = self.greetings.redials.get_mut(&seed).map(Backoff::pause);
+        let pause = self.greetings.redials.get_mut(&seed).map(|redial| redial.backoff.pause());
         if let (Some(pause), false) = (pause, self.ending.has_begun()) {
             self.dial(seed, pause);
         }
     }
 
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        let (open, most) = (self.connections.len(), connections_max());
-        let is_full = open >= most;
-        self.core.trouble("no more connections", is_full.then(|| format!("{open} are open, {most} may be")));
-        if is_full {
+        if self.connections.len() >= connections_max() {
             self.core.count("connections_over_limit");
             // Who has nothing to say makes room for who may have: a seed and a member speak at once.
             let Some(silent) = self.connections.oldest_silent() else { return };
@@ -230,7 +234,10 @@ impl Node {
             Ok(hello) => {
                 self.connections.set_speaker(id, Speaker::of(&hello));
                 self.remember(hello.directory_id, hello.directory);
-                self.step(Input::DecidedBefore(hello.directory.committed.index));
+                if let Some(history) = &hello.history {
+                    let (cluster, index) = (history.cluster, hello.directory.committed.index);
+                    self.step(Input::DecidedBefore { cluster, index });
+                }
                 Some(hello)
             }
             Err(reason) => {
@@ -286,8 +293,8 @@ impl Node {
         if let Some(connection) = self.connections.get(id) {
             self.mesh.connect(seed, connection.outbox.clone());
         }
-        if let Some(backoff) = self.greetings.redials.get_mut(&seed) {
-            backoff.reset();
+        if let Some(redial) = self.greetings.redials.get_mut(&seed) {
+            redial.backoff.reset();
         }
         self.not_connected(seed, None);
         self.note_hello(hello)?;
