@@ -24,6 +24,14 @@ pub(crate) enum Proposal {
 }
 
 impl Proposal {
+    /// The ballot in which a vote on it counts.
+    pub(crate) fn ballot(&self) -> BallotId {
+        match self {
+            Proposal::Registration(proposal) => proposal.ballot,
+            Proposal::Death(proposal) => proposal.ballot,
+        }
+    }
+
     /// The index that the leader's registry had reached: who votes must have reached it too.
     pub(crate) fn commit(&self) -> u64 {
         match self {
@@ -102,8 +110,7 @@ impl Ballot {
     /// A seed voted. Only its first vote counts, and only if it may vote; returns whether it did.
     pub fn vote(&mut self, now: Instant, reply: VoteReply) -> bool {
         let seed = reply.vote.seed;
-        let may = self.sets.iter().any(|set| set.contains(&seed));
-        if !may || self.yes.contains_key(&seed) || self.no.contains_key(&seed) {
+        if !self.is_owed_by(seed) {
             return false;
         }
         match reply.refusal {
@@ -126,6 +133,12 @@ impl Ballot {
         let voted = self.yes.len() + self.no.len();
         assert!(voted <= may_vote.len(), "{voted} seeds have voted, {} may", may_vote.len());
         true
+    }
+
+    /// Whether that seed has a vote and has not cast it here.
+    pub(crate) fn is_owed_by(&self, seed: SeedId) -> bool {
+        let may = self.sets.iter().any(|set| set.contains(&seed));
+        may && !self.yes.contains_key(&seed) && !self.no.contains_key(&seed)
     }
 
     /// Where it stands at `now`.

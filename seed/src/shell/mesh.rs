@@ -11,7 +11,7 @@ use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{Outbox, connection};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Message, Wire};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::raft::network::Carrier;
 
@@ -112,9 +112,12 @@ impl Carrier for Mesh {
     }
 }
 
-/// Opens a connection to another seed after `pause`.
-pub(super) async fn dial(seed: SeedEntry, pause: Duration) -> Result<TcpStream, String> {
-    tokio::time::sleep(pause).await;
+/// Opens a connection to another seed after `pause`, or `at_once` when that is said.
+pub(super) async fn dial(seed: SeedEntry, pause: Duration, at_once: &Notify) -> Result<TcpStream, String> {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = at_once.notified() => {}
+    }
     connection::dial_host(&seed.host, seed.port, DIAL_TIME_MAX).await
 }
 
@@ -167,5 +170,28 @@ pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), Stri
     match own.list.contains(&other.address) || own.history.is_some() || other.history.is_some() {
         true => Ok(()),
         false => Err(format!("{} is not in the seed list", other.address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pause_before_a_dial_ends_when_that_is_said() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let seed = SeedEntry { host: "127.0.0.1".to_owned(), port, key: None };
+        let at_once = Notify::new();
+        let dialled = dial(seed, Duration::from_hours(1), &at_once);
+        let said = async {
+            // The dial waits by now: both are polled in this order.
+            at_once.notify_waiters();
+        };
+        let (dialled, ()) =
+            tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(biased; dialled, said) })
+                .await
+                .expect("an hour is not waited for");
+        assert!(dialled.is_ok(), "{dialled:?}");
     }
 }

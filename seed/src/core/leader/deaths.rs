@@ -19,11 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::limits::{BALLOT_TIME_MAX, DEATH_GATHER_TIME, DEATHS_PER_ENTRY_MAX, EVIDENCE_AGE_MAX};
 use coterie_common::message::{
-    BallotId, Cause, DeathProposal, DeathReport, JurorVote, Stages, Subject, VoteReply,
+    BallotId, Cause, DeathProposal, DeathReport, JurorVote, SeedId, Stages, Subject, VoteReply,
 };
 use coterie_common::{Address, Instant, MemberId, ProbeTarget, Refusal};
 
-use crate::core::ballot::{Ballot, BallotNumbers, Verdict};
+use crate::core::ballot::{Ballot, BallotNumbers, Proposal, Verdict};
 use crate::core::context::Context;
 use crate::core::entry::{Body, DeathRecord};
 use crate::core::registry::Registry;
@@ -175,6 +175,14 @@ impl Deaths {
         (open.id, open.ballot, open.state) = (id, ballot, BallotState::Voting);
         cx.count("ballots_held_again");
         self.proposal(registry, dead)
+    }
+
+    /// What that seed was asked to vote on and has not.
+    pub(super) fn proposals_to(&self, registry: &Registry, seed: SeedId) -> Vec<Proposal> {
+        let is_awaited =
+            |open: &DeathBallot| open.state == BallotState::Voting && open.ballot.is_owed_by(seed);
+        let awaited = self.open.iter().filter(|(_, open)| is_awaited(open));
+        awaited.map(|(dead, _)| Proposal::Death(self.proposal(registry, *dead))).collect()
     }
 
     fn proposal(&self, registry: &Registry, dead: MemberId) -> DeathProposal {

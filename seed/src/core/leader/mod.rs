@@ -36,7 +36,7 @@ use departures::Departures;
 use registrations::Registrations;
 use seed_changes::SeedChanges;
 
-use crate::core::ballot::BallotNumbers;
+use crate::core::ballot::{BallotNumbers, Proposal};
 use crate::core::context::Context;
 use crate::core::entry::Body;
 use crate::core::registry::Registry;
@@ -59,6 +59,14 @@ impl Leader {
     pub(crate) fn begin_anew(&mut self, new_term: Option<u64>) {
         let numbers = new_term.map_or(self.numbers, BallotNumbers::of);
         *self = Leader { numbers, ..Leader::default() };
+    }
+
+    // ---- ballots of both kinds ----
+
+    /// What that seed was asked to vote on and has not.
+    pub(crate) fn proposals_to(&self, registry: &Registry, seed: SeedId) -> Vec<Proposal> {
+        let registrations = self.registrations.proposals_to(registry, seed);
+        registrations.into_iter().chain(self.deaths.proposals_to(registry, seed)).collect()
     }
 
     // ---- registrations ----

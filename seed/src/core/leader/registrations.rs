@@ -18,10 +18,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX};
-use coterie_common::message::{Answer, BallotId, Candidate, RegisterProposal, Subject, VoteReply};
+use coterie_common::message::{Answer, BallotId, Candidate, RegisterProposal, SeedId, Subject, VoteReply};
 use coterie_common::{Address, Incarnation, Instant, Life, Refusal, Why};
 
-use crate::core::ballot::{Ballot, BallotNumbers, Verdict};
+use crate::core::ballot::{Ballot, BallotNumbers, Proposal, Verdict};
 use crate::core::context::Context;
 use crate::core::entry::Body;
 use crate::core::registry::Registry;
@@ -48,6 +48,14 @@ struct RegistrationBallot {
     requests: Vec<RequestId>,
     /// From then on it has no end of its own: the log tells what came of it, or that it was not taken.
     is_proposed: bool,
+}
+
+impl RegistrationBallot {
+    fn proposal(&self, registry: &Registry, ballot: BallotId) -> RegisterProposal {
+        let RegistrationBallot { joiner, replaces, .. } = self;
+        let (candidate, commit) = (joiner.clone(), registry.applied());
+        RegisterProposal { ballot, candidate, replaces: *replaces, commit }
+    }
 }
 
 /// What came of a request to be admitted.
@@ -116,13 +124,20 @@ impl Registrations {
         (joiner, replaces): (Candidate, Incarnation),
         requests: Vec<RequestId>,
     ) -> RegisterProposal {
-        let (candidate, commit) = (joiner.clone(), registry.applied());
         let ends = cx.now + cx.config.patience.scale(BALLOT_TIME_MAX);
         let ballot = Ballot::new(registry.seed_sets().to_vec(), ends);
         self.by_life.insert((joiner.address, joiner.life), id);
-        self.open.insert(id, RegistrationBallot { joiner, replaces, ballot, requests, is_proposed: false });
+        let open = RegistrationBallot { joiner, replaces, ballot, requests, is_proposed: false };
+        let proposal = open.proposal(registry, id);
+        self.open.insert(id, open);
         self.expiry.push_back((ends, id));
-        RegisterProposal { ballot: id, candidate, replaces, commit }
+        proposal
+    }
+
+    /// What that seed was asked to vote on and has not.
+    pub(super) fn proposals_to(&self, registry: &Registry, seed: SeedId) -> Vec<Proposal> {
+        let awaited = self.open.iter().filter(|(_, open)| !open.is_proposed && open.ballot.is_owed_by(seed));
+        awaited.map(|(id, open)| Proposal::Registration(open.proposal(registry, *id))).collect()
     }
 
     /// A vote came. It counts if it is about that very life in that very ballot.

@@ -141,7 +141,15 @@ impl Seed {
         }
         let line = self.vote_line(&reply);
         self.cx.log(line);
+        self.voter.keep_vote(self.cx.now, leader, reply.clone());
         self.cx.tell_seed(leader, MeshMessage::Vote(reply));
+    }
+
+    /// The leader is connected anew: votes may have been lost with its former connection, or have had none.
+    pub(super) fn cast_again(&mut self, leader: SeedId) {
+        for reply in self.voter.votes_for(self.cx.now, leader) {
+            self.cx.tell_seed(leader, MeshMessage::Vote(reply));
+        }
     }
 
     fn vote_line(&self, reply: &VoteReply) -> Line {
@@ -187,6 +195,13 @@ impl Seed {
             } else {
                 self.cx.tell_seed(seed, proposal.clone().into());
             }
+        }
+    }
+
+    /// A seed is connected anew: what it was asked may have been lost.
+    pub(super) fn ask_again(&mut self, seed: SeedId) {
+        for proposal in self.leader.proposals_to(&self.registry, seed) {
+            self.cx.tell_seed(seed, proposal.into());
         }
     }
 

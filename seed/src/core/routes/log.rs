@@ -304,14 +304,14 @@ impl Seed {
 
     // ---- who leads ----
 
-    /// Votes never pass from one term to another: proposals that wait, hints, ballots and departures go. Which lives
+    /// Votes never pass from one term to another: what was asked in it, hints, ballots and departures go. Which lives
     /// ended lately, and the probes, stay: they are this seed's own knowledge.
     pub(super) fn on_leader(&mut self, leader: Option<SeedId>, term: u64) {
         let Some(election) = self.leadership.follow(leader, term) else {
             // Nothing new.
             return;
         };
-        self.voter.begin_anew();
+        self.voter.begin_anew(leader, term);
         self.leader.begin_anew(election.is_new_term.then_some(term));
         self.presence.begin_anew();
         // After what was known is thrown away, and before anything is reckoned from it.
@@ -327,15 +327,17 @@ impl Seed {
         self.forward_again();
     }
 
-    /// Another seed is connected. If it leads, what was on the old connection may be lost, and soft state is told as
-    /// differences: so everything is told again.
+    /// Another seed is connected. What was on the old connection may be lost, and soft state is told as differences. So
+    /// a leader is told everything again, and it asks again for each vote that it waits for.
     pub(super) fn on_seed_up(&mut self, seed: SeedId, directory_id: u64, address: String) {
         self.leadership.seed_up(&mut self.cx, &self.registry, seed, (directory_id, address));
         self.leadership.record_directories(&mut self.cx, &self.registry);
         if self.leadership.leader() == Some(seed) {
             self.presence.begin_anew();
+            self.cast_again(seed);
             self.forward_again();
         }
+        self.ask_again(seed);
     }
 }
 

@@ -25,7 +25,7 @@ impl Seed {
         self.leadership.note_quorum(&mut self.cx, &self.registry);
         self.leadership.note_troubles(&mut self.cx, &self.registry);
         self.cx.say_troubles();
-        self.voter.expire(self.cx.now);
+        self.voter.expire(&self.cx);
         self.presence.expire(self.cx.now);
         self.sessions.end_silent(&mut self.cx);
         self.forwarding.expire_early(self.cx.now);

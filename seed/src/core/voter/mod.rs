@@ -8,8 +8,8 @@
 //!                      vote, with what was found and how long ago
 //! ```
 //!
-//! *Owns.* This seed's probes, the hints whose probe has not ended, and the proposals that its registry has not
-//! reached.
+//! *Owns.* This seed's probes, the hints whose probe has not ended, the proposals that its registry has not reached,
+//! and the votes that it has cast lately.
 //!
 //! *May read.* The context, the registry, and proposals.
 //!
@@ -20,12 +20,13 @@
 //! Left out: a vote by the sessions that this seed holds. That a member holds one tells little of the others' way to
 //! it; and that it holds none is a reason to ask, not an answer.
 
+mod cast;
 mod joiner;
 mod probes;
 
 use std::collections::BTreeSet;
 
-use coterie_common::limits::{BALLOTS_MAX, PROBE_SPACING_MIN};
+use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, PROBE_SPACING_MIN};
 use coterie_common::message::{
     BallotId, Candidate, Cause, DeathProposal, RegisterProposal, SeedId, Subject, Vote, VoteReply,
 };
@@ -35,6 +36,7 @@ use coterie_common::{
 
 pub(crate) use joiner::check_tags;
 
+use cast::CastVotes;
 use probes::{ProbePurpose, ProbeResult, Probes};
 
 use crate::core::ballot::Proposal;
@@ -51,6 +53,7 @@ pub(crate) struct Voter {
     /// Proposals that wait until this registry has reached the leader's, and who made them. Bounded, as the ballots of
     /// a leader are.
     ahead: Vec<(SeedId, Proposal)>,
+    cast: CastVotes,
 }
 
 /// What follows from a probe that has ended.
@@ -64,11 +67,14 @@ pub(crate) enum ProbeOutcome {
 }
 
 impl Voter {
-    /// Votes never pass from one term to another. Probes stay: what they find is this seed's own knowledge. A vote that
-    /// waits for one goes to the leader of before, where its ballot is gone.
-    pub(crate) fn begin_anew(&mut self) {
-        self.ahead.clear();
+    /// There was an election. Votes never pass from one term to another. What the leader of this term asked in it
+    /// stays: a seed that has just started may be asked before it hears who leads. Probes stay, too: what they find is
+    /// this seed's own knowledge. A vote that waits for one goes to the leader of before, where its ballot is gone.
+    pub(crate) fn begin_anew(&mut self, leader: Option<SeedId>, term: u64) {
+        let is_of = |from: SeedId| leader.is_none_or(|leader| leader == from);
+        self.ahead.retain(|(from, proposal)| is_of(*from) && proposal.ballot().term == term);
         self.hinted.clear();
+        self.cast.keep_only(term);
     }
 
     // ---- proposals ----
@@ -156,6 +162,16 @@ impl Voter {
                 None
             }
         }
+    }
+
+    /// A vote is said to another seed. It is kept, for it may be lost on the way.
+    pub(crate) fn keep_vote(&mut self, now: Instant, leader: SeedId, reply: VoteReply) {
+        self.cast.keep(now, leader, reply);
+    }
+
+    /// The votes that a leader may still wait for.
+    pub(crate) fn votes_for(&self, now: Instant, leader: SeedId) -> Vec<VoteReply> {
+        self.cast.of_leader(now, leader)
     }
 
     // ---- hints, and looking after members ----
@@ -249,8 +265,9 @@ impl Voter {
     }
 
     /// Forgets what serves no longer. Called at each upkeep; what is asked is held against the time anyway.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        self.probes.expire(now);
+    pub(crate) fn expire(&mut self, cx: &Context) {
+        self.probes.expire(cx.now);
+        self.cast.expire(cx.now, cx.config.patience.scale(BALLOT_TIME_MAX));
         let probes = &self.probes;
         self.hinted.retain(|target| probes.is_running(*target));
     }

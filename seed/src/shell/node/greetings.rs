@@ -1,10 +1,12 @@
 //! Who the other seeds are, where they are, and what they said of themselves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use coterie_common::Backoff;
 use coterie_common::message::{History, SeedHello, SeedId};
 use coterie_common::seed_list::SeedEntry;
+use tokio::sync::Notify;
 
 use super::REDIAL;
 
@@ -19,10 +21,18 @@ pub(super) struct Greetings {
     pub(super) hellos: BTreeMap<SeedId, SeedHello>,
     /// Those that said last that their logs are empty, with their directories; also when they are connected no longer.
     empty: BTreeMap<SeedId, u64>,
-    /// How soon each is dialled again. Who is not here is not dialled again.
-    pub(super) redials: BTreeMap<SeedId, Backoff>,
+    /// Who is not here is not dialled again.
+    pub(super) redials: BTreeMap<SeedId, Redial>,
     /// The tale of the cluster that the others were told last.
     pub(super) told_history: Option<History>,
+}
+
+/// How soon a seed is dialled again.
+#[derive(Debug)]
+pub(super) struct Redial {
+    pub(super) backoff: Backoff,
+    /// Ends the pause that is under way.
+    pub(super) at_once: Arc<Notify>,
 }
 
 impl Greetings {
@@ -65,7 +75,15 @@ impl Greetings {
 
     /// A seed is dialled again whenever that fails, soon at first.
     pub(super) fn dial_again_and_again(&mut self, seed: SeedId) {
-        self.redials.insert(seed, Backoff::new(REDIAL.0, REDIAL.1));
+        let backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        self.redials.insert(seed, Redial { backoff, at_once: Arc::default() });
+    }
+
+    /// A seed that was away is there again: it has dialled this one, so there is nothing to wait for.
+    pub(super) fn dial_at_once(&self, seed: SeedId) {
+        if let Some(redial) = self.redials.get(&seed) {
+            redial.at_once.notify_waiters();
+        }
     }
 
     /// This seed goes by another id: nothing that was said to the former one counts.

@@ -8,7 +8,7 @@ use coterie_common::net::listener::connections_max;
 use coterie_common::net::process::Failure;
 use coterie_common::net::task::report;
 use coterie_common::net::tcp::TcpStream;
-use coterie_common::{Backoff, Message, Wire};
+use coterie_common::{Message, Wire};
 
 use super::connections::{ConnectionKind, Speaker};
 use super::directories::is_a_copy;
@@ -216,6 +216,7 @@ impl Node {
     fn on_dialled_by(&mut self, id: u64, hello: SeedHello) -> Result<(), Failure> {
         let Some(hello) = self.welcome(id, hello) else { return Ok(()) };
         self.connections.set_kind(id, ConnectionKind::MeshIn(hello.id));
+        self.greetings.dial_at_once(hello.id);
         let own = Message::Mesh(MeshMessage::Hello(self.hello()));
         self.say(id, &own);
         self.note_hello(hello)
@@ -281,9 +282,8 @@ impl Node {
     /// Another seed is not connected, and `why`; or it is. One that is none any more is nobody's trouble.
     pub(super) fn not_connected(&mut self, seed: SeedId, why: Option<String>) {
         if let Some(entry) = self.greetings.entry(seed) {
-            let what = format!("seed {entry} is not connected");
             let is_one = self.greetings.redials.contains_key(&seed);
-            self.core.trouble(&what, why.filter(|_| is_one));
+            self.core.trouble(&not_connected(&entry.to_string()), why.filter(|_| is_one));
         }
     }
 

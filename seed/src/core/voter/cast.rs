@@ -1,0 +1,104 @@
+//! The votes that this seed has cast lately.
+//!
+//! A vote is said once. Where no connection led to the leader just then, or one broke with the vote on it, the ballot
+//! would wait for it to its end. So each is kept for as long as a ballot lasts, and is said again to a leader that is
+//! connected anew; one that had it passes over the second.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use coterie_common::Instant;
+use coterie_common::limits::BALLOTS_MAX;
+use coterie_common::message::{SeedId, VoteReply};
+
+/// As many as one leader can wait for: it has so many ballots of either kind.
+const CAST_MAX: usize = 2 * BALLOTS_MAX;
+
+/// The votes of one term, for as long as a ballot lasts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CastVotes {
+    /// In the order in which they were cast.
+    votes: VecDeque<CastVote>,
+}
+
+#[derive(Clone, Debug)]
+struct CastVote {
+    at: Instant,
+    leader: SeedId,
+    reply: VoteReply,
+}
+
+impl CastVotes {
+    /// A vote is said to another seed, which leads.
+    pub(super) fn keep(&mut self, at: Instant, leader: SeedId, reply: VoteReply) {
+        assert!(self.votes.back().is_none_or(|last| last.at <= at), "a vote was cast before the last one");
+        if self.votes.len() == CAST_MAX {
+            self.votes.pop_front();
+        }
+        self.votes.push_back(CastVote { at, leader, reply });
+    }
+
+    /// The votes for that leader, as they are to be said now: what they rest on has grown older.
+    pub(super) fn of_leader(&self, now: Instant, leader: SeedId) -> Vec<VoteReply> {
+        let later = |cast: &CastVote| {
+            let age_ms = cast.reply.age_ms + now.since(cast.at).as_millis() as u64;
+            VoteReply { age_ms, ..cast.reply.clone() }
+        };
+        self.votes.iter().filter(|cast| cast.leader == leader).map(later).collect()
+    }
+
+    /// There was an election: of use are those alone of this term.
+    pub(super) fn keep_only(&mut self, term: u64) {
+        self.votes.retain(|cast| cast.reply.vote.ballot.term == term);
+    }
+
+    /// Forgets those whose ballot is over.
+    pub(super) fn expire(&mut self, now: Instant, ballot_time: Duration) {
+        while self.votes.front().is_some_and(|cast| now.since(cast.at) >= ballot_time) {
+            self.votes.pop_front();
+        }
+        assert!(self.votes.len() <= CAST_MAX, "{} votes are kept, {CAST_MAX} are the most", self.votes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coterie_common::message::{BallotId, Subject, Vote};
+    use coterie_common::{Address, Finding, HostEvidence, Incarnation, MemberId};
+
+    fn reply(number: u64) -> VoteReply {
+        let dead = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
+        let vote = Vote {
+            seed: SeedId(2),
+            ballot: BallotId { term: 1, number },
+            subject: Subject::Death(dead),
+            finding: Finding::Refused,
+            host: HostEvidence::Unknown,
+        };
+        VoteReply { vote, refusal: None, age_ms: 5 }
+    }
+
+    #[test]
+    fn a_vote_is_kept_for_as_long_as_its_ballot_lasts_and_grows_older() {
+        let (time, leader) = (Duration::from_secs(2), SeedId(1));
+        let mut cast = CastVotes::default();
+        cast.keep(Instant::START, leader, reply(1));
+        cast.keep(Instant::START, SeedId(3), reply(2));
+        let just_before = Instant::START + Duration::from_millis(1_999);
+        cast.expire(just_before, time);
+        let ages: Vec<u64> = cast.of_leader(just_before, leader).iter().map(|reply| reply.age_ms).collect();
+        assert_eq!(ages, [2_004]);
+        cast.expire(Instant::START + time, time);
+        assert_eq!(cast.of_leader(Instant::START + time, leader), []);
+    }
+
+    #[test]
+    fn of_more_votes_than_a_leader_can_wait_for_the_last_are_kept() {
+        let mut cast = CastVotes::default();
+        (0..=CAST_MAX as u64).for_each(|number| cast.keep(Instant::START, SeedId(1), reply(number)));
+        let kept = cast.of_leader(Instant::START, SeedId(1));
+        assert_eq!(kept.len(), CAST_MAX);
+        assert_eq!(kept[0].vote.ballot.number, 1);
+    }
+}
