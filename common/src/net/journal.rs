@@ -12,7 +12,7 @@ use crate::clock::wall;
 use crate::{Address, Line, Role};
 
 /// How lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Words and `key=value`.
     Text,
@@ -21,7 +21,7 @@ pub enum Format {
 }
 
 /// Which events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Events {
     /// All.
     All,

@@ -42,12 +42,12 @@ pub struct NodeArgs {
     )]
     pub log_file: Vec<String>,
 
-    /// How log lines look: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", env = "COTERIE_LOG_FORMAT", value_parser = parse_format)]
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "COTERIE_LOG_FORMAT")]
     pub log_format: Format,
 
-    /// Which events are logged: all, membership (no gossip) or none
-    #[arg(long, value_name = "EVENTS", default_value = "all", env = "COTERIE_LOG_EVENTS", value_parser = parse_events)]
+    /// Which events are logged
+    #[arg(long, value_name = "EVENTS", default_value = "all", env = "COTERIE_LOG_EVENTS")]
     pub log_events: Events,
 
     /// Quiet on a link before it is pinged [example: 250ms]
@@ -202,23 +202,6 @@ fn parse_patience(text: &str) -> Result<Patience, String> {
     match patience::RANGE.contains(&duration) {
         true => Ok(Patience::new(duration)),
         false => Err(format!("must be from {:?} to {:?}", patience::RANGE.start(), patience::RANGE.end())),
-    }
-}
-
-fn parse_format(text: &str) -> Result<Format, String> {
-    match text {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        _ => Err("must be text or json".to_owned()),
-    }
-}
-
-fn parse_events(text: &str) -> Result<Events, String> {
-    match text {
-        "all" => Ok(Events::All),
-        "membership" => Ok(Events::Membership),
-        "none" => Ok(Events::None),
-        _ => Err("must be all, membership or none".to_owned()),
     }
 }
 

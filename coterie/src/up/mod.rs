@@ -232,7 +232,9 @@ impl Up {
             let took = now.since(Instant::START).as_secs_f64();
             return self.say(format!("formed in {took:.2} s: {} members, leader {leader}", peers.len()));
         }
-        if let Some(index) = (0..self.cluster.nodes.len()).find(|&index| !self.cluster.is_alive(index)) {
+        // The end of a seed ends nothing where the others are led already.
+        let needed = if led < majority(seeds.len()) { [seeds, peers].concat() } else { peers };
+        if let Some(index) = needed.into_iter().find(|&index| !self.cluster.is_alive(index)) {
             return Err(self.died_early(index));
         }
         if now >= Instant::START + FORMING_TIME_MAX {

@@ -125,6 +125,37 @@ fn no_child_outlives_up_not_even_its_kill_9_and_a_live_directory_is_refused() {
     wait_until("the end of all nodes", || !pids.iter().any(lives));
 }
 
+#[test]
+fn up_goes_on_when_its_seeds_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("run");
+    let mut up = command()
+        .args(["up", "--peers", "2", "--dir", place.to_str().unwrap()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("formed in ")));
+    let records: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(place.join("cluster.json")).unwrap()).unwrap();
+    let of = |role: &str| {
+        let nodes = records.as_array().unwrap().iter().filter(|node| node["role"] == role);
+        nodes.map(|node| i32::try_from(node["pid"].as_u64().unwrap()).unwrap()).collect::<Vec<_>>()
+    };
+    let end = |pid: i32, signal| {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+    };
+    let seeds = of("seed");
+    seeds[..2].iter().for_each(|seed| end(*seed, rustix::process::Signal::KILL));
+    assert!(lines.any(|line| line.contains(" QUORUM_LOST ")), "the loss is told");
+    end(seeds[2], rustix::process::Signal::KILL);
+    end(of("peer")[0], rustix::process::Signal::TERM);
+    assert!(lines.any(|line| line.contains(" SHUTTING_DOWN")), "what happens is told without any seed");
+    end(i32::try_from(up.id()).unwrap(), rustix::process::Signal::TERM);
+    assert_eq!(up.wait().unwrap().code(), Some(0));
+}
+
 /// No command needs to be told which seed is up: each takes the list, and goes on with the next.
 #[test]
 fn every_question_goes_to_the_next_seed_of_the_list_where_one_is_down() {

@@ -9,9 +9,9 @@ use coterie_common::{Patience, Tags, Timestamp};
 
 /// How the number of neighbours and the neighbours are drawn. The sums stand in the topology of the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "net", derive(clap::ValueEnum))]
 pub enum OverlayKind {
-    /// A number from a Pareto distribution, whom by preferential attachment. The default: together they make a
-    /// scale-free overlay.
+    /// A number from a Pareto distribution, whom by preferential attachment: together a scale-free overlay.
     Pareto,
     /// Number and rank from a Zipf distribution.
     Zipf,

@@ -28,8 +28,8 @@ pub struct PeerArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", env = "COTERIE_MESSAGE_INTERVAL", value_parser = parse_duration)]
     message_interval: Duration,
 
-    /// How neighbours are drawn: pareto, zipf or random
-    #[arg(long, value_name = "KIND", default_value = "pareto", env = "COTERIE_OVERLAY", value_parser = parse_overlay)]
+    /// How neighbours are drawn
+    #[arg(long, value_name = "KIND", default_value = "pareto", env = "COTERIE_OVERLAY")]
     overlay: OverlayKind,
 
     /// Most links with other peers [example: 4]
@@ -117,15 +117,6 @@ async fn find_address(place: &Place, seeds: &[SeedEntry]) -> Result<Address, Fai
             return Ok(Address::new(stream.local_addr()?.ip(), place.port));
         }
         tokio::time::sleep(backoff.pause()).await;
-    }
-}
-
-fn parse_overlay(text: &str) -> Result<OverlayKind, String> {
-    match text {
-        "pareto" => Ok(OverlayKind::Pareto),
-        "zipf" => Ok(OverlayKind::Zipf),
-        "random" => Ok(OverlayKind::Random),
-        _ => Err("must be pareto, zipf or random".to_owned()),
     }
 }
 
