@@ -277,6 +277,23 @@ impl Lab {
         self.rules(index, &[&["-A", "INPUT"][..], &lossy].concat())
     }
 
+    /// From now on no packet of more than `most` bytes passes between this host and the others, in either direction,
+    /// and nobody is told: a tunnel behind a firewall. This is so of connections that are made afterwards, for those
+    /// that there are hand the kernel several packets as one.
+    pub fn lose_large(&mut self, index: usize, most: u16) -> io::Result<()> {
+        let source = self.hosts[index].address.ip().to_string();
+        let large = format!("{}:65535", most + 1);
+        for other in 0..self.hosts.len() {
+            let from: &[&str] = if other == index { &[] } else { &["-s", &source] };
+            self.rules(
+                other,
+                &[&["-A", "INPUT"], from, &["-m", "length", "--length", &large, "-j", "DROP"]].concat(),
+            )?;
+            self.namespaces()?.send_packets_one_by_one(other)?;
+        }
+        Ok(())
+    }
+
     /// Takes back every cut and every loss. A container that does not run has taken its rules with it.
     pub fn heal_all(&mut self) -> io::Result<()> {
         let has_rules = |index: &usize| match &self.made_of {

@@ -183,6 +183,10 @@ impl Namespaces {
         std::fs::File::open(Path::new("/run/netns").join(&self.names[index]))
     }
 
+    pub(super) fn send_packets_one_by_one(&self, index: usize) -> io::Result<()> {
+        run("ip", &["-n", &self.names[index], "link", "set", "eth0", "gso_max_segs", "1"]).map(drop)
+    }
+
     pub(super) fn stderr(&self, index: usize, host: &LabHost) -> String {
         let record = self.record(index, host.role, host.address, host.log.clone());
         std::fs::read_to_string(stderr_of(&record)).unwrap_or_default()

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::resolve;
-use super::tcp::{OwnedReadHalf, OwnedWriteHalf, TcpStream, notice_vanishing};
+use super::tcp::{OwnedReadHalf, OwnedWriteHalf, TcpStream, connect, notice_vanishing};
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
 use crate::limits::{
@@ -133,7 +133,7 @@ impl Outbox {
 
 /// Opens a connection, or gives up after `patience`.
 pub async fn dial(address: Address, patience: Duration) -> io::Result<TcpStream> {
-    let stream = timeout(patience, TcpStream::connect(address.socket())).await;
+    let stream = timeout(patience, connect(address.socket())).await;
     let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)

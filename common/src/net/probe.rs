@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::icmp::Pinger;
 use super::platform::is_own_shortage;
-use super::tcp::TcpStream;
+use super::tcp::{TcpStream, connect};
 use crate::clock::Clock;
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
@@ -163,7 +163,7 @@ async fn attempt(order: ProbeOrder, me: Address, opened: Arc<AtomicBool>) -> Att
 
 /// Connects, asks, and waits for the PONG, whose life it returns; `None` when the connection ended before.
 async fn ask(order: ProbeOrder, me: Address, opened: &AtomicBool) -> io::Result<Option<Option<Life>>> {
-    let mut stream = TcpStream::connect(order.address.socket()).await?;
+    let mut stream = connect(order.address.socket()).await?;
     opened.store(true, Ordering::Relaxed);
     stream.set_nodelay(true)?;
     stream.write_all(&codec::encode(&Message::Ping { nonce: NONCE }, order.wire, me)).await?;

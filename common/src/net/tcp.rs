@@ -4,9 +4,9 @@
 //! network does not have, such as socket options, is left out here and nowhere else.
 
 #[cfg(not(coterie_simulated))]
-pub use real::{Bound, adopt, bind, notice_vanishing};
+pub use real::{Bound, adopt, bind, connect, notice_vanishing};
 #[cfg(coterie_simulated)]
-pub use simulated::{Bound, adopt, bind, notice_vanishing};
+pub use simulated::{Bound, adopt, bind, connect, notice_vanishing};
 #[cfg(not(coterie_simulated))]
 pub use tokio::net::{
     TcpListener, TcpStream,
@@ -25,9 +25,9 @@ mod real {
     use std::time::Duration;
 
     use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-    use crate::net::platform::give_up_unacknowledged;
+    use crate::net::platform::{give_up_unacknowledged, limit_segments};
 
     /// Connections that may wait to be accepted: a thousand that arrive together, with room.
     const BACKLOG: i32 = 4_096;
@@ -42,6 +42,11 @@ mod real {
     /// How long the kernel may repeat what was sent and not acknowledged.
     const VANISHED_AFTER: Duration = Duration::from_secs(15);
 
+    /// What a packet of ours carries at most. Every path of IPv6 takes packets of 1,280 bytes, of which 60 are headers,
+    /// and so does about every one of IPv4. Larger ones are lost on some, behind tunnels and firewalls, and nobody is
+    /// told: then pings pass, and a list of members never does.
+    const SEGMENT_BYTES: u32 = 1_220;
+
     /// A socket that listens, before there is a runtime for it.
     pub type Bound = std::net::TcpListener;
 
@@ -49,10 +54,19 @@ mod real {
     pub fn bind(address: SocketAddr) -> io::Result<Bound> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        // Those that are accepted have it from this one.
+        limit_segments(&SockRef::from(&socket), SEGMENT_BYTES);
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(socket.into())
+    }
+
+    /// Opens a connection.
+    pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        limit_segments(&SockRef::from(&socket), SEGMENT_BYTES);
+        socket.connect(address).await
     }
 
     /// Gives a bound socket to the runtime.
@@ -92,6 +106,11 @@ mod simulated {
             Poll::Ready(bound) => bound,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    /// Opens a connection.
+    pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::connect(address).await
     }
 
     /// It belongs to the host's runtime already.

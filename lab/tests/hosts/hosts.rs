@@ -45,7 +45,7 @@ impl Hosts {
         Self::form_with(material, seeds, peers, &["--messages", "10000", "--message-interval", "500ms"])
     }
 
-    fn form_with(material: Material, seeds: usize, peers: usize, peer_args: &[&str]) -> Self {
+    pub(crate) fn form_with(material: Material, seeds: usize, peers: usize, peer_args: &[&str]) -> Self {
         let peer_args = peer_args.iter().map(|arg| (*arg).to_owned()).collect();
         let plan = HostLayout { seeds, peers, seed_args: Vec::new(), peer_args };
         let lab = Lab::new(material, &plan).expect("hosts can be made");

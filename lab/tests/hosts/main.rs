@@ -10,6 +10,7 @@
 mod common;
 mod compose;
 mod hosts;
+mod large_packets;
 mod stories;
 
 use std::io::Write;
@@ -90,6 +91,14 @@ fn the_compose_file_starts_nine_healthy_nodes_and_more_on_request() {
     // This takes neither root nor a broken network.
     if let Ok(image) = std::env::var("COTERIE_IMAGE") {
         compose::the_compose_file_starts_nine_healthy_nodes_and_more_on_request(&image);
+    }
+}
+
+#[test]
+fn a_path_on_which_large_packets_are_lost_is_good_enough() {
+    // A container that is started again would have a network without the rules.
+    if let Some(material) = namespaces() {
+        large_packets::a_path_on_which_large_packets_are_lost_is_good_enough(material);
     }
 }
 

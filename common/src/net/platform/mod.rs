@@ -23,6 +23,18 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+/// Has the kernel send no more than so many bytes in one packet, and ask the other end for the same. Before there is a
+/// connection.
+pub fn limit_segments(socket: &SockRef<'_>, bytes: u32) {
+    #[cfg(unix)]
+    {
+        // A socket without this option still works, but on a path that loses large packets.
+        let _ = socket.set_tcp_mss(bytes);
+    }
+    #[cfg(not(unix))]
+    let _ = (socket, bytes);
+}
+
 /// Has the kernel give a connection up on which nothing was acknowledged for so long, and repeat what is lost at a
 /// steady pace. Only Linux has both; elsewhere the keepalive of an idle connection, and the pings of ours, have to
 /// do.

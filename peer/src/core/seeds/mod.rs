@@ -125,7 +125,7 @@ impl SeedSessions {
 
     /// Why there is no session with the seeds, as far as it is known.
     pub(crate) fn reasons(&self) -> String {
-        self.reasons.reasons(&self.slots)
+        self.reasons.reasons(&self.slots, self.registration.at())
     }
 
     /// Notes what keeps a member from its seeds, if anything does.

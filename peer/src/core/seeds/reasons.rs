@@ -25,9 +25,14 @@ impl Reasons {
         self.why.remove(&seed);
     }
 
-    /// Why there is no session with the seeds in force, by name: `10.0.0.1:5011 refuses connections`.
-    pub(super) fn reasons(&self, slots: &SeedSlots) -> String {
-        let reason = |seed: SeedSlot| Some(format!("{} {}", slots.names[seed.0], self.why.get(&seed)?));
+    /// Why the seeds in force are of no use, by name: `10.0.0.1:5011 refuses connections`. `asked`: the one that has
+    /// not answered yet.
+    pub(super) fn reasons(&self, slots: &SeedSlots, asked: Option<SeedSlot>) -> String {
+        let reason = |seed: SeedSlot| {
+            let waits = (asked == Some(seed)).then_some("was asked, and has not answered yet");
+            let why = self.why.get(&seed).map(String::as_str).or(waits)?;
+            Some(format!("{} {why}", slots.names[seed.0]))
+        };
         slots.in_use().filter_map(reason).collect::<Vec<_>>().join(", ")
     }
 
@@ -36,7 +41,7 @@ impl Reasons {
         let known = slots.that_are(|state| matches!(state, SessionState::Up { introduced: true, .. }));
         let names: Vec<&str> = known.map(|seed| slots.names[seed.0].as_str()).collect();
         match names.is_empty() {
-            true => format!("no session is open: {}", self.reasons(slots)),
+            true => format!("no session is open: {}", self.reasons(slots, None)),
             false => format!("no majority or no leader, by what is heard of {}", names.join(", ")),
         }
     }
