@@ -42,6 +42,9 @@ pub const LINKS_MAX: usize = 256;
 /// to have; the other half is for probes, questions and files.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
+/// Descriptors without which no process of ours begins: what it opens before it does anything, with a little room.
+pub const DESCRIPTORS_MIN: u64 = 32;
+
 /// Descriptors that no accepted connection takes, beside a quarter of all: files and timers, connections with the other
 /// seeds, probes, and who asks how the node is.
 pub const DESCRIPTORS_SET_ASIDE: u64 = 16;

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::limits::SEEDS_MAX;
+
 /// One seed as the list names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeedEntry {
@@ -61,9 +63,13 @@ impl SeedList {
         };
         let placed = placed.map_err(|(line, problem)| SeedListError { file: file.clone(), line, problem })?;
         let list = without_duplicates(&file, placed);
-        match list.seeds.is_empty() {
-            true => Err(SeedListError { file, line: None, problem: "lists no seed".to_owned() }),
-            false => Ok(list),
+        match list.seeds.len() {
+            0 => Err(SeedListError { file, line: None, problem: "lists no seed".to_owned() }),
+            1..=SEEDS_MAX => Ok(list),
+            many => {
+                let problem = format!("lists {many} seeds, {SEEDS_MAX} are the most");
+                Err(SeedListError { file, line: None, problem })
+            }
         }
     }
 
@@ -159,7 +165,7 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// An IP, or a name that could be a host's.
+/// An IP, or a name that could be a host's. Names are the same in small letters and in capitals: one spelling is kept.
 pub fn parse_host(text: &str) -> Result<String, String> {
     if let Ok(ip) = text.parse::<std::net::IpAddr>() {
         return match ip.is_unspecified() {
@@ -172,7 +178,7 @@ pub fn parse_host(text: &str) -> Result<String, String> {
         (1..=63).contains(&l.len()) && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
     match !looks_numeric && text.len() <= 253 && text.split('.').all(is_label) {
-        true => Ok(text.to_owned()),
+        true => Ok(text.to_ascii_lowercase()),
         false => Err(format!("{text:?} is neither an IP nor a host name")),
     }
 }
@@ -323,6 +329,18 @@ mod tests {
         assert_eq!(names(named), expected);
         assert_eq!(names("[::1]:5011 seed-2.example:1"), ["[::1]:5011", "seed-2.example:1"]);
         assert_eq!(names("::1,5011"), ["[::1]:5011"]);
+    }
+
+    #[test]
+    fn a_list_of_more_seeds_than_a_cluster_has_is_refused() {
+        let list = |count: usize| (1..=count).map(|port| format!("127.0.0.1:{port}\n")).collect::<String>();
+        assert_eq!(names(&list(SEEDS_MAX)).len(), SEEDS_MAX);
+        assert_eq!(error(&list(SEEDS_MAX + 1)), "config.csv: lists 65 seeds, 64 are the most");
+    }
+
+    #[test]
+    fn names_of_hosts_are_the_same_in_capitals() {
+        assert_eq!(names("Seed-1:5011 seed-1:5011"), ["seed-1:5011"]);
     }
 
     #[test]

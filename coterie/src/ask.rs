@@ -151,14 +151,14 @@ async fn keep_watching(seed: &AnySeed, limit: Option<Duration>) -> Result<(), Fa
                 diagnostics::say(&format!("coterie: {name} answers: watching on"));
             }
             let Err(failure) = follow(&mut session, &mut shown, &clock, end).await else { return Ok(()) };
-            if !shown.view.is_empty() {
+            if shown.has_begun {
                 diagnostics::say(&format!("coterie: {failure}; trying again"));
                 shown.is_interrupted = true;
             }
             problem = failure;
         }
         // Whoever names no seed that answers at all is told so, and not left to wait.
-        if shown.view.is_empty() {
+        if !shown.has_begun {
             return Err(problem);
         }
         sleep(REOPEN_EVERY).await;
@@ -185,10 +185,10 @@ async fn follow(
                     }
                 }
             }
-            Err(_) if end.is_some_and(|end| clock.now() >= end) => return Ok(()),
-            Err(_) => {
-                session.ping();
+            Err(_) if end.is_some_and(|end| clock.now() >= end) => {
+                return if shown.has_begun { Ok(()) } else { Err(session.failure("no answer")) };
             }
+            Err(_) => session.ping()?,
         }
     }
 }
@@ -198,6 +198,8 @@ async fn follow(
 struct Shown {
     cluster: Option<ClusterId>,
     view: View,
+    /// Whether a view was shown at all. It may be one without members.
+    has_begun: bool,
     /// Whether a session was lost since.
     is_interrupted: bool,
 }
@@ -224,6 +226,7 @@ fn changed(shown: &mut Shown, message: SessionMessage, session: &Observer) -> Ve
             missed.iter().map(|change| tell(change, view, session)).collect()
         }
         SessionMessage::Whole { roster, .. } => {
+            shown.has_begun = true;
             *view = View::new(roster.epoch, roster.members.into_iter().map(|(member, _)| member));
             vec![format!("epoch {}: {} members", view.epoch, view.len())]
         }
@@ -296,7 +299,9 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
         SessionMessage::SeedsChanged(answer) => Some(answer),
         _ => None,
     });
-    if let Err(refusal) = answered.await? {
+    // It was asked: that the answer is lost does not tell that nothing happens.
+    let unknown = |failure: Failure| Failure::running(format!("{failure}: undecided, it may still happen"));
+    if let Err(refusal) = answered.await.map_err(unknown)? {
         return Err(session.failure(&refusal.to_string()));
     }
     print(&match change {

@@ -25,6 +25,8 @@ pub struct Observer {
     outbox: Outbox,
     inbox: mpsc::Receiver<((), ConnectionEvent)>,
     me: Address,
+    /// Pings since the seed said anything.
+    unanswered: u32,
 }
 
 impl Observer {
@@ -38,7 +40,7 @@ impl Observer {
         let me = Address::from(stream.local_addr()?);
         let (events, inbox) = mpsc::channel(64);
         let outbox = connection::spawn((), stream, events);
-        Ok(Observer { name, outbox, inbox, me })
+        Ok(Observer { name, outbox, inbox, me, unanswered: 0 })
     }
 
     /// This end of it.
@@ -55,7 +57,9 @@ impl Observer {
     /// The next message of the session.
     pub async fn next(&mut self) -> Result<SessionMessage, Failure> {
         loop {
-            match self.inbox.recv().await {
+            let event = self.inbox.recv().await;
+            self.unanswered = 0;
+            match event {
                 Some(((), ConnectionEvent::Message { message: Message::Session(message), .. })) => {
                     return Ok(message);
                 }
@@ -69,16 +73,27 @@ impl Observer {
                     return Err(self.failure(&reason.to_string()));
                 }
                 Some(((), ConnectionEvent::Message { .. } | ConnectionEvent::Drained)) => {}
-                Some(((), ConnectionEvent::Ended(_))) | None => {
-                    return Err(self.failure("closed the connection"));
+                Some(((), ConnectionEvent::Ended(why))) => {
+                    return Err(self.failure(&why.unwrap_or_else(|| "closed the connection".to_owned())));
                 }
+                None => return Err(self.failure("closed the connection")),
             }
         }
     }
 
-    /// Says that it is there: a session that is silent for long is ended.
-    pub fn ping(&self) {
+    /// Says that it is there, for a session that is silent for long is ended; called every [`PING_EVERY`]. An error
+    /// where the seed has answered nothing for as long as it may take.
+    pub fn ping(&mut self) -> Result<(), Failure> {
+        if PING_EVERY * self.unanswered >= ANSWER_TIME_MAX {
+            return Err(self.no_answer());
+        }
+        self.unanswered += 1;
         let _ = self.outbox.say(&Message::Ping { nonce: 1 }, Wire::Native, self.me);
+        Ok(())
+    }
+
+    fn no_answer(&self) -> Failure {
+        self.failure("no answer")
     }
 
     /// The next message, if it comes soon.
@@ -100,13 +115,13 @@ impl Observer {
                             return Ok(found);
                         }
                     }
-                    Err(_) => self.ping(),
+                    Err(_) => self.ping()?,
                 }
             }
         };
         match timeout(patience, found).await {
             Ok(found) => found,
-            Err(_) => Err(self.failure("no answer")),
+            Err(_) => Err(self.no_answer()),
         }
     }
 

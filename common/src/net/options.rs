@@ -30,7 +30,7 @@ pub struct NodeArgs {
     pub config: Option<PathBuf>,
 
     /// The address to bind, when it differs from the one to be reached at [example: 0.0.0.0:6001]
-    #[arg(long, value_name = "IP:PORT", env = "COTERIE_LISTEN")]
+    #[arg(long, value_name = "IP:PORT", env = "COTERIE_LISTEN", value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
 
     /// Where log lines go beside stdout, or `none`; may be given more than once [example: {role}_{ip}_{port}.log]
@@ -203,6 +203,11 @@ fn parse_patience(text: &str) -> Result<Patience, String> {
         true => Ok(Patience::new(duration)),
         false => Err(format!("must be from {:?} to {:?}", patience::RANGE.start(), patience::RANGE.end())),
     }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| format!("{text:?} is not `ip:port`"))?;
+    parse_port(&address.port().to_string()).map(|_| address)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use tokio::task::JoinHandle;
 
 use super::diagnostics;
+use super::platform::descriptor_limit;
 pub use super::platform::{raise_descriptor_limit, stop_signal, survive_file_size_limit};
+use crate::limits::DESCRIPTORS_MIN;
 
 /// How a program failed.
 #[derive(Debug)]
@@ -64,7 +66,12 @@ pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
 pub fn prepare() -> Result<(), Failure> {
     diagnostics::init()?;
     raise_descriptor_limit();
-    Ok(())
+    match descriptor_limit() {
+        Some(few) if few < DESCRIPTORS_MIN => Err(Failure::running(format!(
+            "{few} open files are too few, a process needs {DESCRIPTORS_MIN} (ulimit -n)"
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Prepares this process and does its work on this one thread.

@@ -49,7 +49,7 @@ pub struct UpArgs {
     #[arg(long, default_value = "coterie-run", value_name = "DIR")]
     dir: PathBuf,
     /// The first of the ports; without it, free ones [example: 7000]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
     /// End after this time [example: 30s]
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]

@@ -72,6 +72,10 @@ fn wrong_usage_is_named_and_exits_with_2() {
         (&["peer", "10.0.0.999", "6001"], "\"10.0.0.999\" is neither an IP nor a host name"),
         (&["peer", "6001", "--patience", "5ms"], "must be from 50ms to 60s"),
         (&["peer", "6001", "--overlay", "ring"], "[possible values: pareto, zipf, random]"),
+        (&["seed", "6001", "--listen", "127.0.0.1:0"], "port 0 is not between 1 and 65535"),
+        (&["seed-add", "127.0.0.1", "--seed", "127.0.0.1:6001"], "\"127.0.0.1\" is not `ip:port`"),
+        (&["seed-remove", "0.0.0.0:6001", "--seed", "127.0.0.1:6001"], "\"0.0.0.0\" is nobody's address"),
+        (&["up", "--base-port", "0"], "0 is not in 1..=65535"),
         (&["seed", "6001", "--log-format", "xml"], "[possible values: text, json]"),
         (&["seed", "6001", "--log-events", "some"], "[possible values: all, membership, none]"),
         (&["peer", "6001", "--tag", "nothing"], "must be key=value"),
@@ -86,6 +90,15 @@ fn wrong_usage_is_named_and_exits_with_2() {
         assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1, "{args:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn too_few_descriptors_are_named() {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -n 8; exec \"$0\" peer 6001"]).arg(super::common::program());
+    let output = shell.current_dir(tempfile::tempdir().unwrap().path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "peer: 8 open files are too few, a process needs 32 (ulimit -n)\n");
 }
 
 #[test]

@@ -192,6 +192,44 @@ fn every_question_goes_to_the_next_seed_of_the_list_where_one_is_down() {
     watch.wait().unwrap();
 }
 
+/// Its kernel goes on taking connections, so only that nothing is answered tells.
+#[test]
+fn a_seed_that_stands_still_is_no_answer_and_watch_goes_on_at_the_next() {
+    let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
+    let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
+    let list = cluster.path().join("config.csv").display().to_string();
+    let mut watch = command()
+        .args(["watch", "--config", &list])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut problems = BufReader::new(watch.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().ends_with("2 members"));
+    cluster.pause(seeds[0]);
+    let still = cluster.address(seeds[0]).to_string();
+    let expected = format!("coterie: {still}: no answer; trying again");
+    assert!(problems.any(|line| line.unwrap() == expected));
+    let mark = cluster.mark();
+    cluster.kill(victim);
+    cluster.wait_for_death(mark, cluster.address(victim), &seeds[1..]);
+    let expected = format!("{} died; 1 members", cluster.address(victim));
+    assert!(told.any(|line| line.unwrap().ends_with(&expected)), "watched on at another seed");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    // Who asks that seed alone hears that it does not answer; and, of a change, that it may be made all the same.
+    let refused = |args: &[&str]| {
+        let output = run(&[args, &["--seed", &still]].concat());
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stdout(&output));
+        stderr(&output)
+    };
+    assert_eq!(refused(&["watch", "--for", "1s"]), format!("coterie: {still}: no answer\n"));
+    let added = refused(&["seed-add", "127.0.0.1:9"]);
+    assert_eq!(added, format!("coterie: {still}: no answer: undecided, it may still happen\n"));
+    cluster.resume(seeds[0]);
+}
+
 /// Between two attempts to reach its seed nobody listened for Ctrl-C, whose handler was in place already.
 #[test]
 fn watch_waits_for_its_seed_tells_what_it_missed_and_ends_when_it_is_told_to() {

@@ -281,7 +281,11 @@ impl Peer {
     fn settle_joining(&mut self) {
         if let Some(limit) = self.membership.gives_up_joining(&self.cx) {
             self.membership.stop();
-            let reason = format!("not a member after {}", humantime::format_duration(limit));
+            let mut reason = format!("not a member after {}", humantime::format_duration(limit));
+            let reasons = self.seeds.reasons();
+            if !reasons.is_empty() {
+                reason.push_str(&format!(": {reasons}"));
+            }
             return self.cx.want(Effect::Exit(Err(reason)));
         }
         if self.membership.says_waiting(self.cx.now) {

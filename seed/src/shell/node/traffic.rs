@@ -27,6 +27,10 @@ impl Node {
         let (Some(entry), arrivals) = (self.greetings.entry(seed).cloned(), self.arrivals.0.clone()) else {
             return;
         };
+        // The seat that this one is about to take.
+        if entry.to_string() == self.options.own.to_string() {
+            return;
+        }
         let at_once =
             self.greetings.redials.get(&seed).map(|redial| redial.at_once.clone()).unwrap_or_default();
         let work = async move { Arrival::Dialled(seed, mesh::dial(entry, pause, &at_once).await) };
@@ -242,7 +246,11 @@ impl Node {
                 Some(hello)
             }
             Err(reason) => {
-                self.say_sometimes(&address, &format!("seed {address} refused: {reason}"));
+                let why = match &reason {
+                    CloseReason::Refused(why) => why.clone(),
+                    other => other.to_string(),
+                };
+                self.say_sometimes(&address, &format!("seed {address} refused: {why}"));
                 self.refuse(id, reason);
                 None
             }
