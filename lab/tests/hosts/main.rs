@@ -11,6 +11,7 @@ mod common;
 mod compose;
 mod hosts;
 mod large_packets;
+mod names;
 mod stories;
 
 use std::io::Write;
@@ -43,6 +44,43 @@ fn namespaces() -> Option<Material> {
     }
     say_missing("network namespaces: this is not root");
     None
+}
+
+#[test]
+fn the_compose_file_starts_nine_healthy_nodes_and_more_on_request() {
+    // This takes neither root nor a broken network.
+    if let Ok(image) = std::env::var("COTERIE_IMAGE") {
+        compose::the_compose_file_starts_nine_healthy_nodes_and_more_on_request(&image);
+    }
+}
+
+#[test]
+fn a_path_on_which_large_packets_are_lost_is_good_enough() {
+    // A container that is started again would have a network without the rules.
+    if let Some(material) = namespaces() {
+        large_packets::a_path_on_which_large_packets_are_lost_is_good_enough(material);
+    }
+}
+
+#[test]
+fn a_name_server_that_is_silent_holds_up_no_end() {
+    if namespaces().is_some() {
+        names::a_name_server_that_is_silent_holds_up_no_end();
+    }
+}
+
+#[test]
+fn of_a_name_with_several_addresses_all_are_tried() {
+    if namespaces().is_some() {
+        names::of_a_name_with_several_addresses_all_are_tried();
+    }
+}
+
+#[test]
+fn a_seed_that_returns_under_another_address_is_found_again() {
+    if let Some(material) = containers() {
+        stories::a_seed_that_returns_under_another_address_is_found_again(material);
+    }
 }
 
 /// Each story as a test of containers and as a test of namespaces.
@@ -84,27 +122,4 @@ tell! {
     nobody_dies_of_lost_packets_and_the_dead_are_still_found
     a_lab_leaves_nothing_behind
     a_lab_whose_owner_is_killed_leaves_nothing_behind
-}
-
-#[test]
-fn the_compose_file_starts_nine_healthy_nodes_and_more_on_request() {
-    // This takes neither root nor a broken network.
-    if let Ok(image) = std::env::var("COTERIE_IMAGE") {
-        compose::the_compose_file_starts_nine_healthy_nodes_and_more_on_request(&image);
-    }
-}
-
-#[test]
-fn a_path_on_which_large_packets_are_lost_is_good_enough() {
-    // A container that is started again would have a network without the rules.
-    if let Some(material) = namespaces() {
-        large_packets::a_path_on_which_large_packets_are_lost_is_good_enough(material);
-    }
-}
-
-#[test]
-fn a_seed_that_returns_under_another_address_is_found_again() {
-    if let Some(material) = containers() {
-        stories::a_seed_that_returns_under_another_address_is_found_again(material);
-    }
 }
