@@ -152,6 +152,12 @@ pub fn split_host_port(word: &str) -> Result<(&str, &str), String> {
     }
 }
 
+/// `host:port` as a list has it, whoever wrote it.
+pub fn canonical(name: &str) -> Result<String, String> {
+    let (host, port) = split_host_port(name)?;
+    entry(host, port, None).map(|seed| seed.to_string())
+}
+
 fn entry(host: &str, port: &str, key: Option<String>) -> Result<SeedEntry, String> {
     Ok(SeedEntry { host: parse_host(host)?, port: parse_port(port)?, key })
 }

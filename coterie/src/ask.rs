@@ -138,7 +138,7 @@ async fn keep_watching(seed: &AnySeed, limit: Option<Duration>) -> Result<(), Fa
     loop {
         for name in &names {
             if end.is_some_and(|end| clock.now() >= end) {
-                return Ok(());
+                return if shown.has_begun { Ok(()) } else { Err(problem) };
             }
             let mut session = match Observer::open(name).await {
                 Ok(session) => session,
@@ -147,9 +147,6 @@ async fn keep_watching(seed: &AnySeed, limit: Option<Duration>) -> Result<(), Fa
                     continue;
                 }
             };
-            if shown.is_interrupted {
-                diagnostics::say(&format!("coterie: {name} answers: watching on"));
-            }
             let Err(failure) = follow(&mut session, &mut shown, &clock, end).await else { return Ok(()) };
             if shown.has_begun {
                 diagnostics::say(&format!("coterie: {failure}; trying again"));
@@ -179,14 +176,18 @@ async fn follow(
         let until = end.map_or(ping_at, |end| end.min(ping_at));
         match timeout_at(clock.timer(until), session.next()).await {
             Ok(message) => {
-                for line in changed(shown, message?, session) {
+                let message = message?;
+                if std::mem::take(&mut shown.is_interrupted) {
+                    diagnostics::say(&format!("coterie: {} answers: watching on", session.name()));
+                }
+                for line in changed(shown, message, session) {
                     if !print(&line)? {
                         return Ok(());
                     }
                 }
             }
             Err(_) if end.is_some_and(|end| clock.now() >= end) => {
-                return if shown.has_begun { Ok(()) } else { Err(session.failure("no answer")) };
+                return if shown.has_begun { Ok(()) } else { Err(session.failure("has told of no members")) };
             }
             Err(_) => session.ping()?,
         }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use coterie_common::message::SeedChange;
 use coterie_common::net::options::parse_duration;
 use coterie_common::net::process::{Failure, block_on, exit};
-use coterie_common::seed_list::{SeedEntry, parse_host, parse_port, split_host_port};
+use coterie_common::seed_list::canonical;
 use coterie_peer::shell::PeerArgs;
 use coterie_seed::shell::SeedArgs;
 
@@ -62,7 +62,7 @@ pub enum Command {
     /// Have a running cluster take one more seed [example: coterie seed-add 127.0.0.1:5014]
     SeedAdd {
         /// The new seed; start it with a list that has all seeds and itself
-        #[arg(value_name = "IP:PORT", value_parser = parse_seed)]
+        #[arg(value_name = "IP:PORT", value_parser = canonical)]
         address: String,
         #[command(flatten)]
         seed: AnySeed,
@@ -70,7 +70,7 @@ pub enum Command {
     /// Have a running cluster do without a seed [example: coterie seed-remove 127.0.0.1:5013]
     SeedRemove {
         /// The seed that goes; it stops when it hears of it
-        #[arg(value_name = "IP:PORT", value_parser = parse_seed)]
+        #[arg(value_name = "IP:PORT", value_parser = canonical)]
         address: String,
         #[command(flatten)]
         seed: AnySeed,
@@ -79,7 +79,7 @@ pub enum Command {
     /// seed-replace 127.0.0.1:5013]
     SeedReplace {
         /// The seed that lost its directory; start it again afterwards, with an empty one
-        #[arg(value_name = "IP:PORT", value_parser = parse_seed)]
+        #[arg(value_name = "IP:PORT", value_parser = canonical)]
         address: String,
         /// Also where that seed has its directory and takes part: it ends
         #[arg(long)]
@@ -119,12 +119,6 @@ impl Command {
         };
         exit(name, result)
     }
-}
-
-/// A seed, as a list names it.
-fn parse_seed(text: &str) -> Result<String, String> {
-    let (host, port) = split_host_port(text)?;
-    Ok(SeedEntry { host: parse_host(host)?, port: parse_port(port)?, key: None }.to_string())
 }
 
 fn change(seed: AnySeed, change: SeedChange) -> Result<(), Failure> {

@@ -124,9 +124,11 @@ fn a_seed_that_lost_its_disk_is_replaced_at_its_address() {
     std::fs::rename(&former, &data).unwrap();
     cluster.start(lost);
     wait_until("the seed with its former directory to stop", || !cluster.cluster.is_alive(lost));
-    assert!(
-        cluster.stderr().contains("this seed was replaced by another at its address: with an empty data")
-    );
+    let said = cluster.stderr();
+    assert!(said.contains("this seed was replaced by another at its address: with an empty data"), "{said}");
+    cluster.look();
+    let last = cluster.seen.iter().rev().find(|(node, _)| *node == lost).unwrap();
+    assert!(last.1.get("reason").starts_with("this seed was replaced"), "the last line of its log: {last:?}");
     std::fs::remove_dir_all(&data).unwrap();
     let output = run(&["seed-replace", &own, "--config", &list.display().to_string()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

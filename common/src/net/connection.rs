@@ -165,13 +165,10 @@ pub async fn dial_host(host: &str, port: u16, patience: Duration) -> Result<TcpS
     }
 }
 
-/// What is said of who does not listen.
-pub const REFUSES: &str = "refuses connections";
-
 /// Why nobody answers, for people.
 fn describe(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => REFUSES.to_owned(),
+        io::ErrorKind::ConnectionRefused => "refuses connections".to_owned(),
         io::ErrorKind::TimedOut => "does not answer".to_owned(),
         _ => error.to_string(),
     }

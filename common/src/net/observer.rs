@@ -43,6 +43,11 @@ impl Observer {
         Ok(Observer { name, outbox, inbox, me, unanswered: 0 })
     }
 
+    /// The seed, as it was named.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// This end of it.
     pub fn me(&self) -> Address {
         self.me

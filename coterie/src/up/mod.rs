@@ -220,7 +220,8 @@ impl Up {
             return Ok(());
         }
         let (seeds, peers) = (self.cluster.of(Role::Seed), self.cluster.of(Role::Peer));
-        let (led, joined) = (self.board.with_leader(&seeds), self.board.joined(&peers));
+        let running: Vec<usize> = seeds.iter().copied().filter(|seed| self.cluster.is_alive(*seed)).collect();
+        let (led, joined) = (self.board.with_leader(&running), self.board.joined(&peers));
         let line = format!(
             "forming: {led} of {} seeds know a leader, {joined} of {} peers are members",
             seeds.len(),

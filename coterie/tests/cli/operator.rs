@@ -130,7 +130,7 @@ fn up_goes_on_when_its_seeds_end() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("run");
     let mut up = command()
-        .args(["up", "--peers", "2", "--dir", place.to_str().unwrap()])
+        .args(["up", "--peers", "2", "--for", "60s", "--dir", place.to_str().unwrap()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -199,7 +199,7 @@ fn a_seed_that_stands_still_is_no_answer_and_watch_goes_on_at_the_next() {
     let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
     let list = cluster.path().join("config.csv").display().to_string();
     let mut watch = command()
-        .args(["watch", "--config", &list])
+        .args(["watch", "--for", "60s", "--config", &list])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -224,7 +224,7 @@ fn a_seed_that_stands_still_is_no_answer_and_watch_goes_on_at_the_next() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stdout(&output));
         stderr(&output)
     };
-    assert_eq!(refused(&["watch", "--for", "1s"]), format!("coterie: {still}: no answer\n"));
+    assert_eq!(refused(&["watch", "--for", "1s"]), format!("coterie: {still}: has told of no members\n"));
     let added = refused(&["seed-add", "127.0.0.1:9"]);
     assert_eq!(added, format!("coterie: {still}: no answer: undecided, it may still happen\n"));
     cluster.resume(seeds[0]);

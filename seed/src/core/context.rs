@@ -81,7 +81,7 @@ impl Context {
     }
 
     /// Says something to another seed, if it is connected. What is said to one that is not is lost. So whoever waits
-    /// for an answer asks again (`forwarding`), or has a time after which it does without (a ballot).
+    /// for an answer asks again (`forwarding`), or both ends say it again when they are connected anew (a ballot).
     pub(crate) fn tell_seed(&mut self, to: SeedId, message: MeshMessage) {
         self.want(Effect::ToSeed { to, message });
     }

@@ -26,7 +26,7 @@ pub const COUNTERS: [(&str, &str); 25] = [
     ("sessions_of_other_clusters", "sessions of members of another cluster, which were turned away"),
     ("voter_changes", "changes of the voters that this seed began as leader"),
     ("voter_changes_failed", "changes of the voters that did not come about; they are tried again"),
-    ("votes_out_of_place", "votes for ballots that were closed, or of seeds without a vote"),
+    ("votes_out_of_place", "votes that came twice, for ballots that were closed, or of seeds without a vote"),
 ];
 
 /// What a counter tells; nothing of one that this version does not know.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coterie_common::Instant;
-use coterie_common::limits::BEHIND_TIME_MAX;
+use coterie_common::limits::{BEHIND_TIME_MAX, SEEDS_MAX};
 use coterie_common::message::ClusterId;
 
 /// What of the log this seed has, beside what others know to be committed.
@@ -38,8 +38,11 @@ impl LogProgress {
 
     /// Another seed knows all up to that index to be committed, and this one takes no part yet.
     pub(crate) fn learn_decided(&mut self, cluster: ClusterId, index: u64) {
-        let before = self.decided_before.entry(cluster).or_default();
-        *before = index.max(*before);
+        // Anybody may say that it is a seed of anything.
+        if self.decided_before.len() < SEEDS_MAX || self.decided_before.contains_key(&cluster) {
+            let before = self.decided_before.entry(cluster).or_default();
+            *before = index.max(*before);
+        }
     }
 
     /// Whether an entry was decided since this seed takes part. Others are logged by nobody again: an alert on the log

@@ -127,8 +127,11 @@ pub async fn run(
     mut options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let store = open(&options)?;
-    options.force_new_cluster = successor::force(&store, &options).await?;
+    let (store, mut shutdown) = (open(&options)?, std::pin::pin!(shutdown));
+    options.force_new_cluster = tokio::select! {
+        forced = successor::force(&store, &options) => forced?,
+        () = &mut shutdown => return Ok(()),
+    };
     let (handle, running) = start_on(store, listener, options)?;
     until_stopped(running, shutdown, async || handle.stop().await).await
 }

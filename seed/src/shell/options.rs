@@ -9,7 +9,7 @@ use coterie_common::address::file_name_part;
 use coterie_common::net::options::{NodeArgs, Place, parse};
 use coterie_common::net::process::{self, Failure, exit, stop_signal};
 use coterie_common::net::{check, resolve, tcp};
-use coterie_common::seed_list::{SeedEntry, SeedList};
+use coterie_common::seed_list::{SeedEntry, SeedList, canonical};
 use coterie_common::{Address, Role};
 
 use super::node::{Options, ProbeMode, run};
@@ -132,7 +132,8 @@ fn is_reached_by_nobody<'a>(own: &str, ip: IpAddr, mut others: impl Iterator<Ite
 /// The lines of the list that these names are.
 fn listed(names: &[String], list: &SeedList) -> Result<Vec<SeedEntry>, Failure> {
     let line = |name: &String| {
-        let line = list.seeds.iter().find(|seed| seed.to_string() == *name);
+        let asked = canonical(name).map_err(|why| Failure::usage(format!("--form-without {name}: {why}")))?;
+        let line = list.seeds.iter().find(|seed| seed.to_string() == asked);
         line.cloned()
             .ok_or_else(|| Failure::usage(format!("--form-without {name}: it is not in the seed list")))
     };

@@ -1,25 +1,27 @@
 //! `--force-new-cluster`: the operator has lost a majority of the seeds for good, and this one goes on without them.
 //!
-//! As etcd's option of that name, but bound to the cluster that it names: left in a unit file, it does nothing more.
+//! As etcd's option of that name, but bound to the cluster that it names: left in a unit file, it does nothing more, as
+//! long as there is a history.
 
 use std::time::Duration;
 
 use coterie_common::clock::entropy;
 use coterie_common::message::ClusterId;
 use coterie_common::net::check;
-use coterie_common::net::connection::REFUSES;
 use coterie_common::net::process::Failure;
 use coterie_common::{Line, Role};
 use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
 
 use super::node::Options;
 use crate::raft::Store;
 
-/// How often the other seeds are asked whether they can have anything decided: for six seconds at least.
-const ROUNDS: u32 = 12;
+/// For how long the other seeds are asked whether they can have anything decided: longer than an election takes, and
+/// the start of processes that were all started together.
+const ASKED_FOR: Duration = Duration::from_secs(6);
 
-/// Between two rounds.
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
+/// How often.
+const ASKED_EVERY: Duration = Duration::from_millis(500);
 
 /// Where that is asked, has the cluster in `store` go on as another one with this seed alone, if it is the one of that
 /// name, and none of its seeds can have anything decided.
@@ -44,7 +46,12 @@ pub(super) async fn force(store: &Store, options: &Options) -> Result<Option<Str
     }
     let own = options.own.to_string();
     let others = history.seats.values().map(|seat| seat.address.as_str()).filter(|address| *address != own);
-    if let Some(seed) = who_decides(&others.collect::<Vec<_>>()).await {
+    let others: Vec<&str> = others.collect();
+    if !others.is_empty() {
+        let (asked, time) = (others.join(", "), ASKED_FOR.as_secs());
+        tracing::warn!("--force-new-cluster {name}: for {time} s it asks whether they can decide: {asked}");
+    }
+    if let Some(seed) = who_decides(&others).await {
         let text =
             format!("--force-new-cluster {name}: seed {seed} can have things decided, so nothing is lost");
         return Err(Failure::running(text));
@@ -62,23 +69,18 @@ pub(super) async fn force(store: &Store, options: &Options) -> Result<Option<Str
     Ok(Some(name.clone()))
 }
 
-/// One of these seeds that can have anything decided. They are asked for longer than an election and a look-up of a
-/// name take, but where nobody listens at any of them.
+/// One of these seeds that can have anything decided, if one says so in time.
 async fn who_decides<'a>(seeds: &[&'a str]) -> Option<&'a str> {
-    for _ in 0..ROUNDS {
-        let asked = join_all(seeds.iter().map(|seed| check::check(Role::Seed, seed))).await;
-        if let Some(place) = asked.iter().position(Result::is_ok) {
-            return Some(seeds[place]);
+    let one_says_so = async {
+        loop {
+            let asked = join_all(seeds.iter().map(|seed| check::check(Role::Seed, seed))).await;
+            if let Some(place) = asked.iter().position(Result::is_ok) {
+                return seeds[place];
+            }
+            sleep(ASKED_EVERY).await;
         }
-        let refuses = |answer: &Result<(), Failure>| {
-            answer.as_ref().is_err_and(|failure| failure.to_string().contains(REFUSES))
-        };
-        if asked.iter().all(refuses) {
-            return None;
-        }
-        tokio::time::sleep(BETWEEN_ROUNDS).await;
-    }
-    None
+    };
+    timeout(ASKED_FOR, one_says_so).await.ok()
 }
 
 /// The line of the log that tells of it.

@@ -24,11 +24,11 @@ use std::time::Duration;
 use socket2::SockRef;
 
 /// Has the kernel send no more than so many bytes in one packet, and ask the other end for the same. Before there is a
-/// connection.
+/// connection. Windows cannot, and other systems than Linux may refuse: there such paths are as bad as for everybody.
 pub fn limit_segments(socket: &SockRef<'_>, bytes: u32) {
     #[cfg(unix)]
     {
-        // A socket without this option still works, but on a path that loses large packets.
+        // A socket without this option still works, except on a path that loses large packets.
         let _ = socket.set_tcp_mss(bytes);
     }
     #[cfg(not(unix))]

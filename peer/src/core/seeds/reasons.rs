@@ -1,4 +1,4 @@
-//! Why there is no session with a seed.
+//! Why there is no session with a seed, or none that is of use.
 
 use std::collections::BTreeMap;
 

@@ -16,6 +16,7 @@ pub mod components;
 mod repair;
 mod topology;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -178,11 +179,13 @@ impl Presence {
         }
     }
 
-    /// What was told too early of that term is taken; of other terms, forgotten.
+    /// What was told too early of that term is taken; of earlier ones, forgotten.
     pub(crate) fn take_early(&mut self, registry: &Registry, term: u64) {
         for (from, state) in std::mem::take(&mut self.early) {
-            if state.term == term {
-                self.take(registry, from, state);
+            match state.term.cmp(&term) {
+                Ordering::Less => {}
+                Ordering::Equal => self.take(registry, from, state),
+                Ordering::Greater => self.early.push((from, state)),
             }
         }
     }

@@ -145,9 +145,9 @@ impl Seed {
         self.cx.tell_seed(leader, MeshMessage::Vote(reply));
     }
 
-    /// The leader is connected anew: votes may have been lost with its former connection, or have had none.
+    /// A seed that led may be connected anew: votes may have been lost with its former connection, or have had none.
     pub(super) fn cast_again(&mut self, leader: SeedId) {
-        for reply in self.voter.votes_for(self.cx.now, leader) {
+        for reply in self.voter.votes_for(&self.cx, &self.registry, leader) {
             self.cx.tell_seed(leader, MeshMessage::Vote(reply));
         }
     }

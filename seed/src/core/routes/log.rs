@@ -334,9 +334,10 @@ impl Seed {
         self.leadership.record_directories(&mut self.cx, &self.registry);
         if self.leadership.leader() == Some(seed) {
             self.presence.begin_anew();
-            self.cast_again(seed);
             self.forward_again();
         }
+        // It may lead, though this seed has not heard so.
+        self.cast_again(seed);
         self.ask_again(seed);
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use coterie_common::Instant;
 use coterie_common::limits::BALLOTS_MAX;
-use coterie_common::message::{SeedId, VoteReply};
+use coterie_common::message::{BallotId, SeedId, VoteReply};
 
 /// As many as one leader can wait for: it has so many ballots of either kind.
 const CAST_MAX: usize = 2 * BALLOTS_MAX;
 
-/// The votes of one term, for as long as a ballot lasts.
+/// The votes of this term, and of a later one that this seed has not heard of, for as long as a ballot lasts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CastVotes {
     /// In the order in which they were cast.
@@ -28,6 +28,14 @@ struct CastVote {
     reply: VoteReply,
 }
 
+impl CastVote {
+    /// What it rests on has grown older.
+    fn said_at(&self, now: Instant) -> VoteReply {
+        let age_ms = self.reply.age_ms + now.since(self.at).as_millis() as u64;
+        VoteReply { age_ms, ..self.reply.clone() }
+    }
+}
+
 impl CastVotes {
     /// A vote is said to another seed, which leads.
     pub(super) fn keep(&mut self, at: Instant, leader: SeedId, reply: VoteReply) {
@@ -38,18 +46,21 @@ impl CastVotes {
         self.votes.push_back(CastVote { at, leader, reply });
     }
 
-    /// The votes for that leader, as they are to be said now: what they rest on has grown older.
-    pub(super) fn of_leader(&self, now: Instant, leader: SeedId) -> Vec<VoteReply> {
-        let later = |cast: &CastVote| {
-            let age_ms = cast.reply.age_ms + now.since(cast.at).as_millis() as u64;
-            VoteReply { age_ms, ..cast.reply.clone() }
-        };
-        self.votes.iter().filter(|cast| cast.leader == leader).map(later).collect()
+    /// The votes for that leader whose ballots may be open, as they are to be said now.
+    pub(super) fn of_leader(&self, now: Instant, leader: SeedId, ballot_time: Duration) -> Vec<VoteReply> {
+        let may_be_open = |cast: &&CastVote| cast.leader == leader && now.since(cast.at) < ballot_time;
+        self.votes.iter().filter(may_be_open).map(|cast| cast.said_at(now)).collect()
     }
 
-    /// There was an election: of use are those alone of this term.
-    pub(super) fn keep_only(&mut self, term: u64) {
-        self.votes.retain(|cast| cast.reply.vote.ballot.term == term);
+    /// The vote in that ballot, if it was cast.
+    pub(super) fn on(&self, now: Instant, leader: SeedId, ballot: BallotId) -> Option<VoteReply> {
+        let is_it = |cast: &&CastVote| cast.leader == leader && cast.reply.vote.ballot == ballot;
+        self.votes.iter().rev().find(is_it).map(|cast| cast.said_at(now))
+    }
+
+    /// There was an election.
+    pub(super) fn forget_before(&mut self, term: u64) {
+        self.votes.retain(|cast| cast.reply.vote.ballot.term >= term);
     }
 
     /// Forgets those whose ballot is over.
@@ -64,7 +75,7 @@ impl CastVotes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coterie_common::message::{BallotId, Subject, Vote};
+    use coterie_common::message::{Subject, Vote};
     use coterie_common::{Address, Finding, HostEvidence, Incarnation, MemberId};
 
     fn reply(number: u64) -> VoteReply {
@@ -87,17 +98,20 @@ mod tests {
         cast.keep(Instant::START, SeedId(3), reply(2));
         let just_before = Instant::START + Duration::from_millis(1_999);
         cast.expire(just_before, time);
-        let ages: Vec<u64> = cast.of_leader(just_before, leader).iter().map(|reply| reply.age_ms).collect();
+        let ages: Vec<u64> =
+            cast.of_leader(just_before, leader, time).iter().map(|reply| reply.age_ms).collect();
         assert_eq!(ages, [2_004]);
-        cast.expire(Instant::START + time, time);
-        assert_eq!(cast.of_leader(Instant::START + time, leader), []);
+        let over = Instant::START + time;
+        assert_eq!(cast.of_leader(over, leader, time), []);
+        cast.expire(over, time);
+        assert_eq!(cast.on(over, leader, reply(1).vote.ballot), None);
     }
 
     #[test]
     fn of_more_votes_than_a_leader_can_wait_for_the_last_are_kept() {
         let mut cast = CastVotes::default();
         (0..=CAST_MAX as u64).for_each(|number| cast.keep(Instant::START, SeedId(1), reply(number)));
-        let kept = cast.of_leader(Instant::START, SeedId(1));
+        let kept = cast.of_leader(Instant::START, SeedId(1), Duration::from_secs(2));
         assert_eq!(kept.len(), CAST_MAX);
         assert_eq!(kept[0].vote.ballot.number, 1);
     }

@@ -24,6 +24,7 @@ mod cast;
 mod joiner;
 mod probes;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, PROBE_SPACING_MIN};
@@ -68,13 +69,18 @@ pub(crate) enum ProbeOutcome {
 
 impl Voter {
     /// There was an election. Votes never pass from one term to another. What the leader of this term asked in it
-    /// stays: a seed that has just started may be asked before it hears who leads. Probes stay, too: what they find is
-    /// this seed's own knowledge. A vote that waits for one goes to the leader of before, where its ballot is gone.
+    /// stays, and what was asked in a later one: a seed that has just started may be asked before it hears who leads.
+    /// Probes stay, too: what they find is this seed's own knowledge. A vote that waits for one goes to the leader of
+    /// before, where its ballot is gone.
     pub(crate) fn begin_anew(&mut self, leader: Option<SeedId>, term: u64) {
-        let is_of = |from: SeedId| leader.is_none_or(|leader| leader == from);
-        self.ahead.retain(|(from, proposal)| is_of(*from) && proposal.ballot().term == term);
+        let is_of_leader = |from: SeedId| leader.is_none_or(|leader| leader == from);
+        self.ahead.retain(|(from, proposal)| match proposal.ballot().term.cmp(&term) {
+            Ordering::Less => false,
+            Ordering::Equal => is_of_leader(*from),
+            Ordering::Greater => true,
+        });
         self.hinted.clear();
-        self.cast.keep_only(term);
+        self.cast.forget_before(term);
     }
 
     // ---- proposals ----
@@ -91,13 +97,20 @@ impl Voter {
         leader: SeedId,
         proposal: Proposal,
     ) -> Option<VoteReply> {
+        // Asked again, by a leader that may not have heard it.
+        if let Some(cast) = self.cast.on(cx.now, leader, proposal.ballot()) {
+            return Some(cast);
+        }
         if proposal.commit() <= registry.applied() {
             match proposal {
                 Proposal::Registration(proposal) => self.consider_joiner(cx, registry, me, leader, proposal),
                 Proposal::Death(proposal) => self.consider_death(cx, registry, me, leader, proposal),
             }
         } else {
+            let is_known =
+                |(from, other): &(SeedId, Proposal)| *from == leader && other.ballot() == proposal.ballot();
             match self.ahead.len() < BALLOTS_MAX {
+                _ if self.ahead.iter().any(is_known) => {}
                 true => {
                     cx.count("proposals_waited");
                     self.ahead.push((leader, proposal));
@@ -169,9 +182,16 @@ impl Voter {
         self.cast.keep(now, leader, reply);
     }
 
-    /// The votes that a leader may still wait for.
-    pub(crate) fn votes_for(&self, now: Instant, leader: SeedId) -> Vec<VoteReply> {
-        self.cast.of_leader(now, leader)
+    /// The votes that a leader may still wait for: on nothing that is decided here.
+    pub(crate) fn votes_for(&self, cx: &Context, registry: &Registry, leader: SeedId) -> Vec<VoteReply> {
+        let is_open = |reply: &VoteReply| match reply.vote.subject {
+            Subject::Death(dead) => registry.member(dead).is_some(),
+            Subject::Admission { address, life, .. } => {
+                registry.at(address).is_none_or(|member| member.life != life)
+            }
+        };
+        let votes = self.cast.of_leader(cx.now, leader, cx.config.patience.scale(BALLOT_TIME_MAX));
+        votes.into_iter().filter(is_open).collect()
     }
 
     // ---- hints, and looking after members ----

@@ -31,7 +31,7 @@ pub(super) struct Greetings {
 #[derive(Debug)]
 pub(super) struct Redial {
     pub(super) backoff: Backoff,
-    /// Ends the pause that is under way.
+    /// Ends the pause that is under way, or the next.
     pub(super) at_once: Arc<Notify>,
 }
 
@@ -82,7 +82,7 @@ impl Greetings {
     /// A seed that was away is there again: it has dialled this one, so there is nothing to wait for.
     pub(super) fn dial_at_once(&self, seed: SeedId) {
         if let Some(redial) = self.redials.get(&seed) {
-            redial.at_once.notify_waiters();
+            redial.at_once.notify_one();
         }
     }
 
