@@ -1,10 +1,20 @@
 //! The operator's commands.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 
 use super::common::{TestCluster, Watched, command, run, wait_until};
 use super::output::{stderr, stdout};
+
+/// `coterie watch` with these options; what it tells, and what it says is wrong.
+fn watching(args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, Lines<BufReader<ChildStderr>>) {
+    let mut command = command();
+    command.arg("watch").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watch = command.spawn().unwrap();
+    let told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let problems = BufReader::new(watch.stderr.take().unwrap()).lines();
+    (watch, told, problems)
+}
 
 #[test]
 fn a_running_cluster_answers_an_operator() {
@@ -162,13 +172,7 @@ fn every_question_goes_to_the_next_seed_of_the_list_where_one_is_down() {
     let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
     let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
     let list = cluster.path().join("config.csv").display().to_string();
-    let mut watch = command()
-        .args(["watch", "--config", &list])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let (mut watch, mut told, _problems) = watching(&["--config", &list]);
     assert!(told.next().unwrap().unwrap().ends_with("2 members"));
     // The first of the list, which is watched.
     cluster.kill(seeds[0]);
@@ -198,14 +202,7 @@ fn a_seed_that_stands_still_is_no_answer_and_watch_goes_on_at_the_next() {
     let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
     let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
     let list = cluster.path().join("config.csv").display().to_string();
-    let mut watch = command()
-        .args(["watch", "--for", "60s", "--config", &list])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
-    let mut problems = BufReader::new(watch.stderr.take().unwrap()).lines();
+    let (mut watch, mut told, mut problems) = watching(&["--for", "60s", "--config", &list]);
     assert!(told.next().unwrap().unwrap().ends_with("2 members"));
     cluster.pause(seeds[0]);
     let still = cluster.address(seeds[0]).to_string();
@@ -236,14 +233,7 @@ fn watch_waits_for_its_seed_tells_what_it_missed_and_ends_when_it_is_told_to() {
     let mut cluster = TestCluster::form(3, 2, &["--messages", "0"]);
     let (seeds, victim) = (cluster.seeds(), cluster.peers()[0]);
     let seed = cluster.address(seeds[0]).to_string();
-    let mut watch = command()
-        .args(["watch", "--seed", &seed])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
-    let mut problems = BufReader::new(watch.stderr.take().unwrap()).lines();
+    let (mut watch, mut told, mut problems) = watching(&["--seed", &seed]);
     assert!(told.next().unwrap().unwrap().ends_with("2 members"));
     let mark = cluster.mark();
     cluster.kill(seeds[0]);

@@ -281,21 +281,15 @@ impl Peer {
     fn settle_joining(&mut self) {
         if let Some(limit) = self.membership.gives_up_joining(&self.cx) {
             self.membership.stop();
-            let mut reason = format!("not a member after {}", humantime::format_duration(limit));
-            let reasons = self.seeds.reasons();
-            if !reasons.is_empty() {
-                reason.push_str(&format!(": {reasons}"));
-            }
+            let text = format!("not a member after {}", humantime::format_duration(limit));
+            let reason = self.with_reasons(text);
             return self.cx.want(Effect::Exit(Err(reason)));
         }
         if self.membership.says_waiting(self.cx.now) {
             let (open, wanted) = (self.seeds.open().count(), self.seeds.quorum());
-            let mut text =
+            let text =
                 format!("waiting for the seeds: {open} of {wanted} sessions are open, not registered yet");
-            let reasons = self.seeds.reasons();
-            if !reasons.is_empty() {
-                text.push_str(&format!(": {reasons}"));
-            }
+            let text = self.with_reasons(text);
             self.cx.warn(text);
         }
         if let Some(seed) = self.seeds.registration_due(&self.cx, self.membership.cluster()) {
@@ -308,6 +302,12 @@ impl Peer {
             let register = SessionMessage::Register(self.membership.candidate(&self.cx));
             self.seeds.tell(&mut self.cx, seed, Message::Session(register));
         }
+    }
+
+    /// `text`, and why the seeds are of no use, as far as that is known.
+    fn with_reasons(&self, text: String) -> String {
+        let reasons = self.seeds.reasons();
+        if reasons.is_empty() { text } else { format!("{text}: {reasons}") }
     }
 
     /// Tells the seeds that do not know it which member this is, and with whom it is linked. Links are told along

@@ -4,7 +4,7 @@
 //! would wait for it to its end. So each is kept for as long as a ballot lasts, and is said again to a leader that is
 //! connected anew; one that had it passes over the second.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coterie_common::Instant;
@@ -17,20 +17,20 @@ const CAST_MAX: usize = 2 * BALLOTS_MAX;
 /// The votes of this term, and of a later one that this seed has not heard of, for as long as a ballot lasts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CastVotes {
-    /// In the order in which they were cast.
-    votes: VecDeque<CastVote>,
+    /// By ballot, and by who leads as far as it says: each proposal is looked up here.
+    votes: BTreeMap<(BallotId, SeedId), CastVote>,
 }
 
 #[derive(Clone, Debug)]
 struct CastVote {
     at: Instant,
-    leader: SeedId,
     reply: VoteReply,
 }
 
 impl CastVote {
     /// What it rests on has grown older.
     fn said_at(&self, now: Instant) -> VoteReply {
+        assert!(now >= self.at, "a vote of {:?} is said at {now:?}, before it was cast", self.at);
         let age_ms = self.reply.age_ms + now.since(self.at).as_millis() as u64;
         VoteReply { age_ms, ..self.reply.clone() }
     }
@@ -39,36 +39,33 @@ impl CastVote {
 impl CastVotes {
     /// A vote is said to another seed, which leads.
     pub(super) fn keep(&mut self, at: Instant, leader: SeedId, reply: VoteReply) {
-        assert!(self.votes.back().is_none_or(|last| last.at <= at), "a vote was cast before the last one");
-        if self.votes.len() == CAST_MAX {
-            self.votes.pop_front();
+        self.votes.insert((reply.vote.ballot, leader), CastVote { at, reply });
+        if self.votes.len() > CAST_MAX {
+            self.votes.pop_first();
         }
-        self.votes.push_back(CastVote { at, leader, reply });
+        assert!(self.votes.len() <= CAST_MAX, "{} votes are kept, {CAST_MAX} are the most", self.votes.len());
     }
 
     /// The votes for that leader whose ballots may be open, as they are to be said now.
     pub(super) fn of_leader(&self, now: Instant, leader: SeedId, ballot_time: Duration) -> Vec<VoteReply> {
-        let may_be_open = |cast: &&CastVote| cast.leader == leader && now.since(cast.at) < ballot_time;
-        self.votes.iter().filter(may_be_open).map(|cast| cast.said_at(now)).collect()
+        let may_be_open = |cast: &CastVote| now.since(cast.at) < ballot_time;
+        let of_leader = self.votes.iter().filter(|((_, to), cast)| *to == leader && may_be_open(cast));
+        of_leader.map(|(_, cast)| cast.said_at(now)).collect()
     }
 
     /// The vote in that ballot, if it was cast.
     pub(super) fn on(&self, now: Instant, leader: SeedId, ballot: BallotId) -> Option<VoteReply> {
-        let is_it = |cast: &&CastVote| cast.leader == leader && cast.reply.vote.ballot == ballot;
-        self.votes.iter().rev().find(is_it).map(|cast| cast.said_at(now))
+        self.votes.get(&(ballot, leader)).map(|cast| cast.said_at(now))
     }
 
     /// There was an election.
     pub(super) fn forget_before(&mut self, term: u64) {
-        self.votes.retain(|cast| cast.reply.vote.ballot.term >= term);
+        self.votes.retain(|(ballot, _), _| ballot.term >= term);
     }
 
     /// Forgets those whose ballot is over.
     pub(super) fn expire(&mut self, now: Instant, ballot_time: Duration) {
-        while self.votes.front().is_some_and(|cast| now.since(cast.at) >= ballot_time) {
-            self.votes.pop_front();
-        }
-        assert!(self.votes.len() <= CAST_MAX, "{} votes are kept, {CAST_MAX} are the most", self.votes.len());
+        self.votes.retain(|_, cast| now.since(cast.at) < ballot_time);
     }
 }
 

@@ -25,7 +25,7 @@ mod joiner;
 mod probes;
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, PROBE_SPACING_MIN};
 use coterie_common::message::{
@@ -53,7 +53,7 @@ pub(crate) struct Voter {
     hinted: BTreeSet<ProbeTarget>,
     /// Proposals that wait until this registry has reached the leader's, and who made them. Bounded, as the ballots of
     /// a leader are.
-    ahead: Vec<(SeedId, Proposal)>,
+    ahead: BTreeMap<(BallotId, SeedId), Proposal>,
     cast: CastVotes,
 }
 
@@ -74,7 +74,7 @@ impl Voter {
     /// before, where its ballot is gone.
     pub(crate) fn begin_anew(&mut self, leader: Option<SeedId>, term: u64) {
         let is_of_leader = |from: SeedId| leader.is_none_or(|leader| leader == from);
-        self.ahead.retain(|(from, proposal)| match proposal.ballot().term.cmp(&term) {
+        self.ahead.retain(|(ballot, from), _| match ballot.term.cmp(&term) {
             Ordering::Less => false,
             Ordering::Equal => is_of_leader(*from),
             Ordering::Greater => true,
@@ -107,15 +107,11 @@ impl Voter {
                 Proposal::Death(proposal) => self.consider_death(cx, registry, me, leader, proposal),
             }
         } else {
-            let is_known =
-                |(from, other): &(SeedId, Proposal)| *from == leader && other.ballot() == proposal.ballot();
-            match self.ahead.len() < BALLOTS_MAX {
-                _ if self.ahead.iter().any(is_known) => {}
-                true => {
-                    cx.count("proposals_waited");
-                    self.ahead.push((leader, proposal));
-                }
-                false => cx.count("proposals_over_limit"),
+            let key = (proposal.ballot(), leader);
+            if self.ahead.len() >= BALLOTS_MAX && !self.ahead.contains_key(&key) {
+                cx.count("proposals_over_limit");
+            } else if self.ahead.insert(key, proposal).is_none() {
+                cx.count("proposals_waited");
             }
             None
         }
@@ -124,7 +120,8 @@ impl Voter {
     /// The proposals that wait, to be considered again now that the registry has moved. Those that are still ahead come
     /// back by `consider`.
     pub(crate) fn take_ahead(&mut self) -> Vec<(SeedId, Proposal)> {
-        std::mem::take(&mut self.ahead)
+        let ahead = std::mem::take(&mut self.ahead);
+        ahead.into_iter().map(|((_, from), proposal)| (from, proposal)).collect()
     }
 
     fn consider_joiner(
@@ -280,7 +277,7 @@ impl Voter {
         assert!(unprobed.is_none(), "{unprobed:?} was hinted at, and no probe of it runs");
         let ahead = self.ahead.len();
         assert!(ahead <= BALLOTS_MAX, "{ahead} proposals wait, {BALLOTS_MAX} are the most");
-        let reached = self.ahead.iter().find(|(_, proposal)| proposal.commit() <= registry.applied());
+        let reached = self.ahead.values().find(|proposal| proposal.commit() <= registry.applied());
         assert!(reached.is_none(), "a proposal waits that the registry has reached: {reached:?}");
     }
 
