@@ -16,6 +16,11 @@ impl Backoff {
         Backoff { first, most, next: first }
     }
 
+    /// Whether no pause was made yet, since it was made or reset.
+    pub fn is_fresh(&self) -> bool {
+        self.next == self.first
+    }
+
     /// The pause before the next try.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
@@ -42,9 +47,12 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_most_and_begin_again_after_success() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+        assert!(backoff.is_fresh());
         let pauses: Vec<u64> = (0..5).map(|_| backoff.pause().as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 5, 5]);
+        assert!(!backoff.is_fresh());
         backoff.reset();
+        assert!(backoff.is_fresh());
         assert_eq!(backoff.pause_with_jitter(0.0), Duration::from_millis(500));
         assert_eq!(backoff.pause_with_jitter(1.0), Duration::from_secs(2));
     }

@@ -309,7 +309,8 @@ fn encode_link(message: &LinkMessage, me: Address) -> Option<Json> {
             responder_port: responder.port(),
             incarnation: of(*suspect),
         }),
-        LinkMessage::Recent(_) | LinkMessage::Want(_) => None,
+        // A JSON program that hears nothing asks others.
+        LinkMessage::Recent(_) | LinkMessage::Want(_) | LinkMessage::SuspectUndecided { .. } => None,
     }
 }
 

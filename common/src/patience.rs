@@ -6,9 +6,14 @@
 
 use std::time::Duration;
 
+use crate::knob::Knob;
+
 /// The default of `--patience`: eight round trips of 100 ms, the slowest link between two continents on
 /// which a membership service is still of use (a guess).
 pub const DEFAULT: Duration = Duration::from_millis(800);
+
+/// The default, as a world may draw it: not less, for the slow links of the worlds are as slow as it bears.
+const BORNE: Knob<Duration> = Knob::new("patience", DEFAULT).at_least(DEFAULT);
 
 /// The limits of `--patience`: below, a busy machine's scheduler looks like death; above, the detection of a
 /// paused peer takes minutes.
@@ -30,7 +35,7 @@ pub struct Patience(Duration);
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience(DEFAULT)
+        Patience(BORNE.get())
     }
 }
 

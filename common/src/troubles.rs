@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Instant;
+use crate::knob::Knob;
 use crate::limits::TROUBLES_MAX;
 
 /// So long a trouble lasts before it is told: a node that starts, an election and a restart are none. A guess.
-pub const TOLD_AFTER: Duration = Duration::from_secs(5);
+pub const TOLD_AFTER: Knob<Duration> = Knob::new("TOLD_AFTER", Duration::from_secs(5));
 
 /// What is wrong, by what it is about.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ impl Troubles {
                 }
             }
         }
-        self.all.retain(|_, trouble| trouble.over.is_none_or(|over| now < over + SETTLES));
+        self.all.retain(|_, trouble| trouble.over.is_none_or(|over| now < over + SETTLES.get()));
         news
     }
 
@@ -84,19 +85,19 @@ impl Trouble {
     /// When it is to be told, or told that it is over.
     fn due(&self) -> Instant {
         match (&self.told, self.over) {
-            (None, None) => self.since + TOLD_AFTER,
-            (_, Some(over)) => over + SETTLES,
-            (Some((at, why)), None) if *why != self.why => *at + TOLD_AGAIN_AFTER,
+            (None, None) => self.since + TOLD_AFTER.get(),
+            (_, Some(over)) => over + SETTLES.get(),
+            (Some((at, why)), None) if *why != self.why => *at + TOLD_AGAIN_AFTER.get(),
             (Some(_), None) => Instant::NEVER,
         }
     }
 }
 
 /// So long after it was told a trouble is told again, if its reason is another by then.
-const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const TOLD_AGAIN_AFTER: Knob<Duration> = Knob::new("TOLD_AGAIN_AFTER", Duration::from_secs(10));
 
 /// So long it is over before that is told: what comes and goes is one trouble, told once.
-const SETTLES: Duration = Duration::from_secs(3);
+const SETTLES: Knob<Duration> = Knob::new("common/troubles/SETTLES", Duration::from_secs(3));
 
 #[cfg(test)]
 mod tests {

@@ -105,6 +105,7 @@ fn links() -> Vec<LinkMessage> {
             cluster: None,
         },
         LinkMessage::SuspectResponse { suspect: id(6001), alive: false, responder: at(6003) },
+        LinkMessage::SuspectUndecided { suspect: id(6001), responder: at(6003) },
     ]
 }
 
@@ -236,7 +237,7 @@ fn mesh() -> Vec<MeshMessage> {
             ballot: ballot(),
             dead: id(6001),
             commit: 9,
-            broke: true,
+            cause: Cause::ConnectionLost,
         }),
         MeshMessage::Vote(VoteReply { vote: vote(admission), refusal: None, age_ms: 12 }),
         MeshMessage::Vote(VoteReply {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::probe::Prober;
-use coterie_common::{Address, Finding, Life, ProbeOrder, Wire};
+use coterie_common::{Address, Effort, Finding, Life, ProbeOrder, Wire};
 
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -19,7 +19,8 @@ fn order(address: Address) -> ProbeOrder {
         wire: Wire::Native,
         patience: PATIENCE,
         open_within: PATIENCE,
-        spacing: Duration::from_millis(50),
+        round_trip: Duration::ZERO,
+        effort: Effort::Whole,
     }
 }
 

@@ -50,7 +50,8 @@ fn cause() -> impl Strategy<Value = Cause> {
         Just(Cause::PingsMissed),
         Just(Cause::ConnectRefused),
         Just(Cause::Asked),
-        Just(Cause::Absent)
+        Just(Cause::Absent),
+        Just(Cause::Deaf)
     ]
 }
 

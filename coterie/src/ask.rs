@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,12 +14,15 @@ use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
 use coterie_common::net::options::find_seed_list;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
-use coterie_common::{Change, Event, Instant, View};
+use coterie_common::{Change, Event, Instant, Refusal, View};
 use coterie_seed::core::counters::explain;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 /// How long until a seed that has gone is asked again.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a change of the seeds may take before it is said what it waits for.
+const WAITS_IN_SILENCE: Duration = Duration::from_secs(2);
 
 /// Any seed of a cluster: the one that is named, or those of its list, one after the other.
 #[derive(Args, Clone, Debug)]
@@ -44,20 +48,20 @@ impl AnySeed {
         Ok(list.seeds.iter().map(ToString::to_string).collect())
     }
 
-    /// Asks one after the other, until one answers; else what the last one said.
+    /// Asks one after the other, until one answers. Else what the last one said; that another is not reached tells
+    /// less.
     async fn ask<T>(&self, question: impl AsyncFn(Observer) -> Result<T, Failure>) -> Result<T, Failure> {
-        let mut problem = Failure::usage("no seed to ask");
+        let (mut said, mut unreached) = (None, None);
         for name in self.names()? {
-            let answered = match Observer::open(&name).await {
-                Ok(session) => question(session).await,
-                Err(unreachable) => Err(unreachable),
-            };
-            match answered {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => problem = failure,
+            match Observer::open(&name).await {
+                Ok(session) => match question(session).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => said = Some(failure),
+                },
+                Err(failure) => unreached = Some(failure),
             }
         }
-        Err(problem)
+        Err(said.or(unreached).unwrap_or_else(|| Failure::usage("no seed to ask")))
     }
 
     /// A session with the first of them that can be reached, but not with `but`.
@@ -295,14 +299,9 @@ pub async fn send(seed: AnySeed, text: String) -> Result<(), Failure> {
 pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failure> {
     let mut session = seed.open(change.address()).await?;
     session.say(SessionMessage::ChangeSeeds(change.clone()));
-    // As long as a seed may take to find a leader.
-    let answered = session.wait_for(REGISTRATION_TIME_MAX + ANSWER_TIME_MAX, |message| match message {
-        SessionMessage::SeedsChanged(answer) => Some(answer),
-        _ => None,
-    });
     // It was asked: that the answer is lost does not tell that nothing happens.
     let unknown = |failure: Failure| Failure::running(format!("{failure}: undecided, it may still happen"));
-    if let Err(refusal) = answered.await.map_err(unknown)? {
+    if let Err(refusal) = wait_for_change(&mut session).await.map_err(unknown)? {
         return Err(session.failure(&refusal.to_string()));
     }
     print(&match change {
@@ -313,6 +312,22 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
         }
     })
     .map(|_| ())
+}
+
+/// For as long as a seed may take to find a leader; where that takes a while, it says for what it waits.
+async fn wait_for_change(session: &mut Observer) -> Result<Result<(), Refusal>, Failure> {
+    let name = session.name().to_owned();
+    let answered = session.wait_for(REGISTRATION_TIME_MAX.get() + ANSWER_TIME_MAX, |message| match message {
+        SessionMessage::SeedsChanged(answer) => Some(answer),
+        _ => None,
+    });
+    let mut answered = pin!(answered);
+    if let Ok(answer) = timeout(WAITS_IN_SILENCE, &mut answered).await {
+        return answer;
+    }
+    let most = REGISTRATION_TIME_MAX.get().as_secs();
+    diagnostics::say(&format!("{name} has not answered yet: for a leader with a majority it waits {most} s"));
+    answered.await
 }
 
 /// Shows how a seed is; and `explains` what each of its counters counts.

@@ -124,6 +124,6 @@ pub(crate) fn target(bytes: &[u8]) {
             wakes += 1;
             assert!(wakes < SPIN, "a deadline that is over, again and again");
         }
-        assert!(peer.neighbours().len() <= LINKS_MAX && peer.suspicions().len() <= SUSPICIONS_MAX);
+        assert!(peer.neighbours().len() <= LINKS_MAX && peer.suspicions().len() <= SUSPICIONS_MAX.get());
     }
 }

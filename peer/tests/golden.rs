@@ -209,7 +209,9 @@ impl Player {
     /// Gives one input, lets seeds and neighbours answer pings, and shows the rest of what the core wants done.
     fn step(&mut self, input: Input) -> Vec<String> {
         let (mut lines, mut answers) = (Vec::new(), Vec::new());
-        for effect in self.core.step(self.now, input) {
+        let effects = self.core.step(self.now, input);
+        self.core.verify();
+        for effect in effects {
             let answer = match &effect {
                 Effect::Tell { seed, message: Message::Session(SessionMessage::Cluster(own)) } => {
                     let cluster = self.clusters.get(&seed.0).copied().unwrap_or(cluster("abab"));
@@ -347,7 +349,7 @@ impl script::Player for Player {
             ("probed", ..) => {
                 Input::Probed { target: id(words.at(1)), finding: finding(words.at(2)), host: host(words) }
             }
-            (juror, ..) if words.0.get(1) == Some(&"votes") => {
+            (juror, ..) if matches!(words.0.get(1), Some(&("votes" | "undecided"))) => {
                 let Message::Link(message) = self.link(words.from(1)) else {
                     unreachable!("a vote is a link's message")
                 };

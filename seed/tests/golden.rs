@@ -9,7 +9,8 @@
 //! given follower members=...            likewise, but s1 leads
 //! at 3s | wait                          time passes; ... to the next deadline
 //! 1 cluster abab | 1 register 6001 life=7 | 2 json report 6002#4 asked | 1 drained | 1 closed | ...    a session's
-//! s1 up | s1 has 12 | s1 request 4 leave 6001#3 | s1 reply 1 recorded 9 | s1 soft held=6001#3 | ...    the mesh
+//! s1 up | s1 has 12 | s1 decided abab 9 | s1 request 4 leave 6001#3 | s1 reply 1 recorded 9 | s1 soft held=6001#3 |
+//! ...                                   the mesh
 //! s1 votes 1.1 refused age=300 | s1 votes 1.1 no alive                       a vote in a ballot opened here
 //! s1 proposes register 2.1 6001 life=7 replaces=0 commit=5                   a ballot opened there
 //! commit 10 p1 & 11 leave 6001#3 & 12 blank      what the log decided; p1 is the first entry proposed here
@@ -264,6 +265,7 @@ impl Player {
 
     fn step(&mut self, input: Input) -> Vec<String> {
         let effects = self.core.step(self.now, input);
+        self.core.verify();
         effects.iter().map(|effect| brief(&self.show(effect))).collect()
     }
 
@@ -291,8 +293,8 @@ impl Player {
             Effect::Probe(order) => {
                 let (address, life, wire) = (order.address, order.life, show_wire(order.wire));
                 format!(
-                    "probe {address}/{life} {wire} patience={:?} open_within={:?} spacing={:?}",
-                    order.patience, order.open_within, order.spacing
+                    "probe {address}/{life} {wire} patience={:?} open_within={:?} round_trip={:?} {}",
+                    order.patience, order.open_within, order.round_trip, order.effort
                 )
             }
             Effect::Seeds { seeds, gone } => {
@@ -384,10 +386,9 @@ impl script::Player for Player {
                 self.on_session(id, words.from(1))
             }
             "given" => return self.given(words),
-            "seed" => {
-                self.core = core(words.number("printed").unwrap_or(0), number(words.at(3)));
-                return Vec::new();
-            }
+            "seed" => return self.begin_anew(words),
+            "stopped" => return self.stand_still(words),
+            "wake" => Input::Wake,
             "at" => return self.pass_until(Instant::START + duration(words.at(1))),
             "wait" => return self.pass_until(self.core.next_deadline()),
             "hush" if words.at(1).starts_with('s') => {
@@ -417,7 +418,7 @@ impl script::Player for Player {
                 }
                 Input::Restored(Box::new(registry))
             }
-            "forms" => Input::Forms(cluster(words.at(1)).unwrap_or_else(|| panic!("of which name?"))),
+            "forms" => Input::Forms(heard::founding(words)),
             "fail" => Input::ProposalFailed(self.proposed(words.at(1)).clone()),
             "voters-unchanged" => Input::VotersUnchanged,
             "probed" => Input::Probed {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use coterie_common::limits::{
     ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, FORWARDED_MAX, HINTS_PER_SECOND,
-    JSON_PEER_LIST_MAX, MEMBERS_MAX, REQUESTS_PER_SECOND, TAG_BYTES_MAX, VIA_BYTES_MAX,
+    JSON_PEER_LIST_MAX, MEMBERS_MAX, REQUESTS_PER_SECOND, SEEDS_MAX, TAG_BYTES_MAX, VIA_BYTES_MAX,
 };
 use coterie_common::message::{
-    Answer, BallotId, Candidate, Cause, ClusterId, SeedId, SessionMessage, Subject, Vote,
+    Answer, BallotId, Candidate, Cause, ClusterId, DeathReport, SeedChange, SeedId, SessionMessage, Subject,
+    Vote,
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience,
@@ -29,13 +30,21 @@ fn candidate(number: usize, tag_bytes: usize) -> Candidate {
     Candidate { address: address(number), life: Life(1), wire: Wire::Native, tags }
 }
 
-/// The registry of a cluster of one seed with so many members, each with so many bytes of tags.
-fn registry(members: usize, tag_bytes: usize) -> Registry {
+/// The registry of a cluster of so many seeds, of which the first alone has a vote.
+fn founded(seeds: u64) -> Registry {
     let mut registry = Registry::default();
     registry.set_seeds(0, vec![[SeedId(0)].into()]);
-    let record = SeedRecord { address: "10.255.0.1:5011".to_owned(), directory_id: Some(1) };
-    let found = Body::Found { cluster: ClusterId([1; 16]), seeds: [(SeedId(0), record)].into() };
+    let record = |id: u64| {
+        (SeedId(id), SeedRecord { address: format!("10.255.0.{}:5011", id + 1), directory_id: Some(id + 1) })
+    };
+    let found = Body::Found { cluster: ClusterId([1; 16]), seeds: (0..seeds).map(record).collect() };
     registry.apply(1, &Entry::new(found));
+    registry
+}
+
+/// The registry of a cluster of one seed with so many members, each with so many bytes of tags.
+fn registry(members: usize, tag_bytes: usize) -> Registry {
+    let mut registry = founded(1);
     for number in 0..members {
         let candidate = candidate(number, tag_bytes);
         let ballot = BallotId { term: 1, number: number as u64 };
@@ -84,10 +93,10 @@ fn assert_limit(answer: Option<Answer>, named: usize) {
 #[test]
 fn one_ballot_too_many_is_refused_and_those_under_way_go_on() {
     let mut seed = leader(registry(0, 0));
-    for number in 0..BALLOTS_MAX {
+    for number in 0..BALLOTS_MAX.get() {
         assert_eq!(register(&mut seed, number as u64, candidate(number, 0)), None);
     }
-    assert_limit(register(&mut seed, 9_999, candidate(BALLOTS_MAX, 0)), BALLOTS_MAX);
+    assert_limit(register(&mut seed, 9_999, candidate(BALLOTS_MAX.get(), 0)), BALLOTS_MAX.get());
     let probed = Input::Probed {
         target: ProbeTarget { address: address(0), life: Life(1) },
         finding: Finding::Alive,
@@ -116,21 +125,47 @@ fn tags_are_limited_for_one_and_for_all() {
     assert_eq!(register(&mut seed, 3, candidate(5_002, 0)), None, "without tags there is room");
 }
 
+fn member(number: usize) -> MemberId {
+    MemberId { address: address(number), incarnation: Incarnation(number as u64 + 2) }
+}
+
+/// A member says that the connections to these broke.
+fn report(seed: &mut Seed, session: u64, reporter: usize, dead: std::ops::Range<usize>) -> Vec<ProbeTarget> {
+    let epoch = seed.registry().epoch();
+    let mut said = vec![
+        SessionMessage::Cluster(Some(ClusterId([1; 16]))),
+        SessionMessage::Open { member: member(reporter), life: Life(1), epoch },
+    ];
+    said.extend(dead.map(|number| {
+        SessionMessage::Report(DeathReport {
+            dead: member(number),
+            suspected: None,
+            timestamp: Timestamp::default(),
+            cause: Cause::ConnectionLost,
+            votes: Vec::new(),
+            undecided: true,
+        })
+    }));
+    let mut probed = Vec::new();
+    for message in said {
+        let (session, wire) = (SessionId(session), Wire::Native);
+        let input = Input::Session { session, wire, message: Message::Session(message) };
+        for effect in seed.step(seed.now(), input) {
+            if let Effect::Probe(order) = effect {
+                probed.push(order.target());
+            }
+        }
+    }
+    probed
+}
+
 #[test]
 fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
     let count = DEATHS_PER_ENTRY_MAX + 44;
-    let mut seed = leader(registry(count, 0));
-    seed.step(Instant::START, Input::Wake);
-    let late = Instant::START + ABSENCE_GRACE + Duration::from_secs(3);
-    let effects = seed.step(late, Input::Wake);
-    let targets: Vec<_> = effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Probe(order) => Some(order.target()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(targets.len(), count, "each is probed");
+    let mut seed = leader(registry(count + 2, 0));
+    let mut targets = report(&mut seed, 1, count, 0..200);
+    targets.extend(report(&mut seed, 2, count + 1, 200..count));
+    assert_eq!(targets.len(), count, "each is probed, for proof knows no budget");
     let mut sizes = Vec::new();
     let mut take = |effects: Vec<Effect>| {
         for effect in effects {
@@ -141,11 +176,43 @@ fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
     };
     for target in targets {
         let (finding, host) = (Finding::Refused, HostEvidence::Unknown);
-        take(seed.step(late, Input::Probed { target, finding, host }));
+        take(seed.step(Instant::START, Input::Probed { target, finding, host }));
     }
-    take(seed.step(late + Duration::from_millis(40), Input::Wake));
+    take(seed.step(Instant::START + Duration::from_millis(40), Input::Wake));
     assert_eq!(sizes.iter().sum::<usize>(), count, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size <= DEATHS_PER_ENTRY_MAX), "{sizes:?}");
+}
+
+/// The rest are found absent again when some of these are over. Of those that there may be the seeds are asked about
+/// some at a time: half of what each may probe, which is a twentieth of the members.
+#[test]
+fn no_more_absences_are_voted_on_at_a_time_than_there_may_be_ballots_and_probes() {
+    let mut seed = leader(registry(BALLOTS_MAX.get() + 2, 0));
+    let (mut probes, mut now) = (0, Instant::START);
+    while now < Instant::START + ABSENCE_GRACE.get() + Duration::from_millis(100) {
+        now = now + Duration::from_millis(100);
+        let effects = seed.step(now, Input::Wake);
+        probes += effects.iter().filter(|effect| matches!(effect, Effect::Probe(_))).count();
+    }
+    assert_eq!(seed.counters().get("ballots_of_absence"), Some(&(BALLOTS_MAX.get() as u64)));
+    assert_eq!(probes, (BALLOTS_MAX.get() + 2) / 20 / 2);
+}
+
+#[test]
+fn one_seed_too_many_is_refused() {
+    let add = || SessionMessage::ChangeSeeds(SeedChange::Add("10.255.1.1:5011".to_owned()));
+    let refusal = |seeds: usize| {
+        let mut seed = leader(founded(seeds as u64));
+        let effects = say(&mut seed, Wire::Native, add());
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Send {
+                message: Message::Session(SessionMessage::SeedsChanged(Err(refusal))), ..
+            } => Some(refusal),
+            _ => None,
+        })
+    };
+    assert_eq!(refusal(SEEDS_MAX - 1), None);
+    assert_limit(refusal(SEEDS_MAX).map(Answer::Refused), SEEDS_MAX);
 }
 
 fn say(seed: &mut Seed, wire: Wire, message: SessionMessage) -> Vec<Effect> {
@@ -178,7 +245,7 @@ fn hints_that_come_too_often_are_dropped_and_counted() {
     say(&mut seed, Wire::Native, SessionMessage::Cluster(Some(ClusterId([1; 16]))));
     say(&mut seed, Wire::Native, open);
     let hint = SessionMessage::Hint { suspect: member(1), cause: Cause::PingsMissed };
-    for _ in 0..=HINTS_PER_SECOND {
+    for _ in 0..=HINTS_PER_SECOND.get() {
         say(&mut seed, Wire::Native, hint.clone());
     }
     assert_eq!(seed.counters().get("hints_dropped"), Some(&1));
@@ -192,7 +259,7 @@ fn reports_and_reads_that_come_too_often_are_not_taken() {
     let open = SessionMessage::Open { member: id(0), life: Life(1), epoch: Epoch(3) };
     say(&mut seed, Wire::Native, SessionMessage::Cluster(Some(ClusterId([1; 16]))));
     say(&mut seed, Wire::Native, open);
-    for _ in 0..=REQUESTS_PER_SECOND {
+    for _ in 0..=REQUESTS_PER_SECOND.get() {
         say(&mut seed, Wire::Native, SessionMessage::Leave(id(1)));
     }
     assert_eq!(seed.counters().get("requests_dropped"), Some(&1));
@@ -204,10 +271,10 @@ fn reports_and_reads_that_come_too_often_are_not_taken() {
 fn so_many_requests_wait_for_a_leader_and_no_more() {
     let mut seed = leader(registry(0, 0));
     seed.step(Instant::START, Input::Leader { leader: None, term: 1 });
-    for number in 0..FORWARDED_MAX {
+    for number in 0..FORWARDED_MAX.get() {
         assert_eq!(register(&mut seed, number as u64, candidate(number, 0)), None);
     }
-    assert_limit(register(&mut seed, 99_999, candidate(FORWARDED_MAX, 0)), FORWARDED_MAX);
+    assert_limit(register(&mut seed, 99_999, candidate(FORWARDED_MAX.get(), 0)), FORWARDED_MAX.get());
 }
 
 #[test]

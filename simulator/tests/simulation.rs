@@ -75,6 +75,7 @@ fn keeps_every_promise(number: u64, peers: usize, chaos_ms: u64, faults: Vec<(u6
     let mut plan = Plan::draw(number);
     plan.swarm.peers = peers;
     plan.swarm.chaos = Duration::from_millis(chaos_ms);
+    plan.swarm.seeds_within = Duration::from_millis(300);
     plan.faults = faults;
     let result = run(&plan, None);
     assert!(result.is_ok(), "{}", result.unwrap_err());

@@ -67,6 +67,13 @@ pub enum LinkMessage {
         /// Who votes.
         responder: Address,
     },
+    /// I cannot tell: ask somebody else.
+    SuspectUndecided {
+        /// Who was to be probed.
+        suspect: MemberId,
+        /// Who does not vote.
+        responder: Address,
+    },
 }
 
 /// What starts a suspicion.
@@ -82,6 +89,8 @@ pub enum Cause {
     Asked,
     /// No seed holds a session of it.
     Absent,
+    /// It speaks, and answers no ping.
+    Deaf,
 }
 
 impl Cause {
@@ -89,7 +98,15 @@ impl Cause {
     pub fn is_break(self) -> bool {
         match self {
             Cause::ConnectionLost | Cause::ConnectRefused => true,
-            Cause::PingsMissed | Cause::Asked | Cause::Absent => false,
+            Cause::PingsMissed | Cause::Asked | Cause::Absent | Cause::Deaf => false,
+        }
+    }
+
+    /// Whether nothing but silence speaks against the suspect: then any frame of it speaks for it.
+    pub fn is_silence(self) -> bool {
+        match self {
+            Cause::PingsMissed | Cause::Absent => true,
+            Cause::ConnectionLost | Cause::ConnectRefused | Cause::Asked | Cause::Deaf => false,
         }
     }
 }
@@ -102,6 +119,7 @@ impl fmt::Display for Cause {
             Cause::ConnectRefused => "connect_refused",
             Cause::Asked => "asked",
             Cause::Absent => "absent",
+            Cause::Deaf => "deaf",
         })
     }
 }

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Candidate, DeathReport, Links, SessionMessage};
+use super::{Candidate, Cause, DeathReport, Links, SessionMessage};
 use crate::line::hex;
 use crate::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
@@ -88,6 +88,13 @@ pub struct SeedHello {
     pub history: Option<History>,
     /// What its directory has on disk.
     pub directory: DirectoryState,
+}
+
+impl SeedHello {
+    /// The cluster that its log is of.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.history.as_ref().map(|history| history.cluster)
+    }
 }
 
 /// Where an entry stands in the log, and the term in which it was appended.
@@ -175,6 +182,16 @@ pub enum SeedChange {
 }
 
 impl SeedChange {
+    /// The same about another address, or another spelling of it.
+    #[must_use]
+    pub fn at(self, address: String) -> Self {
+        match self {
+            SeedChange::Add(_) => SeedChange::Add(address),
+            SeedChange::Remove(_) => SeedChange::Remove(address),
+            SeedChange::Replace { force, .. } => SeedChange::Replace { address, force },
+        }
+    }
+
     /// The address that it is about.
     pub fn address(&self) -> &str {
         match self {
@@ -318,8 +335,9 @@ pub struct DeathProposal {
     pub dead: MemberId,
     /// The leader's commit index.
     pub commit: u64,
-    /// Whether a connection to it broke lately: then another must open soon, or its host is gone.
-    pub broke: bool,
+    /// What speaks against it. Where a connection broke, another must open soon, or its host is gone; where it is
+    /// silent, a frame that just came from it speaks for it.
+    pub cause: Cause,
 }
 
 /// What a ballot is about, as each vote repeats it.

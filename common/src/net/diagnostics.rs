@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::platform::stderr_without_buffer;
 use super::process::Failure;
 use super::sink::LineSink;
+use crate::Instant;
 
 /// Where they go, once the process is prepared.
 static STDERR: OnceLock<Arc<LineSink>> = OnceLock::new();
@@ -51,6 +52,11 @@ pub fn say(line: &str) {
         // Nobody may be left to read it; then nothing is to be done about that either.
         None => drop(io::stderr().write_all(line.as_bytes())),
     }
+}
+
+/// Whether stderr takes no more lines, and why.
+pub(super) fn blockage(now: Instant) -> Option<(String, Option<String>)> {
+    STDERR.get().map(|sink| sink.blockage(now))
 }
 
 /// The process is about to end: what was said is written, as far as stderr takes it soon.

@@ -9,7 +9,7 @@ use super::platform::stdout_without_buffer;
 use super::sink::{LineSink, open_append};
 use crate::address::file_name_part;
 use crate::clock::wall;
-use crate::{Address, Line, Role};
+use crate::{Address, Instant, Line, Role};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -91,20 +91,26 @@ impl Journal {
         self.sinks.iter().for_each(|sink| sink.take(text.as_bytes()));
     }
 
+    /// Of each sink, whether it takes no more lines, and why.
+    pub(super) fn blockages(&self, now: Instant) -> impl Iterator<Item = (String, Option<String>)> + '_ {
+        self.sinks.iter().map(move |sink| sink.blockage(now))
+    }
+
     /// Writes what is left, as far as the sinks take it within half a second.
     pub fn close(&self) {
         self.sinks.iter().for_each(|sink| sink.close());
     }
 }
 
+/// What a pattern of file names may have in it.
+pub(super) const PLACEHOLDERS: [&str; 3] = ["{role}", "{ip}", "{port}"];
+
 /// The file that `pattern` names for a node.
 pub fn file_name(pattern: &str, role: Role, own: Address) -> PathBuf {
-    let ip = file_name_part(&own.ip().to_string());
+    let (ip, port) = (file_name_part(&own.ip().to_string()), own.port().to_string());
+    let named = PLACEHOLDERS.iter().zip([role.lower(), &ip, &port]);
     PathBuf::from(
-        pattern
-            .replace("{role}", role.lower())
-            .replace("{ip}", &ip)
-            .replace("{port}", &own.port().to_string()),
+        named.fold(pattern.to_owned(), |name, (placeholder, value)| name.replace(placeholder, value)),
     )
 }
 

@@ -1,5 +1,7 @@
 //! An accept loop that outlives a lack of descriptors.
 
+use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -11,6 +13,30 @@ use crate::limits::{CONNECTIONS_MAX, DESCRIPTORS_SET_ASIDE};
 /// How long to wait when there is no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
+/// Why this process accepts nobody, if it cannot. One for all its listeners: what they lack is the process's.
+static SHORTAGE: Mutex<Option<String>> = Mutex::new(None);
+
+/// A shortage, for as long as this lives.
+struct Shortage;
+
+impl Shortage {
+    fn of(error: &io::Error) -> Self {
+        *SHORTAGE.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        Shortage
+    }
+}
+
+impl Drop for Shortage {
+    fn drop(&mut self) {
+        *SHORTAGE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Why no connection is accepted, if that is so.
+pub(super) fn shortage() -> Option<String> {
+    SHORTAGE.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// The next connection. Waits where there is no descriptor for it, and passes over those that are gone already.
 pub async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
@@ -20,7 +46,11 @@ pub async fn accept(listener: &TcpListener) -> TcpStream {
                     return stream;
                 }
             }
-            Err(error) if is_own_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
+            Err(error) if is_own_shortage(&error) => {
+                // It is over with the pause: where it is not, the next attempt fails before anybody looks.
+                let _short = Shortage::of(&error);
+                tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
+            }
             Err(_) => {}
         }
     }

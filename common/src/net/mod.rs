@@ -12,6 +12,7 @@ pub mod platform;
 pub mod probe;
 pub mod process;
 pub mod resolve;
+pub mod shortages;
 mod sink;
 pub mod task;
 pub mod tcp;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
 
-use super::journal::{Events, Format, JournalOptions};
+use super::journal::{Events, Format, JournalOptions, PLACEHOLDERS};
 use super::process::Failure;
 use crate::Role;
 use crate::patience::{self, Patience};
@@ -38,7 +38,8 @@ pub struct NodeArgs {
         long,
         value_name = "PATTERN",
         default_value = "outputfile_{role}_{port}.txt",
-        env = "COTERIE_LOG_FILE"
+        env = "COTERIE_LOG_FILE",
+        value_parser = parse_log_file
     )]
     pub log_file: Vec<String>,
 
@@ -70,7 +71,14 @@ pub struct NodeArgs {
 /// The command line of this process. What is wrong with it is one line; help and version end the process in order.
 pub fn parse<C: Parser>() -> Result<C, Failure> {
     C::try_parse().map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match error.print().and_then(|()| std::io::stdout().flush()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    Failure::running(format!("stdout: {error}"))
+                }
+                Ok(()) | Err(_) => std::process::exit(0),
+            }
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Failure::usage("what is to be done? --help lists the commands")
         }
@@ -202,6 +210,15 @@ fn parse_patience(text: &str) -> Result<Patience, String> {
     match patience::RANGE.contains(&duration) {
         true => Ok(Patience::new(duration)),
         false => Err(format!("must be from {:?} to {:?}", patience::RANGE.start(), patience::RANGE.end())),
+    }
+}
+
+/// A pattern whose braces hold nothing but what a file name can be made of.
+fn parse_log_file(text: &str) -> Result<String, String> {
+    let known = PLACEHOLDERS.iter().fold(text.to_owned(), |left, placeholder| left.replace(placeholder, ""));
+    match known.contains(['{', '}']) {
+        true => Err(format!("braces can hold {}", PLACEHOLDERS.join(", "))),
+        false => Ok(text.to_owned()),
     }
 }
 

@@ -21,7 +21,6 @@ use super::tcp::{TcpStream, connect};
 use crate::clock::Clock;
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
-use crate::limits::PROBE_CONNECTIONS_MAX;
 use crate::{Address, Finding, HostEvidence, Instant, Life, Message, ProbeOrder};
 
 /// A refusal is itself the host's answer, so ICMP is only asked when the first connection has not settled by then.
@@ -64,7 +63,7 @@ impl Prober {
             let patience = order.open_within.saturating_sub(ICMP_AFTER * 4);
             self.icmp.ping(order.address.ip(), patience).await
         };
-        let hopeful = AtomicU32::new(0);
+        let shortages = AtomicU32::new(0);
         let opened = Arc::new(AtomicBool::new(false));
         let silence = async {
             // Who was late himself has not seen yet what may have come meanwhile.
@@ -80,10 +79,11 @@ impl Prober {
         let probe = async {
             tokio::select! {
                 biased;
-                finding = self.attempts(order, &hopeful, &opened) => finding,
-                silence = silence => match hopeful.load(Ordering::Relaxed) {
-                    0 => Finding::CannotProbe,
-                    _ => silence,
+                finding = self.attempts(order, &shortages, &opened) => finding,
+                // Silence says something only where nothing of this host's own was lacking.
+                silence = silence => match shortages.load(Ordering::Relaxed) {
+                    0 => silence,
+                    _ => Finding::CannotProbe,
                 },
             }
         };
@@ -103,25 +103,24 @@ impl Prober {
     }
 
     /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
-    /// `opened` is set when one opens; `hopeful` counts those that did not fail for want of this host's own means:
-    /// without one, silence says nothing.
-    async fn attempts(&self, order: ProbeOrder, hopeful: &AtomicU32, opened: &Arc<AtomicBool>) -> Finding {
-        let mut running = JoinSet::new();
-        let mut begun = 0;
-        loop {
-            if begun < PROBE_CONNECTIONS_MAX {
-                begun += 1;
-                hopeful.fetch_add(1, Ordering::Relaxed);
-                running.spawn(attempt(order, self.me, Arc::clone(opened)));
-            }
-            let pause = sleep(order.spacing);
+    /// `opened` is set when one opens; `shortages` counts those that failed for want of this host's own means.
+    async fn attempts(&self, order: ProbeOrder, shortages: &AtomicU32, opened: &Arc<AtomicBool>) -> Finding {
+        let clock = Clock::start();
+        let mut opens_at = order.opens_at().into_iter().peekable();
+        let (mut running, mut begun) = (JoinSet::new(), 0);
+        while opens_at.next().is_some() {
+            begun += 1;
+            running.spawn(attempt(order, self.me, Arc::clone(opened)));
+            let next = opens_at.peek().copied();
+            let pause = sleep(next.unwrap_or_default().saturating_sub(clock.now().since(Instant::START)));
             tokio::pin!(pause);
             loop {
                 let ended = tokio::select! {
                     biased;
                     Some(ended) = running.join_next() => ended.unwrap_or(Attempt::Nothing),
-                    () = &mut pause, if begun < PROBE_CONNECTIONS_MAX => break,
-                    else => return std::future::pending().await,
+                    () = &mut pause, if next.is_some() => break,
+                    // The last one was opened, and all have ended.
+                    else => break,
                 };
                 match ended {
                     Attempt::Answered(life) if life.unwrap_or(Life::NONE) == order.life => {
@@ -130,16 +129,17 @@ impl Prober {
                     Attempt::Answered(life) => return Finding::OtherLife(life.unwrap_or(Life::NONE)),
                     Attempt::Refused => return Finding::Refused,
                     Attempt::OwnShortage => {
-                        let left = hopeful.fetch_sub(1, Ordering::Relaxed) - 1;
-                        if left == 0 && begun == PROBE_CONNECTIONS_MAX {
+                        let all_short = shortages.fetch_add(1, Ordering::Relaxed) + 1 == begun;
+                        if all_short && next.is_none() {
                             return Finding::CannotProbe;
                         }
                     }
-                    Attempt::Closed => break,
-                    Attempt::Nothing => {}
+                    Attempt::Closed if next.is_some() => break,
+                    Attempt::Closed | Attempt::Nothing => {}
                 }
             }
         }
+        std::future::pending().await
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::Instant;
+
 /// What one sink may hold back, in bytes.
 const BUFFER_BYTES_MAX: usize = 8 << 20;
 
@@ -19,6 +21,15 @@ const WRITE_AT_BYTES: usize = 64 << 10;
 
 /// How long a line waits for others to be written with.
 const GATHER: Duration = Duration::from_millis(1);
+
+/// How often it is tried to tell in a sink how many lines it has lost, when nothing else is to be written.
+const TELL_LOST_EVERY: Duration = Duration::from_secs(1);
+
+/// A write that takes longer than this hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a sink takes no more, where no write has failed.
+const STANDS_STILL: &str = "whoever reads it stands still";
 
 /// How long the last lines may take at the end of the process.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
@@ -53,7 +64,11 @@ pub(super) struct LineSink {
 struct SinkState {
     buffer: Vec<u8>,
     lost: u64,
-    said_lost: bool,
+    /// Why lines are lost; none once some were taken again.
+    blocked: Option<String>,
+    is_writing: bool,
+    /// Since when the write that is under way was seen to be.
+    seen: Option<Instant>,
     closed: bool,
     finished: bool,
 }
@@ -88,7 +103,7 @@ impl LineSink {
         }
         if state.buffer.len() + text.len() > BUFFER_BYTES_MAX {
             state.lost += 1;
-            let is_first = !std::mem::replace(&mut state.said_lost, true);
+            let is_first = state.blocked.replace(STANDS_STILL.to_owned()).is_none();
             drop(state);
             if is_first && self.is_said {
                 tracing::warn!("{}: takes no more, log lines are lost", self.name);
@@ -100,6 +115,18 @@ impl LineSink {
         if first || state.buffer.len() >= WRITE_AT_BYTES {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether it takes no more lines, and why: some were lost, or one write is under way for too long. How many lines
+    /// are lost is told in the sink itself: here it would be news each time.
+    pub(super) fn blockage(&self, now: Instant) -> (String, Option<String>) {
+        let mut state = self.lock();
+        if state.is_writing {
+            state.seen.get_or_insert(now);
+        }
+        let hangs = state.seen.is_some_and(|since| now.since(since) >= HANGS_AFTER);
+        let why = state.blocked.clone().or(hangs.then(|| STANDS_STILL.to_owned()));
+        (format!("{} takes no more lines", self.name), why.filter(|_| !state.finished))
     }
 
     fn run(&self, mut file: File, lost_line: impl Fn(u64) -> String) {
@@ -118,10 +145,10 @@ impl LineSink {
                 result = result.and_then(|()| file.write_all(lost_line(lost).as_bytes()));
             }
             match result {
-                Ok(()) => {}
+                Ok(()) => self.took_it(),
                 // A closed pipe is silence from here on; any other trouble loses what was to be written.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-                Err(error) => self.wait_for_room(&error, &buffer),
+                Err(error) => self.wait_for_room(&error, &buffer, lost),
             }
         }
         self.lock().finished = true;
@@ -131,26 +158,42 @@ impl LineSink {
     /// What is to be written next, and how many lines were lost before it; `None` at the end.
     fn next(&self) -> Option<(Vec<u8>, u64)> {
         let mut state = self.lock();
+        (state.is_writing, state.seen) = (false, None);
         while state.buffer.is_empty() && !state.closed {
+            if state.lost > 0 {
+                // That is told when it can be, though nobody has another line to say.
+                let waited = self.wake.wait_timeout(state, TELL_LOST_EVERY);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                break;
+            }
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.buffer.len() < WRITE_AT_BYTES && !state.closed {
             let waited = self.wake.wait_timeout(state, GATHER);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if state.buffer.is_empty() {
+        if state.buffer.is_empty() && (state.closed || state.lost == 0) {
             return None;
         }
-        state.said_lost = false;
+        state.is_writing = true;
         Some((std::mem::take(&mut state.buffer), std::mem::take(&mut state.lost)))
     }
 
-    /// The disk is full, say: the lines of this write are lost and counted, and the next are tried again later.
-    fn wait_for_room(&self, error: &io::Error, lost: &[u8]) {
-        let lines = lost.iter().filter(|byte| **byte == b'\n').count() as u64;
+    /// What was to be written is; unless more was lost meanwhile, all is well again.
+    fn took_it(&self) {
         let mut state = self.lock();
-        state.lost += lines;
-        let is_first = !std::mem::replace(&mut state.said_lost, true);
+        if state.lost == 0 {
+            state.blocked = None;
+        }
+    }
+
+    /// The disk is full, say: the lines of this write are lost and counted, and the next are tried again later. So many
+    /// were lost before them, and are still to be told.
+    fn wait_for_room(&self, error: &io::Error, buffer: &[u8], untold: u64) {
+        let lines = buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let mut state = self.lock();
+        state.lost += lines + untold;
+        let is_first = state.blocked.replace(error.to_string()).is_none();
         drop(state);
         if is_first && self.is_said {
             tracing::warn!("{}: {error}, {lines} log lines are lost", self.name);
@@ -198,6 +241,8 @@ mod tests {
         let lines = 2 * BUFFER_BYTES_MAX / line.len();
         (0..lines).for_each(|_| sink.take(line.as_bytes()));
         assert!(sink.lock().lost > 0, "the buffer is full and the pipe too");
+        let (what, why) = sink.blockage(Instant::START);
+        assert_eq!((what.as_str(), why.is_some()), ("a pipe takes no more lines", true), "{why:?}");
         let reading = std::thread::spawn(move || {
             let mut text = String::new();
             io::Read::read_to_string(&mut reader, &mut text).unwrap();
@@ -205,11 +250,35 @@ mod tests {
         });
         sink.take(b"the last\n");
         sink.close();
-        drop(sink);
         let text = reading.join().unwrap();
         let kept = text.lines().filter(|line| line.starts_with('x')).count();
         let lost = text.lines().find_map(|line| line.split("LOST lines=").nth(1)).unwrap();
+        assert_eq!(sink.blockage(Instant::START).1, None, "it took some since");
         assert!(kept + lost.parse::<usize>().unwrap() >= lines, "{kept} kept, {lost} lost of {lines}");
+    }
+
+    /// Long before its buffer is full.
+    #[test]
+    fn a_write_that_hangs_is_told_and_that_it_is_done() {
+        let (mut reader, sink) = pipe();
+        // Time that passes a thousand times as fast.
+        let mut now = Instant::START;
+        let mut comes_true = |what: bool| {
+            (0..10_000).any(|_| {
+                std::thread::park_timeout(Duration::from_millis(1));
+                now = now + HANGS_AFTER;
+                sink.blockage(now).1.is_some() == what
+            })
+        };
+        sink.take(&vec![b'x'; 256 << 10]);
+        assert_eq!(sink.blockage(Instant::START).1, None, "it has only begun");
+        assert!(comes_true(true), "a pipe holds less");
+        let reading =
+            std::thread::spawn(move || io::Read::read_to_end(&mut reader, &mut Vec::new()).unwrap());
+        assert!(comes_true(false), "it was read");
+        sink.close();
+        drop(sink);
+        assert_eq!(reading.join().unwrap(), 256 << 10);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How long a death takes to be known by all.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use coterie_common::clock::wall;
 use coterie_common::net::process::Failure;
 use rand::seq::IndexedRandom;
 
+use super::floor::Floor;
 use super::{Figures, logs};
 use crate::cluster::process::STOP_TIME_MAX;
 use crate::cluster::{Cluster, Directory, Layout, LogEvent};
@@ -40,17 +40,11 @@ pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
         .dir
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
-    let layout = Layout {
-        seeds: args.seeds,
-        peers: args.peers,
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        base_port: None,
-        seed_args: Vec::new(),
-        peer_args: vec!["--messages".to_owned(), "0".to_owned()],
-        program: std::env::current_exe()?,
-    };
+    let peer_args = vec!["--messages".to_owned(), "0".to_owned()];
+    let layout = Layout { peer_args, ..Layout::of_this_program(args.seeds, args.peers)? };
     let cluster = Cluster::prepare(Directory::take(&directory, true)?, layout)?;
-    let mut bench = Bench { cluster };
+    let floor = Floor::prepare(&directory).map_err(Failure::running)?;
+    let mut bench = Bench { cluster, floor };
     let result = bench.measure(args.rounds);
     bench.cluster.stop_all();
     if args.dir.is_none() {
@@ -64,15 +58,27 @@ pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
     row("last survivor", |round| round.last_peer);
     row("last seed", |round| round.last_seed);
     row("both", |round| round.last_peer.max(round.last_seed));
+    row("floor", |round| round.floor);
+    println!("in floors      {}", in_floors(&rounds));
     Ok(())
+}
+
+/// How many medians of the floor the median and the 99th percentile of "both" are.
+fn in_floors(rounds: &[Round]) -> String {
+    let both = Figures::new(rounds.iter().map(|round| round.last_peer.max(round.last_seed)).collect());
+    let floor = Figures::new(rounds.iter().map(|round| round.floor).collect()).quantile(0.5);
+    let multiple = |share| both.quantile(share).as_secs_f64() / floor.as_secs_f64();
+    format!("median {:5.1}   p99 {:5.1}", multiple(0.5), multiple(0.99))
 }
 
 struct Bench {
     cluster: Cluster,
+    floor: Floor,
 }
 
-/// When the last of each kind knew.
+/// When the last of each kind knew, and the floor just before.
 struct Round {
+    floor: Duration,
     last_peer: Duration,
     last_seed: Duration,
 }
@@ -92,14 +98,15 @@ impl Bench {
         for _ in 0..rounds {
             // One death must not run into another's repair.
             logs::settle(SETTLE_TIME, || self.cluster.events());
+            let floor = self.floor.measure().map_err(Failure::running)?;
             let victim = peers.choose(&mut rand::rng()).copied().unwrap_or_default();
-            results.push(self.kill(victim)?);
+            results.push(self.kill(victim, floor)?);
             self.restart(victim)?;
         }
         Ok(results)
     }
 
-    fn kill(&mut self, victim: usize) -> Result<Round, Failure> {
+    fn kill(&mut self, victim: usize, floor: Duration) -> Result<Round, Failure> {
         let dead = self.cluster.nodes[victim].record.address;
         let mut unaware: BTreeSet<usize> =
             (0..self.cluster.nodes.len()).filter(|&index| index != victim).collect();
@@ -116,7 +123,7 @@ impl Bench {
             }
             unaware.is_empty()
         })?;
-        Ok(Round { last_peer, last_seed })
+        Ok(Round { floor, last_peer, last_seed })
     }
 
     fn restart(&mut self, victim: usize) -> Result<(), Failure> {

@@ -1,7 +1,9 @@
 //! Measurements, of real processes and real sockets.
 
+mod crowd;
 mod detect;
 mod figures;
+mod floor;
 pub mod logs;
 mod register;
 pub mod stub_peer;
@@ -22,6 +24,11 @@ pub struct BenchArgs {
 enum Benchmark {
     /// From kill -9 of a peer to DEAD_CONFIRMED at the last survivor and the last seed
     Detect(detect::DetectArgs),
+    /// A crowd of peers on this machine: how it forms, and what it does when the machine is taken away from it
+    Crowd(crowd::CrowdArgs),
+    /// What is killed to measure the floor
+    #[command(hide = true)]
+    Hold(floor::HoldArgs),
     /// Registrations a second: the commit path alone, and complete
     Register(register::RegisterArgs),
 }
@@ -31,6 +38,8 @@ pub fn run(args: BenchArgs) -> Result<(), Failure> {
     process::prepare()?;
     match args.what {
         Benchmark::Detect(args) => detect::run(&args),
+        Benchmark::Crowd(args) => crowd::run(&args),
+        Benchmark::Hold(args) => floor::hold(&args),
         Benchmark::Register(args) => register::run(&args),
     }
 }

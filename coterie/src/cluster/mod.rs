@@ -8,11 +8,12 @@ pub mod tail;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use coterie_common::net::tcp;
 use coterie_common::{Address, Role};
+use rand::RngExt;
 
 pub use directory::{Directory, NodeRecord};
 pub use event::LogEvent;
@@ -36,6 +37,8 @@ pub struct Layout {
     pub peer_args: Vec<String>,
     /// The executable that has `seed` and `peer` as commands.
     pub program: PathBuf,
+    /// As which user the nodes run; none: as the one who starts them.
+    pub uid: Option<u32>,
 }
 
 /// A node of the cluster: what it is, and its process while it has one.
@@ -96,7 +99,7 @@ impl Cluster {
             Role::Seed => &self.layout.seed_args,
             Role::Peer => &self.layout.peer_args,
         };
-        let program = std::process::Command::new(&self.layout.program);
+        let program = self.layout.command();
         let process = Command::new(program, &node.record, self.directory.path(), args).spawn()?;
         node.record.pid = Some(process.id());
         node.process = Some(process);
@@ -166,6 +169,29 @@ impl Cluster {
 }
 
 impl Layout {
+    /// So many nodes on loopback, at free ports, of the program that this is.
+    pub fn of_this_program(seeds: usize, peers: usize) -> io::Result<Self> {
+        Ok(Layout {
+            seeds,
+            peers,
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            base_port: None,
+            seed_args: Vec::new(),
+            peer_args: Vec::new(),
+            program: std::env::current_exe()?,
+            uid: None,
+        })
+    }
+
+    /// The program, or another that becomes it.
+    fn command(&self) -> std::process::Command {
+        let Some(uid) = self.uid else { return std::process::Command::new(&self.program) };
+        let mut command = std::process::Command::new("setpriv");
+        command.arg(format!("--reuid={uid}")).arg(format!("--regid={uid}")).arg("--clear-groups");
+        command.arg(&self.program);
+        command
+    }
+
     fn records(&self, directory: &Directory) -> io::Result<Vec<NodeRecord>> {
         let count = self.seeds + self.peers;
         let addresses = match self.base_port {
@@ -188,6 +214,22 @@ fn consecutive(ip: IpAddr, base: u16, count: usize) -> io::Result<Vec<Address>> 
         addresses.push(address);
     }
     Ok(addresses)
+}
+
+/// Below those that systems take for connections that are dialled: of hundreds of nodes that dial each other some would
+/// find their own port taken before they listen on it.
+const LISTENING: std::ops::Range<u16> = 10_000..32_000;
+
+/// The first of so many consecutive ports that are free now, and that no dialled connection takes.
+pub fn free_base_port(ip: IpAddr, count: usize) -> io::Result<u16> {
+    let last = u16::try_from(count).ok().and_then(|count| LISTENING.end.checked_sub(count));
+    let range = LISTENING.start..last.unwrap_or_default();
+    if range.is_empty() {
+        return Err(io::Error::other(format!("there are no {count} ports in {LISTENING:?}")));
+    }
+    let mut tries = (0..100).map(|_| rand::rng().random_range(range.clone()));
+    let free = tries.find(|base| consecutive(ip, *base, count).is_ok());
+    free.ok_or_else(|| io::Error::other(format!("no {count} consecutive ports of {LISTENING:?} are free")))
 }
 
 /// So many ports that are free now: held all at once, so that they differ.

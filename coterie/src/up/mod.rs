@@ -6,7 +6,6 @@ mod status;
 mod timeline;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,15 +78,16 @@ pub async fn run(args: UpArgs) -> Result<(), Failure> {
     if resumed {
         args.check_resumed(&directory)?;
     }
-    let layout = Layout {
-        seeds: usize::from(args.seeds.unwrap_or(SEEDS)),
-        peers: usize::from(args.peers.unwrap_or(PEERS)),
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        base_port: args.base_port,
-        seed_args: Vec::new(),
-        peer_args: Vec::new(),
-        program: std::env::current_exe()?,
+    let has_peers = match resumed {
+        true => directory.nodes().iter().any(|node| node.role() == Role::Peer),
+        false => args.peers.is_none_or(|peers| peers > 0),
     };
+    if args.kill_after.is_some() && !has_peers {
+        return Err(Failure::usage("--kill-after: there is no peer to be killed"));
+    }
+    let (seeds, peers) = (args.seeds.unwrap_or(SEEDS), args.peers.unwrap_or(PEERS));
+    let layout = Layout::of_this_program(usize::from(seeds), usize::from(peers))?;
+    let layout = Layout { base_port: args.base_port, ..layout };
     let mut cluster = Cluster::prepare(directory, layout)?;
     cluster.start_all()?;
     let clock = Clock::start();
@@ -101,8 +101,9 @@ pub async fn run(args: UpArgs) -> Result<(), Failure> {
         death: None,
         killed: false,
         args,
+        resumed,
     };
-    up.greet(resumed)?;
+    up.greet()?;
     let result = up.watch().await;
     up.screen.close();
     up.cluster.stop_all();
@@ -132,6 +133,8 @@ impl UpArgs {
 
 struct Up {
     args: UpArgs,
+    /// Whether the cluster was there before.
+    resumed: bool,
     cluster: Cluster,
     board: Board,
     clock: Clock,
@@ -143,11 +146,11 @@ struct Up {
 }
 
 impl Up {
-    fn greet(&mut self, resumed: bool) -> Result<(), Failure> {
+    fn greet(&mut self) -> Result<(), Failure> {
         let seeds = self.cluster.of(Role::Seed).len();
         let peers = self.cluster.of(Role::Peer).len();
         let (what, path) =
-            (if resumed { "resuming" } else { "starting" }, self.cluster.directory.path().display());
+            (if self.resumed { "resuming" } else { "starting" }, self.cluster.directory.path().display());
         let line = format!("{what} {seeds} seeds and {peers} peers in {path}");
         self.say(line)
     }
@@ -233,14 +236,20 @@ impl Up {
             let took = now.since(Instant::START).as_secs_f64();
             return self.say(format!("formed in {took:.2} s: {} members, leader {leader}", peers.len()));
         }
-        // The end of a seed ends nothing where the others are led already.
-        let needed = if led < majority(seeds.len()) { [seeds, peers].concat() } else { peers };
+        // A cluster begins with all its seeds; one that has begun goes on with a majority of them, and one that is
+        // resumed has mostly begun.
+        let most = majority(seeds.len());
+        let goes_on = led >= most || self.resumed && running.len() >= most;
+        let needed = if goes_on { peers } else { [seeds, peers].concat() };
         if let Some(index) = needed.into_iter().find(|&index| !self.cluster.is_alive(index)) {
             return Err(self.died_early(index));
         }
         if now >= Instant::START + FORMING_TIME_MAX {
+            let all = [self.cluster.of(Role::Seed), self.cluster.of(Role::Peer)].concat();
+            let dead = all.into_iter().find(|&index| !self.cluster.is_alive(index));
+            let dead = dead.map(|index| format!("; {}", self.died_early(index))).unwrap_or_default();
             return Err(Failure::running(format!(
-                "{line} after {FORMING_TIME_MAX:?}; the logs are beside cluster.json"
+                "{line} after {FORMING_TIME_MAX:?}{dead}; the logs are beside cluster.json"
             )));
         }
         if line != self.said_forming {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use coterie_common::Instant;
 use coterie_common::clock::Clock;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::common::{DEADLINE, command, own_ip, run, wait_until};
 
@@ -58,7 +59,7 @@ impl LoneSeed {
     }
 
     fn stops_when_it_is_told_to(mut self) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         let clock = Clock::start();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         wait_until("its end", || self.process.try_wait().unwrap().is_some());
@@ -105,5 +106,35 @@ fn a_node_that_is_to_keep_no_log_file_makes_none() {
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["config.csv", "data"]);
+    seed.stops_when_it_is_told_to();
+}
+
+/// A log file on a full disk: the lines were lost, and only who read stderr heard of it.
+#[test]
+fn a_log_that_takes_no_more_lines_stands_in_the_status() {
+    let seed = LoneSeed::start(Stdio::null(), &["--log-file", "/dev/full"]);
+    let status = || String::from_utf8(run(&["status", "--seed", &seed.address.to_string()]).stdout).unwrap();
+    wait_until("the trouble", || status().contains(": /dev/full takes no more lines: "));
+    assert!(seed.is_ready(), "a log is not what it works by");
+    seed.stops_when_it_is_told_to();
+}
+
+/// Something else has taken all descriptors: nobody was let in, and nobody was told.
+#[test]
+fn a_node_that_can_open_no_connection_says_so_and_when_that_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stderr");
+    let mut seed = LoneSeed::start(std::fs::File::create(&path).unwrap().into(), &[]);
+    let said = |text: &str| std::fs::read_to_string(&path).unwrap().contains(text);
+    let pid = Pid::from_raw(i32::try_from(seed.process.id()).unwrap());
+    let few = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let as_before = prlimit(pid, Resource::Nofile, few).unwrap();
+    let stranger = TcpStream::connect(seed.address).unwrap();
+    wait_until("the trouble to be told", || said("no connection is accepted: Too many open files"));
+    prlimit(pid, Resource::Nofile, as_before).unwrap();
+    wait_until("it to be over", || said("no connection is accepted: over, after "));
+    drop(stranger);
+    assert!(seed.is_ready());
+    assert_eq!(seed.process.try_wait().unwrap(), None);
     seed.stops_when_it_is_told_to();
 }

@@ -83,6 +83,7 @@ fn wrong_usage_is_named_and_exits_with_2() {
         (&["dance"], "coterie: unrecognized subcommand 'dance'"),
         (&["members"], "coterie: no seed list: there is no config.csv, no config.txt, no config.json"),
         (&["seed", "1500"], "seed: no seed list: there is no config.csv, no config.txt, no config.json"),
+        (&["seed", "6001", "--log-file", "{host}.txt"], "braces can hold {role}, {ip}, {port}"),
         (&["up", "--for", "3s", "--kill-after", "5s"], "--kill-after 5s is not before the end, --for 3s"),
     ] {
         let output = run(args);
@@ -90,6 +91,15 @@ fn wrong_usage_is_named_and_exits_with_2() {
         assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1, "{args:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "\"$0\" peer --help >/dev/full"]).arg(super::common::program());
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("stdout: No space left on device"), "{}", stderr(&output));
 }
 
 #[test]

@@ -166,6 +166,38 @@ fn up_goes_on_when_its_seeds_end() {
     assert_eq!(up.wait().unwrap().code(), Some(0));
 }
 
+/// Nothing is left behind that the next command would resume.
+#[test]
+fn a_peer_to_be_killed_must_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("run");
+    let output = run(&["up", "--peers", "0", "--kill-after", "5s", "--dir", place.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--kill-after: there is no peer to be killed"), "{}", stderr(&output));
+    assert!(!place.join("cluster.json").exists());
+}
+
+/// A seed that had lost its directory ended at once when the cluster was resumed, and with it the command, beside two
+/// seeds that had a leader.
+#[test]
+fn up_forms_beside_a_seed_that_ends_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("run");
+    let up = || run(&["up", "--peers", "2", "--for", "8s", "--dir", place.to_str().unwrap()]);
+    let first = up();
+    assert!(stdout(&first).contains("formed in "), "{}{}", stdout(&first), stderr(&first));
+    let records: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(place.join("cluster.json")).unwrap()).unwrap();
+    let (data, port) = (records[0]["data"].as_str().unwrap(), records[0]["address"].as_str().unwrap());
+    let port = port.rsplit_once(':').unwrap().1;
+    std::fs::remove_dir_all(data).unwrap();
+    let second = up();
+    assert_eq!(second.status.code(), Some(0), "{}{}", stdout(&second), stderr(&second));
+    assert!(stdout(&second).contains("formed in "), "{}{}", stdout(&second), stderr(&second));
+    let said = std::fs::read_to_string(place.join(format!("outputfile_seed_{port}.stderr.txt"))).unwrap();
+    assert!(said.contains("data directory is empty, but cluster "), "{said}");
+}
+
 /// No command needs to be told which seed is up: each takes the list, and goes on with the next.
 #[test]
 fn every_question_goes_to_the_next_seed_of_the_list_where_one_is_down() {
@@ -223,7 +255,8 @@ fn a_seed_that_stands_still_is_no_answer_and_watch_goes_on_at_the_next() {
     };
     assert_eq!(refused(&["watch", "--for", "1s"]), format!("coterie: {still}: has told of no members\n"));
     let added = refused(&["seed-add", "127.0.0.1:9"]);
-    assert_eq!(added, format!("coterie: {still}: no answer: undecided, it may still happen\n"));
+    let waits = format!("{still} has not answered yet: for a leader with a majority it waits 10 s\n");
+    assert_eq!(added, format!("{waits}coterie: {still}: no answer: undecided, it may still happen\n"));
     cluster.resume(seeds[0]);
 }
 

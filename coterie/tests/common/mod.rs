@@ -103,6 +103,7 @@ impl TestCluster {
             seed_args: owned(seed_args),
             peer_args: owned(peer_args),
             program: program(),
+            uid: None,
         };
         let directory = Directory::take(files.path(), false).expect("the directory is ours");
         let cluster = Cluster::prepare(directory, layout).expect("the cluster is prepared");

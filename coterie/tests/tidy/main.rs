@@ -4,6 +4,7 @@
 
 mod asserts;
 mod documents;
+mod knobs;
 mod libraries;
 mod rooms;
 mod sizes;

@@ -37,7 +37,7 @@ const SHARED_NAMES: [&str; 11] = [
 const RETIRED: [(&str, &[&str]); 11] = [
     ("birth", &[]),
     ("errand", &["seed/src/core/counters.rs", "seed/src/core/routes/ballot.rs"]),
-    ("witness", &["peer/src/core/failure/mod.rs", "simulator/src/check/marks.rs"]),
+    ("witness", &[]),
     ("leniency", &[]),
     ("self_doubt", &[]),
     ("self-doubt", &[]),

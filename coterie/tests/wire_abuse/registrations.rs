@@ -13,6 +13,22 @@ use super::shared::{
 };
 use super::sockets::{ask, connect, ping, read_message, said, wait_for_close};
 
+/// Whoever asks could look through the seeds at ports that it cannot reach itself.
+#[test]
+fn a_refused_registration_does_not_tell_what_a_seed_has_found() {
+    let cluster = native(1, 0);
+    let mute = TcpListener::bind((cluster.ip, 0)).expect("a port is free");
+    let gone = TcpListener::bind((cluster.ip, 0)).expect("a port is free");
+    let (silent, refuses) =
+        (mute.local_addr().expect("it is bound"), gone.local_addr().expect("it is bound"));
+    drop(gone);
+    let told = |address: SocketAddr| {
+        let answer = ask(cluster.socket(0), &register_request(address));
+        answer["reason"].as_str().expect("a reason is given").replace(&address.to_string(), "there")
+    };
+    assert_eq!(told(refuses), told(silent));
+}
+
 #[test]
 fn registrations_that_cannot_be_granted_are_rejected_with_the_reason() {
     let mut cluster = native(3, 2);

@@ -5,7 +5,12 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::{Patience, Tags, Timestamp};
+
+/// With three misses of at most 500 ms each, the end that pings suspects a silent link after about 2.5 s (a guess).
+const PING_INTERVAL: Knob<Duration> = Knob::new("ping_interval", Duration::from_secs(1));
+const PING_MISSES: Knob<u32> = Knob::new("ping_misses", 3);
 
 /// How the number of neighbours and the neighbours are drawn. The sums stand in the topology of the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +65,8 @@ impl Default for Config {
             messages: 0,
             // Seldom enough to read along (a guess).
             message_interval: Duration::from_secs(5),
-            // With three misses of at most 500 ms each, the end that pings suspects a silent link after about 2.5 s
-            // (a guess).
-            ping_interval: Duration::from_secs(1),
-            ping_misses: 3,
+            ping_interval: PING_INTERVAL.get(),
+            ping_misses: PING_MISSES.get(),
             patience: Patience::default(),
             join_timeout: None,
             started: Timestamp::default(),

@@ -93,7 +93,9 @@ impl Peer {
         self.cx.begin(now);
         // Before the input is taken and before any link is looked at: if this peer stood still, what went unanswered
         // meanwhile is forgiven first.
-        self.failure.woke(&mut self.cx, wished);
+        if let Some(time) = self.failure.woke(&mut self.cx, wished) {
+            self.seeds.stood_still(now, time);
+        }
         self.take(input);
         // In every step, whatever came in: an input may make something due at once.
         self.settle();
@@ -140,6 +142,11 @@ impl Peer {
         self.overlay.verify();
         self.failure.verify(&self.membership, &self.overlay);
         self.gossip.verify();
+    }
+
+    /// This is wrong below the core, and `why`; or it is not. It is told with what the core finds itself.
+    pub fn trouble(&mut self, what: &str, why: Option<String>) {
+        self.cx.trouble(what, why);
     }
 
     // ---- questions ----

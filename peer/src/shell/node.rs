@@ -16,6 +16,7 @@ use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::LinkMessage;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
+use coterie_common::net::shortages::shortages;
 use coterie_common::net::tcp::{self, Bound, TcpStream};
 use coterie_common::net::{ConnectionEvent, Journal, JournalOptions, Outbox, Prober, listener};
 use coterie_common::seed_list::SeedEntry;
@@ -186,7 +187,7 @@ impl Node {
                 Some((key, event)) = self.inbox.1.recv() => self.on_event(key, event),
                 Some(arrival) = self.arrivals.1.recv() => self.on_arrival(arrival),
                 Some(line) = next_line(&mut lines) => self.step(Input::Console(line)),
-                () = tokio::time::sleep_until(deadline) => self.step(Input::Wake),
+                () = tokio::time::sleep_until(deadline) => self.on_deadline(),
             }
             self.take_what_waits();
         }
@@ -194,6 +195,14 @@ impl Node {
         self.journal.log(&Line::new("SHUTTING_DOWN").with("message", "Shutting down."));
         self.journal.close();
         self.ended.unwrap_or(Ok(())).map_err(Failure::running)
+    }
+
+    /// Nothing has come, so there is time to look at what the process lacks. One that frames keep busy lacks little.
+    fn on_deadline(&mut self) {
+        for (what, why) in shortages(self.clock.now(), &self.journal) {
+            self.core.trouble(&what, why);
+        }
+        self.step(Input::Wake);
     }
 
     /// Handles what has arrived meanwhile too, so that what it leads to goes out together, and so that no flood of

@@ -11,7 +11,7 @@ impl Player {
             "pong" => {
                 let id = id(words.at(1));
                 Message::Pong {
-                    nonce: 1,
+                    nonce: words.number("nonce").unwrap_or(1),
                     address: id.address,
                     life: Some(life(words.at(1))),
                     incarnation: Some(id.incarnation),
@@ -51,24 +51,7 @@ impl Player {
                     LinkMessage::Recent(ids)
                 })
             }
-            "suspects" => {
-                let suspect = if words.at(1).contains('#') {
-                    id(words.at(1))
-                } else {
-                    id(&format!("{}#0", words.at(1)))
-                };
-                Message::Link(LinkMessage::SuspectRequest {
-                    suspect,
-                    cause: cause(words.at(2)),
-                    requester: address(words.at(3)),
-                    cluster: words.key("of").and_then(cluster),
-                })
-            }
-            "votes" => Message::Link(LinkMessage::SuspectResponse {
-                suspect: id(words.at(1)),
-                alive: words.at(2) == "alive",
-                responder: address("6999"),
-            }),
+            "suspects" | "votes" | "undecided" => Message::Link(about_a_suspect(words)),
             "misplaced" => Message::Session(SessionMessage::StatusRequest),
             other => panic!("{other:?} is no frame"),
         }
@@ -153,5 +136,21 @@ impl Player {
             }
             other => panic!("no seed says {other:?}"),
         })
+    }
+}
+
+fn about_a_suspect(words: Words<'_>) -> LinkMessage {
+    let named = words.at(1);
+    let suspect = if named.contains('#') { id(named) } else { id(&format!("{named}#0")) };
+    let responder = address("6999");
+    match words.at(0) {
+        "suspects" => LinkMessage::SuspectRequest {
+            suspect,
+            cause: cause(words.at(2)),
+            requester: address(words.at(3)),
+            cluster: words.key("of").and_then(cluster),
+        },
+        "votes" => LinkMessage::SuspectResponse { suspect, alive: words.at(2) == "alive", responder },
+        _ => LinkMessage::SuspectUndecided { suspect, responder },
     }
 }

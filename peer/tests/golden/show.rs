@@ -37,8 +37,8 @@ impl Player {
             Effect::Probe { target, order } => {
                 let (wire, life) = (show_wire(order.wire), order.life);
                 format!(
-                    "probe {target} life={life} {wire} patience={:?} open_within={:?} spacing={:?}",
-                    order.patience, order.open_within, order.spacing
+                    "probe {target} life={life} {wire} patience={:?} open_within={:?} round_trip={:?} {}",
+                    order.patience, order.open_within, order.round_trip, order.effort
                 )
             }
             Effect::CancelProbe(target) => format!("cancel-probe {target}"),
@@ -89,6 +89,9 @@ impl Player {
             LinkMessage::Want(ids) => format!("want [{}]", self.show_rumors(ids)),
             LinkMessage::SuspectRequest { suspect, cause, requester, .. } => {
                 format!("suspects {suspect} {cause} {requester}")
+            }
+            LinkMessage::SuspectUndecided { suspect, responder } => {
+                format!("undecided {suspect} by {responder}")
             }
             LinkMessage::SuspectResponse { suspect, alive, responder } => {
                 format!("votes {suspect} {} by {responder}", if *alive { "alive" } else { "dead" })

@@ -228,7 +228,14 @@ pub(crate) fn host(words: Words<'_>) -> HostEvidence {
 }
 
 pub(crate) fn cause(text: &str) -> Cause {
-    let all = [Cause::ConnectionLost, Cause::PingsMissed, Cause::ConnectRefused, Cause::Asked, Cause::Absent];
+    let all = [
+        Cause::ConnectionLost,
+        Cause::PingsMissed,
+        Cause::ConnectRefused,
+        Cause::Asked,
+        Cause::Absent,
+        Cause::Deaf,
+    ];
     all.into_iter().find(|cause| cause.to_string() == text).unwrap_or_else(|| panic!("{text:?} is no cause"))
 }
 

@@ -81,8 +81,11 @@ pub enum Verdict {
     Pending,
     /// Enough said yes. More votes cannot change that.
     Carried,
-    /// It cannot be carried any more; the reason that most gave. If its time was over first: that there was no quorum.
+    /// It cannot be carried any more; the reason that most gave.
     Lost(Refusal),
+    /// Neither, and no more votes are to come: too many could not tell, or did not answer in time. The reason that most
+    /// gave, or that there was no quorum. It says nothing about its subject.
+    Undecided(Refusal),
 }
 
 /// The votes of one ballot, in the seed sets in force when it was opened.
@@ -95,6 +98,8 @@ pub struct Ballot {
     yes: BTreeMap<SeedId, Vote>,
     /// Reasons alone: a no never stands in the log.
     no: BTreeMap<SeedId, Refusal>,
+    /// Those who could not tell, and why.
+    undecided: BTreeMap<SeedId, Refusal>,
     /// The end of the oldest probe behind a yes.
     evidence_from: Option<Instant>,
     /// Not later than this it is decided, one way or the other.
@@ -102,9 +107,16 @@ pub struct Ballot {
 }
 
 impl Ballot {
-    /// A ballot among `sets`, which is lost at `ends` if it is not carried before.
+    /// A ballot among `sets`, which is undecided at `ends` if it is not decided before.
     pub fn new(sets: Vec<BTreeSet<SeedId>>, ends: Instant) -> Self {
-        Ballot { sets, yes: BTreeMap::new(), no: BTreeMap::new(), evidence_from: None, ends }
+        Ballot {
+            sets,
+            yes: BTreeMap::new(),
+            no: BTreeMap::new(),
+            undecided: BTreeMap::new(),
+            evidence_from: None,
+            ends,
+        }
     }
 
     /// A seed voted. Only its first vote counts, and only if it may vote; returns whether it did.
@@ -114,6 +126,10 @@ impl Ballot {
             return false;
         }
         match reply.refusal {
+            // No seed is asked twice in a ballot: who cannot tell now is asked in the next one.
+            Some(refusal) if refusal.why == Why::CannotProbe => {
+                self.undecided.insert(seed, refusal);
+            }
             Some(refusal) => {
                 self.no.insert(seed, refusal);
             }
@@ -130,7 +146,7 @@ impl Ballot {
         let both = self.yes.keys().find(|seed| self.no.contains_key(seed));
         assert!(both.is_none(), "{both:?} has voted both yes and no");
         let may_vote: BTreeSet<&SeedId> = self.sets.iter().flatten().collect();
-        let voted = self.yes.len() + self.no.len();
+        let voted = self.yes.len() + self.no.len() + self.undecided.len();
         assert!(voted <= may_vote.len(), "{voted} seeds have voted, {} may", may_vote.len());
         true
     }
@@ -138,7 +154,11 @@ impl Ballot {
     /// Whether that seed has a vote and has not cast it here.
     pub(crate) fn is_owed_by(&self, seed: SeedId) -> bool {
         let may = self.sets.iter().any(|set| set.contains(&seed));
-        may && !self.yes.contains_key(&seed) && !self.no.contains_key(&seed)
+        may && !self.has_answered(&seed)
+    }
+
+    fn has_answered(&self, seed: &SeedId) -> bool {
+        self.yes.contains_key(seed) || self.no.contains_key(seed) || self.undecided.contains_key(seed)
     }
 
     /// Where it stands at `now`.
@@ -151,19 +171,14 @@ impl Ballot {
         if !self.sets.is_empty() && self.sets.iter().all(|set| yes_in(set) >= needed(set)) {
             Verdict::Carried
         } else if self.sets.iter().any(|set| no_in(set) > set.len() - needed(set)) {
-            Verdict::Lost(self.commonest_refusal())
+            Verdict::Lost(commonest(&self.no))
+        } else if self.sets.iter().flatten().all(|seed| self.has_answered(seed)) {
+            Verdict::Undecided(commonest(&self.undecided))
         } else if now >= self.ends {
-            Verdict::Lost(Why::NoQuorum.into())
+            Verdict::Undecided(Why::NoQuorum.into())
         } else {
             Verdict::Pending
         }
-    }
-
-    /// Counted by the reason, not by its wording, which may name what one seed saw. Among equally common ones the
-    /// highest id's is taken: any would do, but each run has to take the same.
-    fn commonest_refusal(&self) -> Refusal {
-        let count = |refusal: &Refusal| self.no.values().filter(|other| other.why == refusal.why).count();
-        self.no.values().max_by_key(|refusal| count(refusal)).cloned().unwrap_or_else(|| Why::NoQuorum.into())
     }
 
     /// The yes votes, for the log. Those of the moment: a yes that comes later is not in the entry.
@@ -195,10 +210,17 @@ impl Ballot {
         self.evidence_from
     }
 
-    /// When it is lost for want of votes. The leader's deadline, so that a ballot without votes is closed too.
+    /// When it ends for want of votes. The leader's deadline, so that a ballot without votes is closed too.
     pub fn ends(&self) -> Instant {
         self.ends
     }
+}
+
+/// Counted by the reason, not by its wording, which may name what one seed saw. Among equally common ones the highest
+/// id's is taken: any would do, but each run has to take the same.
+fn commonest(refusals: &BTreeMap<SeedId, Refusal>) -> Refusal {
+    let count = |refusal: &Refusal| refusals.values().filter(|other| other.why == refusal.why).count();
+    refusals.values().max_by_key(|refusal| count(refusal)).cloned().unwrap_or_else(|| Why::NoQuorum.into())
 }
 
 #[cfg(test)]
@@ -223,26 +245,31 @@ mod tests {
         Ballot::new(vec![(0..seeds).map(SeedId).collect()], Instant::from_nanos(1_000))
     }
 
-    /// Every way in which up to five seeds can vote yes, no or not at all.
+    /// Every way in which up to five seeds can vote yes, no, that they cannot tell, or not at all.
     #[test]
-    fn carried_with_a_majority_of_yes_and_lost_when_it_is_out_of_reach() {
+    fn carried_with_a_majority_of_yes_lost_when_it_is_out_of_reach_and_else_undecided() {
         for seeds in 1..=5_u64 {
-            for code in 0..3_u64.pow(seeds as u32) {
-                let choice = |seed: u64| code / 3_u64.pow(seed as u32) % 3;
+            for code in 0..4_u64.pow(seeds as u32) {
+                let choice = |seed: u64| code / 4_u64.pow(seed as u32) % 4;
                 let mut ballot = ballot(seeds);
-                for seed in (0..seeds).filter(|&s| choice(s) != 2) {
-                    assert!(
-                        ballot.vote(Instant::START, reply(seed, (choice(seed) == 1).then_some(Why::Alive)))
-                    );
+                for seed in (0..seeds).filter(|&s| choice(s) != 3) {
+                    let why = [None, Some(Why::Alive), Some(Why::CannotProbe)][choice(seed) as usize];
+                    assert!(ballot.vote(Instant::START, reply(seed, why)));
                 }
                 let count = |c| (0..seeds).filter(|&s| choice(s) == c).count();
                 let needed = majority(seeds as usize);
                 let expected = match () {
                     () if count(0) >= needed => Verdict::Carried,
                     () if seeds as usize - count(1) < needed => Verdict::Lost(Why::Alive.into()),
+                    () if count(3) == 0 => Verdict::Undecided(Why::CannotProbe.into()),
                     () => Verdict::Pending,
                 };
                 assert_eq!(ballot.verdict(Instant::START), expected, "{seeds} seeds, votes {code}");
+                let over = match expected {
+                    Verdict::Pending => Verdict::Undecided(Why::NoQuorum.into()),
+                    decided => decided,
+                };
+                assert_eq!(ballot.verdict(ballot.ends()), over, "{seeds} seeds, votes {code}, when it ends");
             }
         }
     }
@@ -254,7 +281,7 @@ mod tests {
         assert!(!ballot.vote(Instant::START, reply(0, None)));
         assert!(!ballot.vote(Instant::START, reply(9, None)));
         assert_eq!(ballot.verdict(Instant::START), Verdict::Pending);
-        assert_eq!(ballot.verdict(ballot.ends()), Verdict::Lost(Why::NoQuorum.into()));
+        assert_eq!(ballot.verdict(ballot.ends()), Verdict::Undecided(Why::NoQuorum.into()));
     }
 
     #[test]

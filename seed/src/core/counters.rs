@@ -1,12 +1,14 @@
 //! What a seed counts, and what each count means to an operator.
 
 /// Every counter, and what it tells. A seed shows those that are not 0.
-pub const COUNTERS: [(&str, &str); 25] = [
+pub const COUNTERS: [(&str, &str); 32] = [
     ("admissions_held_again", "ballots about a joiner whose predecessor changed meanwhile"),
-    ("ballots_held_again", "ballots about a death whose evidence was too old when they were carried"),
+    ("ballots_held_again", "ballots about a death that nobody could decide, or whose evidence was too old"),
     ("ballots_joined", "reports about a member of whom a ballot was open"),
     ("ballots_lost", "ballots about deaths that found too few votes: mostly, the member lives"),
     ("ballots_of_absence", "ballots about members that no session and no link is known of"),
+    ("ballots_undecided", "ballots about deaths that too few seeds could tell about; they are held again"),
+    ("ballots_waited", "doubts about the silent that the seeds were not asked about at once: too many"),
     ("connections_broken_off", "connections on which somebody did not speak as a node does"),
     ("connections_cut_off", "connections whose other end did not read"),
     ("connections_over_limit", "connections turned away, for there were too many"),
@@ -14,8 +16,11 @@ pub const COUNTERS: [(&str, &str); 25] = [
     ("frames_out_of_place", "messages on sessions that nobody may say there"),
     ("hints_dropped", "doubts of peers that were not looked into: too many, or of no member"),
     ("log_of_empty_seeds_refused", "log entries that a seed with an emptied directory wanted taken"),
+    ("loops_late", "times that this process stood still; what waits is read before anybody is judged"),
     ("mesh_frames_out_of_place", "messages of seeds that came on a connection for other things"),
     ("neighbours_over_limit", "lists of links with more than a peer may have"),
+    ("probes_of_one_connection", "probes beyond what doubts may cost: they can prove a death, or life"),
+    ("probes_over_limit", "probes that were not made, so many were under way"),
     ("proposals_failed", "entries that the log did not take, mostly for another seed leads"),
     ("proposals_over_limit", "ballots of the leader without this seed's vote: too many waited"),
     ("proposals_waited", "ballots of the leader that waited for this seed's log to catch up"),
@@ -24,8 +29,13 @@ pub const COUNTERS: [(&str, &str); 25] = [
     ("requests_undecided", "reports and departures that no majority answered in time"),
     ("sessions_behind", "times that a session was sent the whole view, for it lagged too far"),
     ("sessions_of_other_clusters", "sessions of members of another cluster, which were turned away"),
+    (
+        "sessions_silent_together",
+        "times that most members fell silent at once: this seed doubts itself first",
+    ),
     ("voter_changes", "changes of the voters that this seed began as leader"),
     ("voter_changes_failed", "changes of the voters that did not come about; they are tried again"),
+    ("votes_by_what_was_heard", "votes that a member lives, for it had just been heard"),
     ("votes_out_of_place", "votes that came twice, for ballots that were closed, or of seeds without a vote"),
 ];
 

@@ -13,6 +13,7 @@ use coterie_common::message::{Answer, Candidate, CloseReason, ClusterId, MeshMes
 use coterie_common::{Finding, HostEvidence, Line, Message, ProbeOrder, Wire};
 
 use super::entry::Entry;
+use super::formation::Founding;
 use super::registry::Registry;
 use coterie_common::ProbeTarget;
 
@@ -108,9 +109,9 @@ pub enum Input {
     ProposalFailed(Entry),
     /// The voters were not changed as [`Effect::ChangeVoters`] asked. A change that succeeds is told by the log alone.
     VotersUnchanged,
-    /// It is decided that this seed begins a cluster of this name, with others that are as empty, or takes part in one:
+    /// It is decided that this seed begins a cluster, with others that are as empty, or takes part in one:
     /// the founding may still be lost with the only seed that has it, and be made again. Said before its log begins.
-    Forms(ClusterId),
+    Forms(Founding),
     /// This seed, whose log is empty, takes the seat that a cluster keeps for it, among these. Before its log begins,
     /// and so before it can lead or vote.
     IdAssigned {

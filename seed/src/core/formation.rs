@@ -18,11 +18,11 @@ use super::registry::{Registry, added_seed};
 /// What a seed without a history should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The log of a cluster of that name has this seat with this very directory id: take part.
-    GoOn(ClusterId),
-    /// Every seed of the list has answered and is as empty as this one: begin a cluster of that name. All that begin it
-    /// give it the same: one that leads first and dies with its Found on its own disk alone is no stranger afterwards.
-    Form(ClusterId),
+    /// The log of a cluster has this seat with this very directory id: take part.
+    GoOn(Founding),
+    /// Every seed of the list has answered and is as empty as this one: begin a cluster. All that begin it give it the
+    /// same name: one that leads first and dies with its Found on its own disk alone is no stranger afterwards.
+    Form(Founding),
     /// A cluster keeps this seat for this address: take it, and wait until the leader has recorded it.
     Take(SeedId),
     /// A cluster has another directory of this seed in its log: this one is not it. It stops: the operator gives the
@@ -33,6 +33,27 @@ pub enum Decision {
     Wait(Vec<SeedId>),
     /// A cluster has a history without this seed. It waits until the operator adds it.
     Stranger(ClusterId),
+}
+
+/// Who begins a cluster. It is recorded by whoever leads first, and again if that is lost: a directory that took part
+/// keeps its seat, also where it is away when the founding is put into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// The name of the cluster.
+    pub cluster: ClusterId,
+    /// The directory of each seat, as far as it is known. Who was left out, or comes later, has none yet.
+    pub directories: BTreeMap<SeedId, u64>,
+}
+
+impl Founding {
+    /// That which a log tells of.
+    pub fn of(history: &History) -> Self {
+        let directory = |(id, seat): (&SeedId, &Seat)| Some((*id, seat.directory_id?));
+        Founding {
+            cluster: history.cluster,
+            directories: history.seats.iter().filter_map(directory).collect(),
+        }
+    }
 }
 
 /// What an operator says of seeds that will never come: the cluster begins without them.
@@ -59,26 +80,39 @@ pub fn decide(
     waiver: &Waiver,
 ) -> Decision {
     let histories = || others.values().filter_map(|hello| hello.history.as_ref());
-    // Where one history has a seat and another has its holder removed, the latter is the newer.
-    let is_removed = |id: &SeedId| histories().any(|history| history.removed.contains_key(id));
+    // Where one history has a seat and another has its holder removed, the latter is the newer. That of another cluster
+    // tells nothing of this one: its ids are those of other seeds.
+    let is_removed = |of: ClusterId, id: SeedId| {
+        histories().any(|history| history.cluster == of && history.removed.contains_key(&id))
+    };
     let seats = || {
         let seat = |history| History::seat_at(history, address).map(|(id, seat)| (history, id, seat));
-        histories().filter_map(seat).filter(|(_, id, _)| !is_removed(id))
+        histories().filter_map(seat).filter(|(history, id, _)| !is_removed(history.cluster, *id))
     };
     let is_own =
         |(_, id, seat): &(&History, SeedId, &Seat)| *id == me && seat.directory_id == Some(directory_id);
     if let Some((history, ..)) = seats().find(is_own) {
-        return Decision::GoOn(history.cluster);
+        return Decision::GoOn(Founding::of(history));
     }
     // Whoever tells of a seat that is free knows more than one who tells of its last holder.
-    if let Some((_, id, _)) =
+    if let Some((history, id, _)) =
         seats().find(|(_, _, seat)| seat.directory_id.is_none_or(|known| known == directory_id))
     {
-        return if id == me { Decision::Wait(Vec::new()) } else { Decision::Take(id) };
+        // The seed whose log has the entry that was not committed will soon have the other one, and tell of that.
+        let must_wait = id == me || is_contested((history.cluster, id), address, others);
+        return if must_wait { Decision::Wait(Vec::new()) } else { Decision::Take(id) };
     }
-    if let Some((history, ..)) = seats().next() {
-        let unheard = seats().find_map(|(history, holder, _)| unheard(history, holder, others));
-        return unheard.map_or(Decision::Lost(history.cluster), Decision::Wait);
+    // Each cluster that has another directory here is judged by what its own seeds tell; one that is sure is enough.
+    let doubt_of = |cluster: ClusterId| {
+        let mut told = seats().filter(|(history, ..)| history.cluster == cluster);
+        told.find_map(|(history, holder, _)| unheard(history, holder, others))
+    };
+    let held_in: BTreeSet<ClusterId> = seats().map(|(history, ..)| history.cluster).collect();
+    if let Some(sure) = held_in.iter().find(|cluster| doubt_of(**cluster).is_none()) {
+        return Decision::Lost(*sure);
+    }
+    if let Some(unheard) = held_in.into_iter().find_map(doubt_of) {
+        return Decision::Wait(unheard);
     }
     // There is a cluster, and no seat of it at this address. To begin another beside it is the last that anybody wants.
     if let Some(history) = histories().next() {
@@ -88,15 +122,29 @@ pub fn decide(
     // majority of it. So whoever is silent may hold what would be begun a second time.
     let is_heard = |seed: &SeedId| *seed == me || others.contains_key(seed);
     let missing: Vec<SeedId> = seeds.iter().copied().filter(|seed| !is_heard(seed)).collect();
-    let heard = seeds.iter().filter(|seed| **seed != me).filter_map(|seed| others.get(seed));
-    let heard = heard.map(|hello| (hello.address.as_str(), hello.directory_id));
-    let founders: BTreeMap<&str, u64> = heard.chain([(address, directory_id)]).collect();
+    let heard =
+        || seeds.iter().filter(|seed| **seed != me).filter_map(|seed| Some((*seed, others.get(seed)?)));
+    let names = heard().map(|(_, hello)| (hello.address.as_str(), hello.directory_id));
+    let founders: BTreeMap<&str, u64> = names.chain([(address, directory_id)]).collect();
     let is_waived = missing.iter().all(|seed| waiver.without.contains(seed))
         && founders.values().copied().collect::<BTreeSet<_>>() == waiver.directories;
     match missing.is_empty() || is_waived {
-        true => Decision::Form(ClusterId::of(&founders)),
+        true => {
+            let seats = heard().map(|(seed, hello)| (seed, hello.directory_id));
+            let directories = seats.chain([(me, directory_id)]).collect();
+            Decision::Form(Founding { cluster: ClusterId::of(&founders), directories })
+        }
         false => Decision::Wait(missing),
     }
+}
+
+/// Whether that seat is another address's, too, by what somebody tells: two entries of one index gave it to both, of
+/// which at most one is committed.
+fn is_contested((of, id): (ClusterId, SeedId), address: &str, others: &BTreeMap<SeedId, SeedHello>) -> bool {
+    let histories = others.values().filter_map(|hello| hello.history.as_ref());
+    let seats =
+        histories.filter(|history| history.cluster == of).filter_map(|history| history.seats.get(&id));
+    seats.into_iter().any(|seat| seat.address != address)
 }
 
 /// Who might still tell of a change of `holder`'s seat; nothing, once it is certain that there was none. What was
@@ -107,10 +155,13 @@ fn unheard(history: &History, holder: SeedId, others: &BTreeMap<SeedId, SeedHell
     // A change of the holder's seat was committed by a majority of those that have logs: of `rest` and the holder,
     // hence + 1. The holder itself cannot be asked: it is the one in doubt. With one other left a majority of two is
     // two, more than can be asked, hence the minimum: then all of `rest` must have spoken.
-    let tells = |id: &SeedId| others.get(id).is_some_and(|hello| hello.history.is_some());
+    // Who is of another cluster stands in the place of one that is still to come.
+    let is_own = |hello: &&SeedHello| hello.cluster().is_none_or(|theirs| theirs == history.cluster);
+    let own = |id: &SeedId| others.get(id).filter(is_own);
+    let tells = |id: &SeedId| own(id).is_some_and(|hello| hello.history.is_some());
     let (heard, missing): (Vec<SeedId>, Vec<SeedId>) = rest.iter().copied().partition(tells);
     let enough = majority(rest.len() + 1).min(rest.len());
-    let are_all_there = rest.iter().all(|id| others.contains_key(id));
+    let are_all_there = rest.iter().all(|id| own(id).is_some());
     (heard.len() < enough && !are_all_there).then_some(missing)
 }
 
@@ -211,8 +262,15 @@ mod tests {
 
     fn begun(founders: &[(u64, u64)]) -> Decision {
         let names: Vec<String> = founders.iter().map(|(id, _)| name(*id)).collect();
-        let founders = names.iter().zip(founders).map(|(name, (_, directory))| (name.as_str(), *directory));
-        Decision::Form(ClusterId::of(&founders.collect()))
+        let named = names.iter().zip(founders).map(|(name, (_, directory))| (name.as_str(), *directory));
+        let directories = founders.iter().map(|(id, directory)| (SeedId(*id), *directory)).collect();
+        Decision::Form(Founding { cluster: ClusterId::of(&named.collect()), directories })
+    }
+
+    fn goes_on(seats: &[(u64, u64, Option<u64>)]) -> Decision {
+        let directory = |(id, _, directory): &(u64, u64, Option<u64>)| Some((SeedId(*id), (*directory)?));
+        let directories = seats.iter().filter_map(directory).collect();
+        Decision::GoOn(Founding { cluster: ClusterId([1; 16]), directories })
     }
 
     fn decision(others: impl IntoIterator<Item = (SeedId, SeedHello)>) -> Decision {
@@ -270,10 +328,7 @@ mod tests {
         let late = [(0, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
         assert_eq!(decision([hello(1, Some(&late)), hello(2, None)]), Decision::Wait(vec![]));
         let recorded = [(0, 0, Some(70)), (1, 1, Some(1)), (2, 2, Some(2))];
-        assert_eq!(
-            decision([hello(1, Some(&late)), hello(2, Some(&recorded))]),
-            Decision::GoOn(ClusterId([1; 16]))
-        );
+        assert_eq!(decision([hello(1, Some(&late)), hello(2, Some(&recorded))]), goes_on(&recorded));
     }
 
     #[test]
@@ -307,12 +362,52 @@ mod tests {
         assert_eq!(decision(all), Decision::Lost(ClusterId([1; 16])));
     }
 
+    /// A list names seeds of two clusters, or another cluster's seed stands at the address of one of this.
+    #[test]
+    fn what_another_cluster_tells_counts_for_that_cluster_alone() {
+        let seats = [(0, 0, Some(70)), (1, 1, Some(1)), (2, 2, Some(2))];
+        let of_another = |id, seats: &[(u64, u64, Option<u64>)], removed: &[u64]| {
+            let mut said = hello(id, Some(seats));
+            if let Some(history) = &mut said.1.history {
+                history.cluster = ClusterId([2; 16]);
+                history.removed = removed.iter().map(|id| (SeedId(*id), None)).collect();
+            }
+            said
+        };
+        let elsewhere = of_another(2, &[(2, 2, Some(9)), (5, 5, Some(5))], &[0]);
+        let decided = decision([hello(1, Some(&seats)), elsewhere]);
+        assert_eq!(decided, goes_on(&seats), "another seed 0 was removed there");
+        let held = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
+        let elsewhere = of_another(2, &[(0, 0, Some(90)), (1, 1, Some(91)), (2, 2, Some(92))], &[]);
+        let decided = decision([hello(1, Some(&held)), elsewhere.clone()]);
+        assert_eq!(decided, Decision::Wait(vec![SeedId(2)]), "seed 2 of its own cluster was not heard");
+        let grown = [&held[..], &[(3, 3, Some(3)), (4, 4, Some(4))]].concat();
+        let own = [1, 3, 4].map(|id| hello(id, Some(&grown)));
+        let decided = decision(own.into_iter().chain([elsewhere.clone()]));
+        assert_eq!(decided, Decision::Lost(ClusterId([1; 16])), "its own cluster is sure, the other is not");
+        let kept = [(1_007, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
+        assert_eq!(decision([hello(1, Some(&kept)), elsewhere]), Decision::Take(SeedId(1_007)));
+        let neither = of_another(2, &[(2, 2, Some(92))], &[]);
+        assert_eq!(decision([neither]), Decision::Stranger(ClusterId([2; 16])), "it begins no third one");
+    }
+
     #[test]
     fn a_seed_that_was_replaced_takes_the_seat_that_is_kept_for_its_address() {
         let before = [(0, 0, Some(69)), (1, 1, Some(1)), (2, 2, Some(2))];
         let after = [(1_007, 0, None), (1, 1, Some(1)), (2, 2, Some(2))];
         let decided = decision([hello(1, Some(&before)), hello(2, Some(&after))]);
         assert_eq!(decided, Decision::Take(SeedId(1_007)));
+    }
+
+    /// The leader of two additions died before they were committed, and the next one made them in another order.
+    #[test]
+    fn a_seat_that_two_addresses_have_is_taken_by_neither() {
+        let held = [(1, 1, Some(1)), (2, 2, Some(2))];
+        let committed = [&held[..], &[(1_007, 0, None), (1_008, 9, None)]].concat();
+        let taken_back = [&held[..], &[(1_007, 9, None), (1_008, 0, None)]].concat();
+        assert_eq!(decision([hello(1, Some(&committed))]), Decision::Take(SeedId(1_007)));
+        let told = [hello(1, Some(&taken_back)), hello(2, Some(&committed))];
+        assert_eq!(decision(told), Decision::Wait(vec![]), "until the first has heard of the second");
     }
 
     #[test]

@@ -15,13 +15,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::limits::SEED_SILENCE_MAX;
+use coterie_common::limits::{SEED_GIVEN_UP_AFTER, SEED_SILENCE_MAX};
 use coterie_common::message::{ClusterId, SeedId};
 use coterie_common::{Instant, Line, majority};
 
 use crate::core::config::Config;
 use crate::core::context::Context;
 use crate::core::entry::{Body, SeedRecord};
+use crate::core::formation::Founding;
 use crate::core::progress::LogProgress;
 use crate::core::registry::Registry;
 
@@ -36,7 +37,7 @@ pub(crate) struct Leadership {
     /// Of which cluster this seed is, by its log; none while that is empty.
     cluster: Option<ClusterId>,
     /// The name of the cluster that this seed begins or takes part in.
-    forms: Option<ClusterId>,
+    forms: Option<Founding>,
     /// None between two leaders, as far as is heard here.
     leader: Option<SeedId>,
     /// Whether there was a leader at any time since this seed started: before, what its own disk says may be old.
@@ -127,12 +128,18 @@ impl Leadership {
         self.others.keys().copied().collect()
     }
 
+    /// The connected seeds that have been silent for too long.
+    pub(crate) fn silent(&self, now: Instant) -> impl Iterator<Item = SeedId> + '_ {
+        let is_silent = move |other: &OtherSeed| now.since(other.heard) >= SEED_GIVEN_UP_AFTER.get();
+        self.others.iter().filter(move |(_, other)| is_silent(other)).map(|(seed, _)| *seed)
+    }
+
     /// Whether a seed can take part in what is decided: it is connected and not silent, with the very directory that
     /// the log has for it. One that lost its directory may be connected too, and wait; it decides nothing.
     pub(crate) fn is_available(&self, now: Instant, registry: &Registry, seed: SeedId) -> bool {
         let takes_part = |other: &OtherSeed| {
             let is_the_recorded = registry.directory_id_of(seed) == Some(other.directory_id);
-            is_the_recorded && now.since(other.heard) < SEED_SILENCE_MAX
+            is_the_recorded && now.since(other.heard) < SEED_SILENCE_MAX.get()
         };
         seed == self.me || self.others.get(&seed).is_some_and(takes_part)
     }
@@ -191,9 +198,9 @@ impl Leadership {
         (self.me, self.list) = (id, list);
     }
 
-    /// This seed begins a cluster of that name, together with others, or takes part in it.
-    pub(crate) fn forms(&mut self, cluster: ClusterId) {
-        self.forms = Some(cluster);
+    /// This seed begins a cluster, together with others, or takes part in it.
+    pub(crate) fn forms(&mut self, founding: Founding) {
+        self.forms = Some(founding);
     }
 
     /// The log says which cluster this is; returns whether that was not known. It may be another than the disk named: a
@@ -238,6 +245,11 @@ impl Leadership {
         if let Some(other) = self.others.get_mut(&seed) {
             other.heard = now;
         }
+    }
+
+    /// This seed stood still for so long: what others said meanwhile waits in its sockets.
+    pub(crate) fn stood_still(&mut self, now: Instant, time: Duration) {
+        self.others.values_mut().for_each(|other| other.heard = (other.heard + time).min(now));
     }
 
     /// Another seed has so much of the log, and knows it to be committed.
@@ -336,20 +348,18 @@ impl Leadership {
             return;
         }
         // Nobody leads who was not told of which cluster.
-        let Some(cluster) = self.forms else { return };
+        let Some(Founding { cluster, directories }) = &self.forms else { return };
         // Proposed in this term already: it is applied, or comes back as failed.
         if self.founded_in.replace(self.term) == Some(self.term) {
             return;
         }
-        let directory_id = |id: SeedId| match id == self.me {
-            true => Some(cx.config.directory_id),
-            false => self.others.get(&id).map(|other| other.directory_id),
-        };
+        let own = directories.get(&self.me);
+        assert!(own.is_none_or(|own| *own == cx.config.directory_id), "another directory began this cluster");
         let record = |(id, address): (&SeedId, &String)| {
-            (*id, SeedRecord { address: address.clone(), directory_id: directory_id(*id) })
+            (*id, SeedRecord { address: address.clone(), directory_id: directories.get(id).copied() })
         };
         let seeds: BTreeMap<SeedId, SeedRecord> = self.list.iter().map(record).collect();
-        cx.propose(Body::Found { cluster, seeds });
+        cx.propose(Body::Found { cluster: *cluster, seeds });
     }
 
     /// The founding was not taken: it is proposed again.

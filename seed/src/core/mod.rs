@@ -40,8 +40,10 @@ mod effect;
 pub mod entry;
 pub mod formation;
 mod forwarding;
+pub mod hello;
 mod leader;
 mod leadership;
+mod pace;
 mod presence;
 mod progress;
 pub mod registry;
@@ -51,7 +53,6 @@ mod sessions;
 mod voter;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use coterie_common::message::{LogPosition, SeedId};
 use coterie_common::{Address, Instant, Tally};
@@ -123,7 +124,13 @@ impl Seed {
     /// # Panics
     /// If time goes back, or if what must hold of this seed does not: no input of a remote can bring that about.
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Effect> {
+        // What fell due by what the last step did was due then, not late.
+        let wished = self.deadline.max(self.cx.now);
         self.cx.begin(now);
+        if let Some(late) = self.voter.woke(&mut self.cx, wished) {
+            self.sessions.stood_still(now, late);
+            self.leadership.stood_still(now, late);
+        }
         // The input first; then what has come due: ballots, then upkeep. The deadline last, when nothing changes any
         // more.
         self.take(input);
@@ -183,6 +190,16 @@ impl Seed {
         &self.cx.counters
     }
 
+    /// The connected seeds that have said nothing for so long that their connections are worth nothing.
+    pub fn silent_seeds(&self) -> impl Iterator<Item = SeedId> + '_ {
+        self.leadership.silent(self.cx.now)
+    }
+
+    /// How many ballots about deaths are open here, if it leads: those that wait to be held again, too.
+    pub fn open_deaths(&self) -> usize {
+        self.leader.open_deaths()
+    }
+
     /// Whether it can have something decided, as far as it knows.
     pub fn takes_part(&self) -> bool {
         self.leadership.takes_part(self.cx.now, &self.registry)
@@ -196,11 +213,6 @@ impl Seed {
     /// The time of its last step.
     pub fn now(&self) -> Instant {
         self.cx.now
-    }
-
-    /// What is wrong with it, as it sees it: what, and for how long.
-    pub fn troubles(&self) -> impl Iterator<Item = (String, Duration)> + '_ {
-        self.cx.troubles.told(self.cx.now)
     }
 
     /// This is the last entry on disk now. Nothing is decided by it.

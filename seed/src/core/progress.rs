@@ -64,7 +64,7 @@ impl LogProgress {
 
     /// The entry that this seed has lacked for too long, if there is one.
     pub(crate) fn lacks(&self, now: Instant) -> Option<u64> {
-        self.lag.filter(|lag| now.since(lag.since) >= BEHIND_TIME_MAX).map(|lag| lag.committed)
+        self.lag.filter(|lag| now.since(lag.since) >= BEHIND_TIME_MAX.get()).map(|lag| lag.committed)
     }
 
     /// It can have things decided now.
@@ -76,5 +76,33 @@ impl LogProgress {
     /// For how long it cannot.
     pub(crate) fn idle_for(&self, now: Instant) -> Duration {
         now.since(self.took_part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_decided_before_is_no_news_in_that_cluster() {
+        let (own, other) = (ClusterId([1; 16]), ClusterId([2; 16]));
+        let mut progress = LogProgress::new(3);
+        progress.learn_decided(own, 7);
+        progress.learn_decided(own, 5);
+        let is_news = |cluster, index| progress.is_news(Some(cluster), index);
+        assert_eq!((is_news(own, 7), is_news(own, 8)), (false, true));
+        assert_eq!((is_news(other, 3), is_news(other, 4)), (false, true), "printed by an earlier run");
+    }
+
+    /// Anybody may say that it is a seed of anything.
+    #[test]
+    fn as_many_clusters_are_remembered_as_there_may_be_seeds() {
+        let cluster = |number: usize| ClusterId([u8::try_from(number).unwrap(); 16]);
+        let mut progress = LogProgress::new(0);
+        (0..=SEEDS_MAX).for_each(|number| progress.learn_decided(cluster(number), 7));
+        assert!(!progress.is_news(Some(cluster(SEEDS_MAX - 1)), 7));
+        assert!(progress.is_news(Some(cluster(SEEDS_MAX)), 7), "one too many");
+        progress.learn_decided(cluster(0), 9);
+        assert!(!progress.is_news(Some(cluster(0)), 9), "one that is known");
     }
 }

@@ -5,8 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coterie_common::codec::VERSION;
-use coterie_common::message::{MeshMessage, SeedHello, SeedId};
+use coterie_common::message::{MeshMessage, SeedId};
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{Outbox, connection};
 use coterie_common::seed_list::SeedEntry;
@@ -69,6 +68,14 @@ impl Mesh {
         lock(&self.calls).waiting.retain(|(to, _), _| *to != seed);
     }
 
+    /// A seed has been silent for too long: the connection to it is given up, and it is dialled anew. What the kernel
+    /// repeats on the old one, it repeats after as long again as the network has been gone by then.
+    pub(super) fn give_up(&self, seed: SeedId) {
+        if let Some(link) = lock(&self.links).get(&seed) {
+            link.outbox.cut();
+        }
+    }
+
     /// Says something to a seed, if it is connected.
     pub(super) fn say(&self, to: SeedId, message: MeshMessage) {
         if let Some(link) = lock(&self.links).get(&to)
@@ -119,58 +126,6 @@ pub(super) async fn dial(seed: SeedEntry, pause: Duration, at_once: &Notify) -> 
         () = at_once.notified() => {}
     }
     connection::dial_host(&seed.host, seed.port, DIAL_TIME_MAX).await
-}
-
-/// Whether two seeds can be of one cluster; if not, why.
-pub(super) fn check_hello(own: &SeedHello, other: &SeedHello) -> Result<(), String> {
-    if other.version != VERSION {
-        return Err(format!("protocol version {}, this seed speaks {VERSION}", other.version));
-    }
-    if other.directory_id == 0 {
-        return Err("directory 0, which stands for none".to_owned());
-    }
-    // Ids follow from the lists: that the lists differ is the better reason, where they do.
-    match (&own.history, &other.history) {
-        (Some(a), Some(b)) if a.cluster != b.cluster => {
-            let (ours, theirs) = (a.cluster, b.cluster);
-            let empty = "empty its directory and run coterie seed-add";
-            return Err(match () {
-                () if b.predecessors.contains(&ours) => {
-                    format!(
-                        "cluster {theirs}, which goes on for {ours} without this seed: {empty} {}",
-                        own.address
-                    )
-                }
-                () if a.predecessors.contains(&theirs) => {
-                    format!(
-                        "cluster {theirs}, for which {ours} goes on without {}: {empty} {0}",
-                        other.address
-                    )
-                }
-                () => format!("cluster {theirs}, this seed is of cluster {ours}"),
-            });
-        }
-        (None, None) if own.list != other.list => {
-            let only = |a: &[String], b: &[String]| {
-                a.iter().filter(|seed| !b.contains(seed)).cloned().collect::<Vec<_>>().join(",")
-            };
-            let (ours, theirs) = (only(&own.list, &other.list), only(&other.list, &own.list));
-            return Err(format!(
-                "seed lists differ: only here [{ours}], only at {} [{theirs}]",
-                other.address
-            ));
-        }
-        _ => {}
-    }
-    // Before it has a seat, a seed goes by its rank in its own list, which may be anybody's id.
-    if other.id == own.id && own.history.is_some() == other.history.is_some() {
-        return Err(format!("{} says that it is this seed, {}", other.address, own.address));
-    }
-    // Who has a history knows better than a list who the seeds are.
-    match own.list.contains(&other.address) || own.history.is_some() || other.history.is_some() {
-        true => Ok(()),
-        false => Err(format!("{} is not in the seed list", other.address)),
-    }
 }
 
 #[cfg(test)]

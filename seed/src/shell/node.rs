@@ -9,6 +9,7 @@ mod greetings;
 mod handle;
 mod log;
 mod seats;
+mod shortages;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -43,9 +44,6 @@ use crate::raft::store::Identity;
 use crate::raft::{self, Consensus, Notice, StateRequest, Store};
 
 pub use handle::Handle;
-
-/// How long to wait before another seed is dialled again.
-const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How often a seed that cannot begin says for whom it waits, and a refused connection why.
 const SAID_EVERY: Duration = Duration::from_secs(10);

@@ -1,8 +1,22 @@
 //! What a script has others say: sessions, other seeds, the log.
 
 use super::*;
+use coterie_seed::core::formation::Founding;
 
 impl Player {
+    /// `seed 0 of 3 printed=4`: a seed without a log.
+    pub(super) fn begin_anew(&mut self, words: Words<'_>) -> Vec<String> {
+        self.core = core(words.number("printed").unwrap_or(0), number(words.at(3)));
+        Vec::new()
+    }
+
+    /// `stopped until 22s`: nobody steps it, and what is said to it waits.
+    pub(super) fn stand_still(&mut self, words: Words<'_>) -> Vec<String> {
+        self.now = Instant::START + duration(words.at(2));
+        self.said = self.now;
+        Vec::new()
+    }
+
     pub(super) fn on_session(&mut self, id: SessionId, words: Words<'_>) -> Input {
         let is_json = words.at(0) == "json";
         let (wire, words) = if is_json { (Wire::Json, words.from(1)) } else { (Wire::Native, words.from(0)) };
@@ -92,6 +106,10 @@ impl Player {
                 committed: LogPosition { term: 1, index: number(rest.at(0)) },
                 ..DirectoryState::default()
             }),
+            "decided" => {
+                let cluster = cluster(rest.at(0)).unwrap_or_else(|| panic!("in which cluster?"));
+                return Input::DecidedBefore { cluster, index: number(rest.at(1)) };
+            }
             "silent" => return Input::SeedSilent(from),
             "request" => MeshMessage::Request {
                 number: number(rest.at(0)),
@@ -158,7 +176,7 @@ impl Player {
                 ballot: id,
                 dead: words::id(words.at(2)),
                 commit,
-                broke: words.has("broke"),
+                cause: words.key("cause").map_or(Cause::PingsMissed, cause),
             }),
             other => panic!("no seed proposes {other:?}"),
         }
@@ -212,11 +230,24 @@ impl Player {
 }
 
 pub(super) fn seed_change(words: Words<'_>) -> SeedChange {
-    let at = address(words.at(1)).to_string();
+    // A name, or a port of the host that all scripts are about.
+    let at = words.at(1);
+    let at = if at.contains(':') { at.to_owned() } else { address(at).to_string() };
     match words.at(0) {
         "seed-add" => SeedChange::Add(at),
         "seed-remove" => SeedChange::Remove(at),
         "seed-replace" => SeedChange::Replace { address: at, force: words.has("force") },
         other => panic!("{other:?} changes no seed"),
     }
+}
+
+/// `forms abab 0:100 1:101`: the name of the cluster, and the directories that begin it.
+pub(crate) fn founding(words: Words<'_>) -> Founding {
+    let directory = |text: &&str| {
+        let (seed, directory) =
+            text.split_once(':').unwrap_or_else(|| panic!("{text:?} is no seed's directory"));
+        (SeedId(number(seed)), number(directory))
+    };
+    let cluster = cluster(words.at(1)).unwrap_or_else(|| panic!("of which name?"));
+    Founding { cluster, directories: words.from(2).0.iter().map(directory).collect() }
 }

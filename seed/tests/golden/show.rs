@@ -45,9 +45,14 @@ fn show_session(message: &SessionMessage) -> String {
         SessionMessage::Status(status) => {
             let leader = status.leader.as_deref().unwrap_or("nobody");
             let (term, applied, epoch) = (status.term, status.applied, status.epoch);
+            let as_of = status.as_of.map(|age| format!(" as-of={age:?}")).unwrap_or_default();
+            let troubles =
+                status.troubles.iter().map(|(what, lasts)| format!(" trouble={what:?} for {lasts:?}"));
             format!(
-                "status leader={leader} term={term} applied={applied} epoch={epoch} members={} sessions={}",
-                status.members, status.sessions
+                "status leader={leader} term={term} applied={applied} epoch={epoch} members={} sessions={}{as_of}{}",
+                status.members,
+                status.sessions,
+                troubles.collect::<String>()
             )
         }
         SessionMessage::Seeds { since, seeds } => format!("seeds {} since={since}", seeds.join(",")),
@@ -101,8 +106,7 @@ pub(super) fn show_mesh(message: &MeshMessage) -> String {
             format!("proposes register {} {who} replaces={} commit={}", p.ballot, p.replaces, p.commit)
         }
         MeshMessage::DeathProposal(p) => {
-            let broke = if p.broke { " broke" } else { "" };
-            format!("proposes death {} {} commit={}{broke}", p.ballot, p.dead, p.commit)
+            format!("proposes death {} {} commit={} {}", p.ballot, p.dead, p.commit, p.cause)
         }
         MeshMessage::Vote(reply) => {
             let vote = match &reply.refusal {

@@ -11,6 +11,7 @@ use rand::RngExt;
 use super::cluster::SimulatedCluster;
 use super::disk::End;
 use super::schedule::Act;
+use coterie_simulator::check::observed::Observed;
 use coterie_simulator::check::report::Violation;
 use coterie_simulator::model::host::Host;
 
@@ -23,6 +24,7 @@ const ENDS_WITHIN_TICKS: u64 = 3_000;
 impl SimulatedCluster {
     pub(super) fn act(&mut self, act: &Act) {
         self.common.seen.borrow_mut().hash(&format!("{act:?}"));
+        self.common.seen.borrow_mut().observe(&Observed::Hit { hosts: act.hosts() });
         match act {
             Act::Kill(host) => self.end(*host, End::Killed),
             Act::CutPower(host) => {
@@ -56,15 +58,22 @@ impl SimulatedCluster {
                 self.end(*host, End::Killed);
                 self.end_now(*host);
                 if !self.common.disks[host].is_empty() {
-                    self.forgetful.insert(*host);
+                    let seat = self.common.seat_of(&host.address().to_string());
+                    self.forgetful.insert(*host, seat);
                 }
                 self.common.disks[host].replace();
             }
             // A peer that was away knows no others than those of its list.
             Act::Change(SeedChange::Remove(name)) if !self.is_one_listed_without(name) => {}
-            Act::Change(change) => self.common.changes.borrow_mut().push_back(change.clone()),
+            Act::Change(change) => self.common.want(change.clone()),
         }
         self.update_truth();
+    }
+
+    /// Whether the disk of a host is not the one on which its seed took the seat that it has.
+    pub(super) fn is_forgetful(&self, host: Host) -> bool {
+        let seat = self.common.seat_of(&host.address().to_string());
+        self.forgetful.get(&host).is_some_and(|lost| *lost == seat)
     }
 
     fn can_spare_one(&self) -> bool {
@@ -78,7 +87,9 @@ impl SimulatedCluster {
         let changes = self.common.changes.borrow();
         let goes = |address: &str| {
             address == name
-                || changes.iter().any(|it| matches!(it, SeedChange::Remove(other) if other == address))
+                || changes
+                    .iter()
+                    .any(|it| matches!(&it.change, SeedChange::Remove(other) if other == address))
         };
         let seen = self.common.seen.borrow();
         let mut listed = (0..self.schedule.seeds).map(|index| Host::Seed(index).address().to_string());
@@ -144,7 +155,7 @@ impl SimulatedCluster {
         let (what, name) = (why.unwrap_or_else(in_order), host.address().to_string());
         let seat = self.common.seen.borrow().seat_at(&name);
         let reasons = [
-            ("data directory is empty", "seeds_without_directory", self.forgetful.contains(&host)),
+            ("data directory is empty", "seeds_without_directory", self.is_forgetful(host)),
             ("was removed", "seeds_removed", seat.is_none_or(|(_, is_taken)| !is_taken)),
             ("the log has stopped", "seeds_without_disk", self.troubled.contains(&host)),
             ("no storage space", "seeds_without_disk", self.troubled.contains(&host)),
@@ -191,7 +202,7 @@ impl SimulatedCluster {
         let Some(host) = name.parse().ok().and_then(Host::at) else { return true };
         let seat = self.common.seen.borrow().seat_at(name);
         if seat.is_some_and(|(_, is_taken)| !is_taken) {
-            if self.is_running(host) && !self.forgetful.contains(&host) {
+            if self.is_running(host) && !self.is_forgetful(host) {
                 return false;
             }
             // A directory from before the seat is of no use any more.

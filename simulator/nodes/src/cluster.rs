@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use coterie_common::Instant;
 use coterie_common::clock::draw_entropy_from;
-use coterie_common::message::SeedChange;
+use coterie_common::message::{SeedChange, SeedId};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
@@ -56,8 +56,8 @@ pub(super) struct SimulatedCluster {
     pub(super) dark: BTreeSet<Host>,
     /// Seeds whose disk is full, or returns errors.
     pub(super) troubled: BTreeSet<Host>,
-    /// Seeds whose disk was replaced, and who have no new seat yet.
-    pub(super) forgetful: BTreeSet<Host>,
+    /// Seeds whose disk was replaced, with the seat that they then had: no longer theirs once that is another.
+    pub(super) forgetful: BTreeMap<Host, Option<SeedId>>,
     /// Between whom turmoil holds messages back just now.
     pub(super) holding: BTreeSet<(Host, Host)>,
 }
@@ -105,7 +105,7 @@ impl SimulatedCluster {
             slow: BTreeMap::new(),
             dark: BTreeSet::new(),
             troubled: BTreeSet::new(),
-            forgetful: BTreeSet::new(),
+            forgetful: BTreeMap::new(),
             holding: BTreeSet::new(),
         }
     }
@@ -177,11 +177,10 @@ impl SimulatedCluster {
         self.common.disks.values().for_each(|disk| disk.set_full(false));
         self.common.disks.values().for_each(|disk| disk.set_broken(false));
         // What could not be changed until now may not be possible at all; but whoever lost his disk needs another seat.
-        let needed = self
-            .forgetful
-            .iter()
-            .map(|host| SeedChange::Replace { address: host.address().to_string(), force: false });
-        *self.common.changes.borrow_mut() = needed.collect();
+        self.common.changes.borrow_mut().clear();
+        for host in self.forgetful.keys().filter(|host| self.is_forgetful(**host)) {
+            self.common.want(SeedChange::Replace { address: host.address().to_string(), force: false });
+        }
         seed_hosts(&self.schedule).for_each(|host| self.start(host));
         self.update_truth();
     }
@@ -230,7 +229,9 @@ impl SimulatedCluster {
             }
             self.start_late_seeds();
             let seen = self.common.seen.borrow();
-            let unsettled = match self.common.changes.borrow().front().or(self.followed.first()) {
+            let changes = self.common.changes.borrow();
+            let waits = changes.front().map(|wanted| &wanted.change).or(self.followed.first());
+            let unsettled = match waits {
                 Some(change) => Some(("seats", format!("the operator waits for {change:?}"))),
                 None => self.empty_seat(&seen).or_else(|| seen.unsettled()),
             };

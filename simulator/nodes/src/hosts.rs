@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use coterie_common::limits::REGISTRATION_TIME_MAX;
-use coterie_common::message::{SeedChange, SessionMessage};
+use coterie_common::message::{SeedChange, SeedId, SessionMessage};
 use coterie_common::net::journal::{Events, Format};
 use coterie_common::net::observer::Observer;
 use coterie_common::net::process::Failure;
@@ -47,29 +47,53 @@ pub(super) struct Common {
     /// Since they were last looked at.
     pub(super) fallen: Rc<RefCell<Vec<Fallen>>>,
     /// What the operator is to change, and what is changed.
-    pub(super) changes: Rc<RefCell<VecDeque<SeedChange>>>,
+    pub(super) changes: Rc<RefCell<VecDeque<Wanted>>>,
     pub(super) changed: Rc<RefCell<VecDeque<SeedChange>>>,
 }
 
+/// A change that the operator wants.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) change: SeedChange,
+    /// Who had the seat when it was first wanted.
+    seat: Option<SeedId>,
+}
+
 impl Common {
+    pub(super) fn seat_of(&self, name: &str) -> Option<SeedId> {
+        self.seen.borrow().seat_at(name).map(|(id, _)| id)
+    }
+
+    /// The operator is to make this change.
+    pub(super) fn want(&self, change: SeedChange) {
+        let seat = self.seat_of(change.address());
+        self.changes.borrow_mut().push_back(Wanted { change, seat });
+    }
+
     /// The operator has asked for a change; it is made, or pointless, or, as nobody could make it, to be asked for
     /// again.
-    fn note_attempt(&self, change: &SeedChange, made: Option<bool>) {
-        let name = change.address();
-        let is_seat = self.seen.borrow().seat_at(name).is_some();
+    fn note_attempt(&self, wanted: &Wanted, made: Option<bool>) {
+        let change = &wanted.change;
+        let seat = self.seat_of(change.address());
         // A seed that is behind, or new, does not know of seats that there are.
-        let is_pointless = made == Some(false) && is_seat == matches!(change, SeedChange::Add(_));
+        let is_pointless = made == Some(false) && seat.is_some() == matches!(change, SeedChange::Add(_));
+        // An attempt that was not answered has made it, and the new seed may have come: a refusal says so by its name.
+        let is_replaced = matches!(change, SeedChange::Replace { .. }) && seat != wanted.seat;
         let mut changes = self.changes.borrow_mut();
         // It may not be wanted any more.
-        let is_wanted = changes.pop_front_if(|wanted| wanted == change).is_some();
+        let is_wanted = changes.pop_front_if(|first| first == wanted).is_some();
         let outcome = match made {
             Some(true) => {
                 self.changed.borrow_mut().push_back(change.clone());
                 "made"
             }
+            Some(false) | None if is_replaced => {
+                self.changed.borrow_mut().push_back(change.clone());
+                "made before"
+            }
             Some(false) if is_pointless => "pointless",
             Some(false) | None if is_wanted => {
-                changes.push_back(change.clone());
+                changes.push_back(wanted.clone());
                 "not made yet"
             }
             Some(false) | None => "not made",
@@ -178,18 +202,18 @@ async fn run_peer(host: Host, schedule: &Schedule, common: &Common) -> Result<()
 async fn operate(schedule: Schedule, common: Common) -> turmoil::Result {
     loop {
         let next = common.changes.borrow().front().cloned();
-        let Some(change) = next else {
+        let Some(wanted) = next else {
             sleep(TRY_AGAIN).await;
             continue;
         };
         let mut made = None;
         for host in seed_hosts(&schedule) {
-            made = ask(&host.address().to_string(), &change).await;
+            made = ask(&host.address().to_string(), &wanted.change).await;
             if made.is_some() {
                 break;
             }
         }
-        common.note_attempt(&change, made);
+        common.note_attempt(&wanted, made);
         sleep(TRY_AGAIN).await;
     }
 }
@@ -198,7 +222,7 @@ async fn operate(schedule: Schedule, common: Common) -> turmoil::Result {
 async fn ask(seed: &str, change: &SeedChange) -> Option<bool> {
     let mut session = timeout(TRY_AGAIN * 5, Observer::open(seed)).await.ok()?.ok()?;
     session.say(SessionMessage::ChangeSeeds(change.clone()));
-    let answered = session.wait_for(REGISTRATION_TIME_MAX + TRY_AGAIN, |message| match message {
+    let answered = session.wait_for(REGISTRATION_TIME_MAX.get() + TRY_AGAIN, |message| match message {
         SessionMessage::SeedsChanged(answer) => Some(answer),
         _ => None,
     });

@@ -42,6 +42,17 @@ pub(super) enum Act {
     Change(SeedChange),
 }
 
+impl Act {
+    /// How many hosts have something done to them.
+    pub(super) fn hosts(&self) -> usize {
+        match self {
+            Act::Hold(side) => side.len(),
+            Act::Release(_) => 0,
+            _ => 1,
+        }
+    }
+}
+
 /// Kinds of faults. Each schedule has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {

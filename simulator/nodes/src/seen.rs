@@ -7,14 +7,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use coterie_common::message::{BallotId, MeshMessage, Registration, SeedId, SessionMessage};
-use coterie_common::{Address, Instant, Line, MemberId, Message};
+use coterie_common::{Address, Instant, Line, MemberId, Message, ProbeOrder};
 use coterie_peer::core as peer;
 use coterie_seed::core as seed;
 use coterie_seed::core::entry::Body;
 
 use coterie_simulator::check::checker::Checker;
 use coterie_simulator::check::marks::Marks;
-use coterie_simulator::check::observed::Observed;
+use coterie_simulator::check::observed::{Observed, is_of_ballots, is_of_doubts};
 use coterie_simulator::check::processes::Processes;
 use coterie_simulator::check::truth::Truth;
 use coterie_simulator::invariants;
@@ -144,7 +144,7 @@ impl Seen {
 
     // ---- steps ----
 
-    fn observe(&mut self, observed: &Observed<'_>) {
+    pub(super) fn observe(&mut self, observed: &Observed<'_>) {
         self.checker.observe(self.now, observed);
     }
 
@@ -261,10 +261,22 @@ impl coterie_seed::shell::tap::Tap for SeedTap {
 }
 
 impl Seen {
+    /// So many frames are sent.
+    fn doubts(&mut self, are_of_doubts: bool, frames: usize) {
+        if are_of_doubts {
+            (0..frames).for_each(|_| self.observe(&Observed::Doubting));
+        }
+    }
+
+    /// A node probes. How many connections that takes in the end is not seen here: all of them count.
+    fn probes(&mut self, by: Host, order: &ProbeOrder) {
+        self.observe(&Observed::Probing { by, connections: order.opens_at().len() });
+    }
+
     fn seed_wants(&mut self, (host, me): (Host, Address), effect: &seed::Effect) {
         match effect {
             seed::Effect::Send { to, message } => {
-                self.observe(&Observed::Sent { by: host });
+                self.doubts(is_of_doubts(message), 1);
                 let address = self.seeds.get(&me).and_then(|seed| seed.sessions.get(to)).copied();
                 match (message, address) {
                     (
@@ -283,11 +295,8 @@ impl Seen {
                     _ => {}
                 }
             }
-            seed::Effect::Push { to, .. } => {
-                to.iter().for_each(|_| self.observe(&Observed::Sent { by: host }));
-            }
             seed::Effect::ToSeed { message, .. } => {
-                self.observe(&Observed::Sent { by: host });
+                self.doubts(is_of_ballots(message), 1);
                 if let MeshMessage::DeathProposal(proposal) = message
                     && self.seeds.entry(me).or_default().ballots.insert(proposal.ballot)
                 {
@@ -295,10 +304,11 @@ impl Seen {
                 }
             }
             seed::Effect::Propose(entry) => self.observe(&Observed::Proposed { entry }),
-            seed::Effect::Probe(_) => self.observe(&Observed::Probing { by: host }),
+            seed::Effect::Probe(order) => self.probes(host, order),
             seed::Effect::Log(line) => self.said(host, line),
             seed::Effect::Warn(text) => self.observe(&Observed::Warned { by: host, text }),
-            seed::Effect::Close { .. }
+            seed::Effect::Push { .. }
+            | seed::Effect::Close { .. }
             | seed::Effect::Seeds { .. }
             | seed::Effect::ChangeVoters(_)
             | seed::Effect::ReadIndex(_)
@@ -325,7 +335,7 @@ impl coterie_peer::shell::tap::Tap for PeerTap {
         let from = before.as_ref().map(|core| core.view().epoch).unwrap_or_default();
         seen.is_truth_stale |= before.is_none_or(|before| before.life() != core.life());
         if core.view().epoch != from {
-            seen.observe(&Observed::Viewed { peer: me, start, from, view: core.view() });
+            seen.observe(&Observed::Viewed { peer: me, start, from, view: core.view(), told_by: None });
         }
         for effect in effects {
             seen.peer_wants((host, me), effect, core, member);
@@ -343,19 +353,17 @@ impl Seen {
         member: Option<coterie_common::Incarnation>,
     ) {
         match effect {
-            peer::Effect::Send { .. } | peer::Effect::Ask { .. } => {
-                self.observe(&Observed::Sent { by: host });
-            }
-            peer::Effect::SendMany { to, .. } => {
-                to.iter().for_each(|_| self.observe(&Observed::Sent { by: host }));
-            }
+            peer::Effect::Send { message, .. } => self.doubts(is_of_doubts(message), 1),
+            // Nothing else is asked.
+            peer::Effect::Ask { .. } => self.doubts(true, 1),
+            peer::Effect::SendMany { to, message } => self.doubts(is_of_doubts(message), to.len()),
             peer::Effect::Tell { message, .. } => {
-                self.observe(&Observed::Sent { by: host });
+                self.doubts(is_of_doubts(message), 1);
                 if let Message::Session(SessionMessage::Register(_)) = message {
                     self.observe(&Observed::Registering { peer: me });
                 }
             }
-            peer::Effect::Probe { .. } => self.observe(&Observed::Probing { by: host }),
+            peer::Effect::Probe { order, .. } => self.probes(host, order),
             peer::Effect::Deliver { origin, content } => {
                 self.observe(&Observed::Delivered { peer: me, life: core.life(), origin: *origin, content });
             }

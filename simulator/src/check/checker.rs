@@ -62,6 +62,11 @@ impl Checker {
         }
     }
 
+    /// Something is not as it must be.
+    pub fn object(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
     /// The log has grown.
     pub fn commit(&mut self, now: Instant, commit: &Commit) {
         let Commit { index, payload } = commit;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use coterie_common::Line;
 
 /// What a batch of a few hundred runs must have visited.
-pub const MARKS: [&str; 41] = [
+pub const MARKS: [&str; 54] = [
     // links and gossip
     "links_refused_full",
     "links_duplicate",
@@ -24,7 +24,7 @@ pub const MARKS: [&str; 41] = [
     "cause_connect_refused",
     "loops_late",
     "links_silent_together",
-    "witnesses_replaced",
+    "jurors_replaced",
     "juries_alive",
     "juries_undecided",
     "suspicions_joined",
@@ -51,11 +51,25 @@ pub const MARKS: [&str; 41] = [
     "leaders_changed",
     "entries_truncated",
     "seeds_without_directory",
+    "directories_restored",
+    "copies_refused",
+    "directories_lost_before_the_beginning",
+    "directories_mistaken",
+    "seeds_of_other_clusters_refused",
+    "sessions_of_other_clusters",
     "seats_taken",
     "seeds_removed",
     "voter_changes",
     "seeds_changed",
     "hosts_dark",
+    // what happens to many at once, and ends
+    "trigger_steal",
+    "trigger_stop_all",
+    "trigger_flood",
+    "trigger_mass_death",
+    "trigger_mass_join",
+    "trigger_slow_disks",
+    "trigger_uplink_gone",
 ];
 
 /// The same of runs of real nodes, where it is the logs and disks that matter.

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coterie_common::limits::EVIDENCE_AGE_MAX;
 use coterie_common::message::BallotId;
-use coterie_common::{Event, Instant, MemberId, majority};
+use coterie_common::{Event, Instant, MemberId, Patience, majority};
 use coterie_seed::core::Payload;
 use coterie_seed::core::entry::{Body, DeathRecord};
 
@@ -16,8 +17,16 @@ use crate::check::invariant::Invariant;
 use crate::check::observed::Observed;
 use crate::check::truth::Truth;
 
+/// The longest patience of a probe.
+const PROBE: Duration = Duration::from_millis(1_500);
+
+/// By so much clocks may be off.
+const DRIFT: Duration = Duration::from_millis(500);
+
 /// The age that evidence may have, and the longest patience of the probe behind it, and a clock that is off.
-const WELL_FOR: Duration = Duration::from_millis(4_000);
+fn well_for() -> Duration {
+    Patience::default().scale(EVIDENCE_AGE_MAX.get() + PROBE) + DRIFT
+}
 
 #[derive(Default)]
 pub(super) struct Accuracy {
@@ -38,7 +47,7 @@ impl Invariant for Accuracy {
                 let Body::Deaths(verdicts) = &entry.body else { return Ok(()) };
                 for verdict in verdicts {
                     let Some(member) = truth.registry().member(verdict.dead) else { continue };
-                    let reached = truth.reached_by(member.id.address, member.life, now, WELL_FOR);
+                    let reached = truth.reached_by(member.id.address, member.life, now, well_for());
                     let enough = |set: &std::collections::BTreeSet<_>| {
                         set.intersection(&reached).count() >= majority(set.len())
                     };
@@ -59,7 +68,8 @@ impl Invariant for Accuracy {
                     let Event::Died(dead) = &change.event else { continue };
                     if let Some(seeds) = self.committing.remove(dead) {
                         return Err(format!(
-                            "{dead} was confirmed dead while {seeds} seeds had reached it for {WELL_FOR:?}"
+                            "{dead} was confirmed dead while {seeds} seeds had reached it for {:?}",
+                            well_for()
                         ));
                     }
                 }

@@ -30,7 +30,9 @@ impl Invariant for DeliveredToAll {
 
     fn unsettled(&self, processes: &Processes<'_>, _: &Truth) -> Option<String> {
         let alive = || processes.peers.iter().filter(|(_, core)| core.is_some()).map(|(address, _)| *address);
-        for (origin, content) in processes.last_words {
+        // Who was told to leave before, and has left since, may have taken its words with it.
+        let stayed = processes.last_words.iter().filter(|(origin, _)| alive().any(|peer| peer == *origin));
+        for (origin, content) in stayed {
             for peer in alive().filter(|peer| peer != origin) {
                 if !self.heard.contains(&(peer, *origin, content.clone())) {
                     return Some(format!("{peer} has not heard {content:?} of {origin}"));

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coterie_common::knob::at_longest;
 use coterie_common::{Instant, MemberId};
 
 use crate::check::invariant::Invariant;
@@ -26,7 +27,7 @@ impl Invariant for Departures {
     }
 
     fn observe(&mut self, now: Instant, observed: &Observed<'_>, truth: &Truth) -> Result<(), String> {
-        let calm = truth.calm_since().is_some_and(|since| now.since(since) >= CALM_FOR);
+        let calm = truth.calm_since().is_some_and(|since| now.since(since) >= at_longest(CALM_FOR));
         match observed {
             Observed::LeftInOrder { member } if calm => {
                 self.left.insert(*member, now);

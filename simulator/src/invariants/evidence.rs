@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use coterie_common::message::{Cause, Subject};
-use coterie_common::{Instant, majority};
+use coterie_common::{Instant, Timestamp, majority};
 use coterie_seed::core::entry::DeathRecord;
 
 use crate::check::invariant::Invariant;
@@ -32,6 +32,10 @@ fn check(verdict: &DeathRecord, seeds: usize) -> Result<(), String> {
         }
     }
     let stages = &verdict.stages;
+    // Clocks begin at the time that stands for none.
+    if [stages.opened, stages.carried, stages.proposed].contains(&Timestamp::default()) {
+        return Err(format!("a stage of {dead}'s death has no time: {stages:?}"));
+    }
     if stages.carried < stages.opened || stages.proposed < stages.carried {
         return Err(format!("the stages of {dead}'s death are out of order: {stages:?}"));
     }

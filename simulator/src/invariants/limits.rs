@@ -40,7 +40,7 @@ impl Invariant for Limits {
             if core.neighbours().len() > most {
                 return Err(format!("{address} has {} links, at most {most}", core.neighbours().len()));
             }
-            if core.suspicions().len() > SUSPICIONS_MAX {
+            if core.suspicions().len() > SUSPICIONS_MAX.get() {
                 return Err(format!("{address} pursues {} suspicions", core.suspicions().len()));
             }
         }

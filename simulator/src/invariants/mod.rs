@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod agreement;
+mod calm;
 mod comeback;
 mod completeness;
 mod delivered_once;
@@ -14,11 +15,11 @@ mod epochs;
 mod evidence;
 mod limits;
 mod no_resurrection;
-mod no_storms;
 mod no_unilateral_death;
 mod not_silent;
 mod one_history;
 mod overlay;
+mod proportion;
 mod seats;
 
 pub(crate) use overlay::overlay_pieces;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<durability::Durability>::default(),
         Box::<no_unilateral_death::NoUnilateralDeath>::default(),
         Box::<accuracy::Accuracy>::default(),
+        Box::new(calm::Calm),
         Box::new(completeness::Completeness),
         Box::new(comeback::Comeback),
         Box::<delivered_once::DeliveredOnce>::default(),
@@ -42,7 +44,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<limits::Limits>::default(),
         Box::new(overlay::Overlay),
         Box::<departures::Departures>::default(),
-        Box::<no_storms::NoStorms>::default(),
+        Box::<proportion::Proportion>::default(),
         Box::<seats::Seats>::default(),
         Box::<one_history::OneHistory>::default(),
         Box::<not_silent::NotSilent>::default(),

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::ProbeTarget;
+use coterie_common::limits::{EVIDENCE_AGE_MAX, PROBE_SERVES_FOR};
 use coterie_common::message::{BallotId, SeedId};
-use coterie_common::{Event, Instant, MemberId, majority};
+use coterie_common::{Event, Instant, MemberId, Patience, ProbeTarget, majority};
 use coterie_seed::core::Payload;
 use coterie_seed::core::entry::Body;
 
@@ -16,8 +16,13 @@ use crate::check::invariant::Invariant;
 use crate::check::observed::Observed;
 use crate::check::truth::Truth;
 
-/// The age that evidence may have when it is proposed, and half a second for which a probe serves before that.
-const EVIDENCE_COUNTS_FOR: Duration = Duration::from_millis(3_000);
+/// By so much clocks may be off.
+const DRIFT: Duration = Duration::from_millis(500);
+
+/// The age that evidence may have when it is proposed, and the time for which a probe serves before that.
+fn evidence_counts_for() -> Duration {
+    Patience::default().scale(EVIDENCE_AGE_MAX.get()) + PROBE_SERVES_FOR.get() + DRIFT
+}
 
 #[derive(Default)]
 pub(super) struct NoUnilateralDeath {
@@ -47,7 +52,7 @@ impl Invariant for NoUnilateralDeath {
                     let lately = |seed: &SeedId| {
                         self.found_dead
                             .get(&(*seed, target))
-                            .is_some_and(|at| now.since(*at) <= EVIDENCE_COUNTS_FOR)
+                            .is_some_and(|at| now.since(*at) <= evidence_counts_for())
                     };
                     let found: BTreeSet<SeedId> =
                         verdict.votes.iter().map(|v| v.seed).filter(lately).collect();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::Instant;
+use coterie_common::knob::at_longest;
 use coterie_peer::core::Peer;
 use coterie_seed::core::Seed;
 
@@ -17,6 +18,9 @@ use crate::model::host::Host;
 /// So long a node may be useless before it says so.
 const SILENT_MAX: Duration = Duration::from_secs(10);
 
+/// A node that takes no step for so long does not run: a useless one tries again every two seconds.
+const STOOD_STILL: Duration = Duration::from_millis(2_500);
+
 /// What a node says of its own uselessness. Other warnings do not count.
 const COMPLAINTS: [&str; 2] = ["no seed can have anything decided", "nothing can be decided here"];
 
@@ -24,8 +28,8 @@ const COMPLAINTS: [&str; 2] = ["no seed can have anything decided", "nothing can
 pub(super) struct NotSilent {
     /// What each node has said that is wrong, and not yet that it is over.
     complaints: BTreeMap<Host, BTreeSet<String>>,
-    /// Since when each is useless, by its own last step: one that stands still says nothing.
-    useless: BTreeMap<Host, Instant>,
+    /// How long each is useless by now, and its own last step: what passed while it stood still does not count.
+    useless: BTreeMap<Host, (Duration, Instant)>,
 }
 
 impl NotSilent {
@@ -34,10 +38,14 @@ impl NotSilent {
             self.useless.remove(&host);
             return Ok(());
         }
-        let since = *self.useless.entry(host).or_insert(now);
+        let (time, last) = self.useless.entry(host).or_insert((Duration::ZERO, now));
+        let passed = now.since(*last);
+        *time += if passed < at_longest(STOOD_STILL) { passed } else { Duration::ZERO };
+        *last = now;
+        let (time, most) = (*time, at_longest(SILENT_MAX));
         let complains = self.complaints.get(&host).is_some_and(|complaints| !complaints.is_empty());
-        match now > since + SILENT_MAX && !complains {
-            true => Err(format!("{host} is of no use for {:?}, and does not say why", now.since(since))),
+        match time > most && !complains {
+            true => Err(format!("{host} is of no use for {time:?}, and does not say why")),
             false => Ok(()),
         }
     }

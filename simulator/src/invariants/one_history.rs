@@ -1,10 +1,11 @@
-//! *No seed forgets what it acknowledged and goes on.* Whoever has heard what a directory had hears of no less from it
-//! afterwards: a copy of before is found by the first seed that it meets of those who knew.
+//! *No seed forgets what it acknowledged and goes on, and no node goes by two clusters.* Whoever has heard what a
+//! directory had hears of no less from it afterwards: a copy of before is found by the first seed that it meets of
+//! those who knew. Seeds of two clusters do not greet each other, and all that a peer's view is made of comes from one.
 
 use std::collections::BTreeMap;
 
-use coterie_common::Instant;
-use coterie_common::message::DirectoryState;
+use coterie_common::message::{ClusterId, DirectoryState};
+use coterie_common::{Address, Instant};
 
 use crate::check::invariant::Invariant;
 use crate::check::observed::Observed;
@@ -15,6 +16,8 @@ use crate::model::host::Host;
 pub(super) struct OneHistory {
     /// By who has heard it and of which directory, the most that was heard.
     heard: BTreeMap<(Host, u64), DirectoryState>,
+    /// By peer and start, the cluster whose seeds have told it who the members are.
+    clusters: BTreeMap<(Address, u64), ClusterId>,
 }
 
 impl Invariant for OneHistory {
@@ -24,7 +27,16 @@ impl Invariant for OneHistory {
 
     fn observe(&mut self, _now: Instant, observed: &Observed<'_>, _truth: &Truth) -> Result<(), String> {
         match observed {
-            Observed::Greeted { by, directory_id, state } => {
+            Observed::Greeted { by, clusters: (Some(own), Some(other)), .. } if own != other => {
+                return Err(format!("{by} is of cluster {own}, and lets in a seed of {other}"));
+            }
+            Observed::Viewed { peer, start, told_by: Some(cluster), .. } => {
+                let known = *self.clusters.entry((*peer, *start)).or_insert(*cluster);
+                if known != *cluster {
+                    return Err(format!("{peer} has its view from cluster {known}, and then from {cluster}"));
+                }
+            }
+            Observed::Greeted { by, directory_id, state, .. } => {
                 let had = self.heard.get(&(*by, *directory_id)).copied().unwrap_or_default();
                 if state.last < had.committed || state.term < had.term || state.run < had.run {
                     return Err(format!(

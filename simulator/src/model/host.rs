@@ -49,3 +49,6 @@ impl fmt::Display for Host {
         }
     }
 }
+
+/// A process: its host, and which of its starts.
+pub(crate) type Start = (Host, u64);

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod latency;
+pub mod machine;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod replicated_log;

@@ -160,21 +160,22 @@ impl Network {
         delay
     }
 
-    /// A probe that opens `connections` at most, one every `spacing`: how long after its start the first of them
-    /// opens, and how long after it the answer comes of one that answers.
+    /// A probe that opens a connection at each of those times: how long after its start the first of them opens, and
+    /// how long after it the answer comes of one that answers.
     pub(crate) fn probe(
         &self,
         (from, to): (Address, Address),
-        (connections, spacing): (u32, Duration),
+        opens_at: &[Duration],
         rng: &mut impl Rng,
     ) -> (Duration, Duration) {
         let (mut opens, mut answers) = (Duration::MAX, Duration::MAX);
-        let mut number = 0;
-        while number < connections && spacing * number < answers {
-            let open = spacing * number + self.handshake(from, to, rng);
+        for at in opens_at {
+            if *at >= answers {
+                break;
+            }
+            let open = *at + self.handshake(from, to, rng);
             opens = opens.min(open);
             answers = answers.min(open + self.delay(from, to, rng) + self.delay(to, from, rng));
-            number += 1;
         }
         (opens, answers)
     }

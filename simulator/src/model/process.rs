@@ -1,5 +1,6 @@
 //! A process: a core, its clock, and whether it runs at all.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use coterie_common::{Address, Instant};
@@ -21,6 +22,10 @@ pub(crate) struct Process<C, I> {
     pub(crate) is_paused: bool,
     /// What came while it stood still.
     pub(crate) held: Vec<I>,
+    /// What waits for its turn, where work has a price.
+    inbox: VecDeque<I>,
+    /// Whether it waits for a core, or has one.
+    has_turn: bool,
     clock: DriftingClock,
     wake: Instant,
     spins: u32,
@@ -62,6 +67,8 @@ impl<C, I> Process<C, I> {
             is_dark: false,
             is_paused: false,
             held: Vec::new(),
+            inbox: VecDeque::new(),
+            has_turn: false,
             clock,
             wake: NEVER,
             spins: 0,
@@ -73,8 +80,51 @@ impl<C, I> Process<C, I> {
         self.start += 1;
         self.core = Some(core);
         (self.is_dark, self.is_paused, self.held) = (false, false, Vec::new());
+        self.inbox.clear();
+        self.has_turn = false;
         self.clock = DriftingClock { began: now, drift_ppm };
         (self.wake, self.spins) = (NEVER, 0);
+    }
+
+    // ---- turns ----
+
+    /// This waits for its turn.
+    pub(crate) fn wait(&mut self, input: I) {
+        self.inbox.push_back(input);
+    }
+
+    /// What came while it stood still comes after what waited before.
+    pub(crate) fn wait_with_held(&mut self) {
+        self.inbox.extend(self.held.drain(..));
+    }
+
+    /// Which start wants a core, if something waits and it has none and waits for none.
+    pub(crate) fn queue_turn(&mut self) -> Option<u64> {
+        let is_due = !self.inbox.is_empty() && !self.has_turn && !self.is_paused;
+        self.has_turn |= is_due;
+        is_due.then_some(self.start)
+    }
+
+    /// What it takes up now; nothing, if that was a turn of an earlier start, or it stands still.
+    pub(crate) fn take_turn(&mut self, start: u64) -> Option<I> {
+        if start != self.start {
+            return None;
+        }
+        let next = if self.runs() { self.inbox.pop_front() } else { None };
+        self.has_turn = next.is_some();
+        next
+    }
+
+    /// Its step is over; returns whether it is still the same process.
+    pub(crate) fn end_step(&mut self, start: u64) -> bool {
+        let is_it = start == self.start;
+        self.has_turn &= !is_it;
+        is_it
+    }
+
+    /// How much waits for its turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.inbox.len()
     }
 
     /// Whether it runs: not ended, not standing still.

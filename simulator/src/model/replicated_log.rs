@@ -9,10 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use coterie_common::majority;
-use coterie_common::message::{DirectoryState, History, LogPosition, SeedId};
+use coterie_common::message::{ClusterId, DirectoryState, History, LogPosition, SeedId};
 use coterie_seed::core::directories::Acknowledged;
+use coterie_seed::core::entry::Body;
 use coterie_seed::core::formation::note_entry;
-use coterie_seed::core::{Commit, Payload, Registry};
+use coterie_seed::core::{Commit, Entry, Payload, Registry};
+
+/// By so much the numbers of another cluster's directories are higher.
+const OF_ANOTHER_CLUSTER: u64 = 1_000_000;
 
 /// An entry in a log, and the term in which it was appended.
 #[derive(Debug)]
@@ -82,6 +86,15 @@ impl ReplicatedLog {
         let matched = self.matched.get(&seed).copied().unwrap_or(0);
         let committed = self.position(matched.min(self.committed));
         Acknowledged { term: self.term, last: self.position(matched), committed }
+    }
+
+    /// Begins the log of a new cluster of these seeds, in no term yet. A log that has begun stays as it is: a seed that
+    /// ended while its cluster formed is told to form once more.
+    pub(crate) fn begin(&mut self, seeds: BTreeSet<SeedId>) {
+        if self.entries.is_empty() {
+            self.push(Rc::new(LogSlot { term: 0, payload: Payload::Seeds(vec![seeds]) }));
+        }
+        assert!(matches!(self.entries[0].payload, Payload::Seeds(_)), "a log begins with its seeds");
     }
 
     /// What the log tells of its cluster, applied or not.
@@ -263,10 +276,70 @@ impl ReplicatedLog {
         registry
     }
 
+    /// What is committed, as of a cluster of another name: one of the same seeds, whose directories were others, and of
+    /// the same members but for one, which has left, so that its views are newer. None before the founding.
+    pub(crate) fn of_another_cluster(&self) -> Option<ReplicatedLog> {
+        let mut registry = Registry::default();
+        let mut other = ReplicatedLog { term: self.term, ..ReplicatedLog::default() };
+        let payloads = self.entries[..self.committed].iter().map(|slot| (slot.term, slot.payload.clone()));
+        for (index, (term, mut payload)) in (0..).zip(payloads) {
+            if let Payload::Entry(entry) = &mut payload {
+                match &mut entry.body {
+                    Body::Found { cluster, seeds } => {
+                        *cluster = ClusterId(cluster.0.map(|byte| !byte));
+                        let ids = seeds.values_mut().filter_map(|record| record.directory_id.as_mut());
+                        ids.for_each(|id| *id += OF_ANOTHER_CLUSTER);
+                    }
+                    Body::SeedDirectory { directory_id, .. } => *directory_id += OF_ANOTHER_CLUSTER,
+                    _ => {}
+                }
+            }
+            match &payload {
+                Payload::Entry(entry) => drop(registry.apply(index, entry)),
+                Payload::Seeds(sets) => registry.set_seeds(index, sets.clone()),
+                Payload::Blank => registry.skip(index),
+            }
+            other.push(Rc::new(LogSlot { term, payload }));
+        }
+        registry.cluster()?;
+        let first = registry.members().next().map(|member| member.id);
+        if let Some(member) = first {
+            let leave = Entry::new(Body::Leave(member));
+            registry.apply(other.len() as u64, &leave);
+            other.push(Rc::new(LogSlot { term: self.term, payload: Payload::Entry(leave) }));
+        }
+        let len = other.len();
+        (other.written, other.committed, other.applied) = (len, len, len);
+        other.snapshot = Some((len, registry));
+        Some(other)
+    }
+
     /// Planted: the last committed entry is gone, on this disk and for ever.
     pub(crate) fn forget_last(&mut self) {
         let len = self.committed.saturating_sub(1).max(self.snapshot.as_ref().map_or(1, |(len, _)| *len));
         self.committed = self.committed.min(len);
         self.truncate(len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_has_begun_is_not_begun_again() {
+        let seeds = BTreeSet::from([SeedId(0), SeedId(1), SeedId(2)]);
+        let mut log = ReplicatedLog::default();
+        log.begin(seeds.clone());
+        log.lead(SeedId(0), 1);
+        let (term, len) = log.to_write().expect("nothing is on the disk yet");
+        log.wrote(term, len);
+
+        // Everybody ends before the cluster is founded, and comes back to form it.
+        log.crash();
+        log.begin(seeds.clone());
+
+        let payloads: Vec<&Payload> = log.entries().iter().map(|slot| &slot.payload).collect();
+        assert_eq!(payloads, [&Payload::Seeds(vec![seeds]), &Payload::Blank]);
     }
 }

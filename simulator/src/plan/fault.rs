@@ -7,10 +7,19 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 
 use super::swarm::{FaultKind, Swarm};
+use super::trigger::Trigger;
 use crate::model::host::Host;
+use crate::model::machine::Prices;
 
 /// Hosts on which seeds can be added later.
 pub const SPARE_SEEDS: usize = 3;
+
+/// When everybody has joined, and at rest.
+const FIRST_TRIGGER: Duration = Duration::from_secs(15);
+
+/// From the end of one trigger to the next: more than until what it left is done, and the ten seconds after that within
+/// which there must be rest.
+const TRIGGERS_APART: Duration = Duration::from_secs(32);
 
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +60,11 @@ pub enum Fault {
     Copy(usize, Duration),
     /// The copy takes the place of the directory, and the seed is started again.
     Restore(usize),
+    /// A seed is stopped and started on a directory of another cluster, which had the same seeds; after this time its
+    /// own is back.
+    Mistake(usize, Duration),
+    /// A seed is started on its own directory again.
+    Undo(usize),
     /// An operator adds a seed on a host that has had none, and starts it.
     AddSeed(usize),
     /// An operator removes a seed.
@@ -61,6 +75,8 @@ pub enum Fault {
     Depose,
     /// A peer says something.
     Say(usize),
+    /// Something happens to many, and ends.
+    Trigger(Trigger),
 }
 
 impl Fault {
@@ -79,11 +95,16 @@ impl Fault {
             Fault::Leave(peer) | Fault::Say(peer) => vec![Host::Peer(*peer)],
             Fault::Cut(from, to) => vec![*from, *to],
             Fault::Partition(some, others) => [&some[..], &others[..]].concat(),
-            Fault::Copy(seed, _) | Fault::Restore(seed) => vec![Host::Seed(*seed)],
+            Fault::Copy(seed, _) | Fault::Restore(seed) | Fault::Mistake(seed, _) | Fault::Undo(seed) => {
+                vec![Host::Seed(*seed)]
+            }
             Fault::Wipe(seed) | Fault::AddSeed(seed) | Fault::RemoveSeed(seed) | Fault::ReplaceSeed(seed) => {
                 vec![Host::Seed(*seed)]
             }
-            Fault::Lose(_) | Fault::Heal | Fault::KillAllSeeds | Fault::Depose => Vec::new(),
+            Fault::Trigger(Trigger::MassDeath(peers)) => peers.iter().copied().map(Host::Peer).collect(),
+            Fault::Lose(_) | Fault::Heal | Fault::KillAllSeeds | Fault::Depose | Fault::Trigger(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -104,6 +125,23 @@ impl Fault {
             }
         }
         faults.sort_by_key(|(at, _)| *at);
+        faults
+    }
+
+    /// The triggers of a world in which nothing else goes wrong: each ends, and leaves time to come to rest.
+    pub(super) fn triggers(rng: &mut ChaCha8Rng, swarm: &Swarm, prices: &Prices) -> Vec<(u64, Fault)> {
+        let mut at = FIRST_TRIGGER;
+        let mut faults = Vec::new();
+        loop {
+            let trigger = Trigger::any(rng, swarm, prices);
+            let lasts = trigger.lasts();
+            // There is time left in which it must become calm.
+            if at + lasts + TRIGGERS_APART > swarm.chaos {
+                break;
+            }
+            faults.push((at.as_millis() as u64, Fault::Trigger(trigger)));
+            at += lasts + TRIGGERS_APART;
+        }
         faults
     }
 
@@ -141,6 +179,7 @@ impl Fault {
                 let seed = rng.random_range(0..swarm.seeds + SPARE_SEEDS);
                 Fault::Copy(seed, millis(rng, 20..15_000))
             }
+            FaultKind::MistakeDirectory => Fault::Mistake(seed, millis(rng, 500..15_000)),
             FaultKind::AddSeed => Fault::AddSeed(swarm.seeds + rng.random_range(0..SPARE_SEEDS)),
             FaultKind::RemoveSeed => Fault::RemoveSeed(rng.random_range(0..swarm.seeds + SPARE_SEEDS)),
             FaultKind::ReplaceSeed => Fault::ReplaceSeed(rng.random_range(0..swarm.seeds + SPARE_SEEDS)),

@@ -4,16 +4,19 @@ pub mod fault;
 pub mod planted_bug;
 pub(crate) mod script;
 pub mod swarm;
+pub mod trigger;
 
 use std::fmt;
+use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 use self::fault::Fault;
 use self::planted_bug::PlantedBug;
 use self::swarm::Swarm;
 use crate::model::host::Host;
+use crate::model::machine::Prices;
 
 /// A run, before it happens.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +46,23 @@ impl Plan {
     /// The plan of that number.
     pub fn draw(number: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(number);
-        let swarm = Swarm::any(&mut rng);
+        let mut swarm = Swarm::any(&mut rng);
         let faults = Fault::draw(&mut rng, &swarm);
+        // Last of all, so that the worlds that tests name are as they were.
+        swarm.draws_knobs = rng.random_bool(0.5);
+        if rng.random_bool(0.1) {
+            return Plan::triggered(number, &swarm, &mut rng);
+        }
+        Plan { number, swarm, faults, planted_bug: None }
+    }
+
+    /// A world in which work has a price and nothing goes wrong but what ends: its peace is looked at.
+    fn triggered(number: u64, drawn: &Swarm, rng: &mut ChaCha8Rng) -> Self {
+        let mut swarm = Swarm { overlay: drawn.overlay, ..Swarm::calm(drawn.seeds, drawn.peers) };
+        swarm.chaos = Duration::from_secs(rng.random_range(60..150));
+        let prices = Prices::any(rng);
+        let faults = Fault::triggers(rng, &swarm, &prices);
+        swarm.prices = Some(prices);
         Plan { number, swarm, faults, planted_bug: None }
     }
 
@@ -55,7 +73,7 @@ impl Plan {
         swarm.peers = peers;
         swarm.max_neighbours = 16;
         // All at once they would be a queue of registrations, and nothing else would be seen.
-        swarm.start_within = std::time::Duration::from_millis(2 * peers as u64);
+        swarm.start_within = Duration::from_millis(2 * peers as u64);
         swarm.chaos += swarm.start_within;
         let faults = Fault::draw(&mut rng, &swarm);
         Plan { number, swarm, faults, planted_bug: None }
@@ -80,7 +98,7 @@ impl Plan {
             faults.filter(|(at, fault)| *at <= until && fault.hosts().iter().all(there)).cloned().collect();
         let mut swarm = self.swarm.clone();
         swarm.peers = peers;
-        swarm.chaos = swarm.chaos.min(std::time::Duration::from_millis(until));
+        swarm.chaos = swarm.chaos.min(Duration::from_millis(until));
         Plan { faults, swarm, ..self.clone() }
     }
 }

@@ -11,6 +11,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
 use crate::model::latency::Latency;
+use crate::model::machine::Prices;
 
 /// Kinds of faults. Each world has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,7 @@ pub enum FaultKind {
     KillAllSeeds,
     WipeSeed,
     CopySeed,
+    MistakeDirectory,
     AddSeed,
     RemoveSeed,
     ReplaceSeed,
@@ -47,7 +49,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 27] = [
+    pub const ALL: [FaultKind; 28] = [
         FaultKind::KillPeer,
         FaultKind::DarkenPeer,
         FaultKind::StartPeer,
@@ -70,6 +72,7 @@ impl FaultKind {
         FaultKind::KillAllSeeds,
         FaultKind::WipeSeed,
         FaultKind::CopySeed,
+        FaultKind::MistakeDirectory,
         FaultKind::AddSeed,
         FaultKind::RemoveSeed,
         FaultKind::ReplaceSeed,
@@ -77,6 +80,12 @@ impl FaultKind {
         FaultKind::Say,
     ];
 }
+
+/// Where nothing is the matter.
+const SEEDS_WITHIN: Duration = Duration::from_millis(300);
+
+/// Kinds that were thought of later than the others.
+const DRAWN_LATER: [FaultKind; 2] = [FaultKind::CopySeed, FaultKind::MistakeDirectory];
 
 /// What a world is like.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +98,8 @@ pub struct Swarm {
     pub chaos: Duration,
     /// Within how long all peers are started.
     pub start_within: Duration,
+    /// Within how long all seeds are started: the cluster begins when the last of them is there.
+    pub seeds_within: Duration,
     /// How long packets take.
     pub latency: Latency,
     /// How long a seed's disk takes to write.
@@ -107,12 +118,16 @@ pub struct Swarm {
     pub kinds: Vec<(FaultKind, u32)>,
     /// How many faults.
     pub faults: usize,
+    /// Whether timers and limits are drawn, each by itself.
+    pub draws_knobs: bool,
+    /// What work costs; nothing, if it takes no time.
+    pub prices: Option<Prices>,
 }
 
 impl Swarm {
     /// Any world of 3 to 5 seeds and 5 to 30 peers.
     pub fn any(rng: &mut impl Rng) -> Self {
-        let drawn_first = FaultKind::ALL.into_iter().filter(|kind| *kind != FaultKind::CopySeed);
+        let drawn_first = FaultKind::ALL.into_iter().filter(|kind| !DRAWN_LATER.contains(kind));
         let kinds = drawn_first.filter(|_| rng.random_bool(0.4)).collect::<Vec<_>>();
         let kinds = if kinds.is_empty() { vec![FaultKind::KillPeer, FaultKind::Heal] } else { kinds };
         let millis = |rng: &mut _, range| Duration::from_millis(RngExt::random_range(rng, range));
@@ -121,6 +136,7 @@ impl Swarm {
             peers: rng.random_range(5..=30),
             chaos: millis(rng, 10_000..45_000),
             start_within: millis(rng, 0..5_000),
+            seeds_within: SEEDS_WITHIN,
             latency: Latency::any(rng),
             disk: match rng.random_range(0..3) {
                 0 => Latency::Uniform(Duration::from_micros(80), Duration::from_micros(400)),
@@ -136,10 +152,17 @@ impl Swarm {
             refuses_one_in: *[0, 3, 50].choose(rng).unwrap_or(&0),
             kinds: kinds.into_iter().map(|kind| (kind, rng.random_range(1..=8))).collect(),
             faults: rng.random_range(5..60),
+            draws_knobs: false,
+            prices: None,
         };
         // After everything else, so that the worlds that tests name are as they were.
-        if rng.random_bool(0.4) {
-            swarm.kinds.push((FaultKind::CopySeed, rng.random_range(1..=8)));
+        for kind in DRAWN_LATER {
+            if rng.random_bool(0.4) {
+                swarm.kinds.push((kind, rng.random_range(1..=8)));
+            }
+        }
+        if rng.random_bool(0.15) {
+            swarm.seeds_within = millis(rng, 300..8_000);
         }
         swarm
     }
@@ -151,6 +174,7 @@ impl Swarm {
             peers,
             chaos: Duration::from_secs(30),
             start_within: Duration::from_secs(2),
+            seeds_within: SEEDS_WITHIN,
             latency: Latency::Uniform(Duration::from_micros(50), Duration::from_millis(3)),
             disk: Latency::Spikes(Duration::from_micros(150), Duration::from_millis(16)),
             drift_ppm: 50,
@@ -160,6 +184,8 @@ impl Swarm {
             refuses_one_in: 0,
             kinds: Vec::new(),
             faults: 0,
+            draws_knobs: false,
+            prices: None,
         }
     }
 }
@@ -170,12 +196,13 @@ impl fmt::Display for Swarm {
             self.kinds.iter().map(|(kind, weight)| format!("{kind:?} x{weight}")).collect();
         write!(
             f,
-            "seeds {} peers {} chaos {:?} start_within {:?} latency {:?} disk {:?} drift {} ppm overlay {:?} \
-             max_neighbours {} snapshot_lag {} refuses one in {} faults {} of [{}]",
+            "seeds {} peers {} chaos {:?} start_within {:?} seeds_within {:?} latency {:?} disk {:?} drift {} ppm overlay {:?} \
+             max_neighbours {} snapshot_lag {} refuses one in {} knobs {} prices {:?} faults {} of [{}]",
             self.seeds,
             self.peers,
             self.chaos,
             self.start_within,
+            self.seeds_within,
             self.latency,
             self.disk,
             self.drift_ppm,
@@ -183,6 +210,8 @@ impl fmt::Display for Swarm {
             self.max_neighbours,
             self.snapshot_lag,
             self.refuses_one_in,
+            if self.draws_knobs { "drawn" } else { "as they are" },
+            self.prices,
             self.faults,
             kinds.join(", "),
         )

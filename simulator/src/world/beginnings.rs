@@ -1,17 +1,18 @@
 //! Seeds whose logs have not begun: each asks the others whether it may.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use coterie_common::message::{SeedHello, SeedId};
+use coterie_seed::core::Input;
 use coterie_seed::core::formation::{Decision, Waiver, decide};
-use coterie_seed::core::{Input, Payload};
 
 use super::World;
 use crate::model::host::Host;
 use crate::plan::planted_bug::PlantedBug;
 
 impl World {
-    fn hello(&self, index: usize) -> SeedHello {
+    /// What a seed says of itself.
+    pub(super) fn hello(&self, index: usize) -> SeedHello {
         let seed = &self.seeds[index];
         let list = (0..self.plan.swarm.seeds).map(|i| Host::Seed(i).address().to_string()).collect();
         SeedHello {
@@ -48,16 +49,15 @@ impl World {
             Decision::Lost(_) | Decision::Wait(_) | Decision::Stranger(_) | Decision::Take(_) if careless => {
                 self.take_part(index);
             }
-            Decision::GoOn(cluster) => {
+            Decision::GoOn(founding) => {
                 let start = self.seeds[index].process.start;
-                self.step_seed(index, start, Input::Forms(cluster));
+                self.step_seed(index, start, Input::Forms(founding));
                 self.take_part(index);
             }
-            Decision::Form(cluster) => {
+            Decision::Form(founding) => {
                 let start = self.seeds[index].process.start;
-                self.step_seed(index, start, Input::Forms(cluster));
-                let set: BTreeSet<SeedId> = all.into_iter().collect();
-                self.seeds[index].replica.append(Payload::Seeds(vec![set]));
+                self.step_seed(index, start, Input::Forms(founding));
+                self.seeds[index].replica.begin(all.into_iter().collect());
                 self.take_part(index);
                 self.write(index);
             }

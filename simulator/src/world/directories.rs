@@ -35,6 +35,26 @@ impl SeedHost {
     pub(super) fn directory(&self) -> DirectoryState {
         DirectoryState { run: self.run, process: self.process.start, ..self.replica.on_disk() }
     }
+
+    fn copy_of_directory(&self) -> DirectoryCopy {
+        DirectoryCopy {
+            id: self.id,
+            directory_id: self.directory_id,
+            replica: self.replica.clone(),
+            known: self.known.clone(),
+            run: self.run,
+        }
+    }
+
+    /// Whether the directory of another cluster is in the place of its own.
+    pub(super) fn is_mistaken(&self) -> bool {
+        self.put_away.is_some()
+    }
+
+    /// Whether an operator may count on it.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.is_lost && !self.is_restored && !self.is_mistaken() && self.replica.history().is_some()
+    }
 }
 
 impl World {
@@ -49,7 +69,8 @@ impl World {
             }
             let (now, state) = (self.now, seed.directory());
             let is_due = seed.told_directory.is_none_or(|(at, told)| {
-                let pause = if told == state { DIRECTORY_TOLD_AT_LEAST } else { DIRECTORY_TOLD_EVERY };
+                let pause =
+                    if told == state { DIRECTORY_TOLD_AT_LEAST.get() } else { DIRECTORY_TOLD_EVERY.get() };
                 now.since(at) >= pause
             });
             if !is_due {
@@ -95,7 +116,10 @@ impl World {
         }
         for (by, of) in [(from, to), (to, from)] {
             let (directory_id, state) = (self.seeds[of].directory_id, self.seeds[of].directory());
-            self.observe(&Observed::Greeted { by: Host::Seed(by), directory_id, state: &state });
+            let cluster = |seed: usize| self.seeds[seed].replica.history().map(|history| history.cluster);
+            let clusters = (cluster(by), cluster(of));
+            let greeted = Observed::Greeted { by: Host::Seed(by), directory_id, state: &state, clusters };
+            self.observe(&greeted);
             self.remember(by, directory_id, state);
             if let Some(history) = self.seeds[of].replica.history() {
                 let (cluster, index) = (history.cluster, state.committed.index);
@@ -121,42 +145,57 @@ impl World {
 
     // ---- the operator ----
 
+    /// A seed's directory is one that was just made.
+    pub(super) fn empty_directory(&mut self, index: usize) {
+        self.put_new_directory(index, ReplicatedLog::default());
+        self.seeds[index].is_restored = false;
+    }
+
+    /// A directory on which no seed has run here, with this log.
+    fn put_new_directory(&mut self, index: usize, replica: ReplicatedLog) {
+        self.operator.directory_ids += 1;
+        let (id, directory_id) = (self.seeds[index].id, self.operator.directory_ids);
+        let known = KnownDirectories::default();
+        self.put_directory(index, DirectoryCopy { id, directory_id, replica, known, run: 0 });
+    }
+
+    /// Another directory takes the place of a seed's. What was remembered is in the former one.
+    fn put_directory(&mut self, index: usize, directory: DirectoryCopy) {
+        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
+        let seed = &mut self.seeds[index];
+        (seed.id, seed.directory_id) = (directory.id, directory.directory_id);
+        (seed.replica, seed.known, seed.run) = (directory.replica, directory.known, directory.run);
+    }
+
     /// An operator copies a seed's directory, and puts the copy in its place some time later.
     pub(super) fn copy_directory(&mut self, index: usize, restored_after: Duration) {
-        let seed = &self.seeds[index];
-        if !seed.is_listed {
+        let seed = &mut self.seeds[index];
+        if !seed.is_listed || seed.is_mistaken() {
             return;
         }
-        let mut replica = seed.replica.clone();
-        replica.crash();
-        let copy = DirectoryCopy {
-            id: seed.id,
-            directory_id: seed.directory_id,
-            replica,
-            known: seed.known.clone(),
-            run: seed.run,
-        };
-        self.seeds[index].copy = Some(copy);
+        let mut copy = seed.copy_of_directory();
+        copy.replica.crash();
+        seed.copy = Some(copy);
         if self.now + restored_after < Instant::START + self.plan.swarm.chaos {
             self.after(restored_after, Happening::Fault(Fault::Restore(index)));
         }
     }
 
     /// The copy takes the place of the directory. Only where the others have everything: who counts on more than one
-    /// copy at a time has lost what no seed can know.
+    /// copy at a time has lost what no seed can know. And only once there is a cluster, which can give the seat of a
+    /// seed that ran on a copy to another directory.
     pub(super) fn restore_directory(&mut self, index: usize) {
         let committed = self.log.committed;
-        if !self.can_do_without(index, |seed| seed.replica.written() >= committed) {
+        if self.nothing_has_begun() || !self.can_do_without(index, |seed| seed.replica.written() >= committed)
+        {
             return;
         }
         let Some(copy) = self.seeds[index].copy.take() else { return };
         self.end_process(Host::Seed(index));
         self.tally.marks.hit("directories_restored");
+        self.put_directory(index, copy);
         let seed = &mut self.seeds[index];
-        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
-        (seed.id, seed.directory_id, seed.is_lost) = (copy.id, copy.directory_id, false);
-        (seed.replica, seed.known, seed.run) = (copy.replica, copy.known, copy.run);
-        seed.is_restored = true;
+        (seed.is_lost, seed.is_restored) = (false, true);
         self.after(AWAY_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
     }
 
@@ -165,23 +204,59 @@ impl World {
         if !self.can_do_without(index, |_| true) {
             return;
         }
+        if self.nothing_has_begun() && self.seeds[index].run > 0 {
+            self.tally.marks.hit("directories_lost_before_the_beginning");
+        }
         self.end_process(Host::Seed(index));
-        self.operator.directory_ids += 1;
-        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
-        let seed = &mut self.seeds[index];
-        (seed.replica, seed.directory_id) = (ReplicatedLog::default(), self.operator.directory_ids);
-        (seed.known, seed.run, seed.is_restored) = (KnownDirectories::default(), 0, false);
+        self.empty_directory(index);
         self.after(AWAY_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
+    }
+
+    /// A seed is started on a directory of another cluster: one that ran on the same machines, with the same seats and
+    /// members, of which the others are gone. At one host alone: where more than half of the seeds have named another
+    /// cluster lately, and none its own, a peer goes with them, as it should.
+    pub(super) fn mistake_directory(&mut self, index: usize, back_after: Duration) {
+        let seed = &self.seeds[index];
+        let is_other = self.operator.mistaken_at.is_some_and(|host| host != index);
+        let is_at_work = seed.is_listed && !seed.is_lost && !seed.is_mistaken() && !is_other;
+        let other = seed.replica.of_another_cluster();
+        let Some(replica) = other.filter(|_| is_at_work) else { return };
+        self.end_process(Host::Seed(index));
+        self.tally.marks.hit("directories_mistaken");
+        self.operator.mistaken_at = Some(index);
+        self.seeds[index].put_away = Some(self.seeds[index].copy_of_directory());
+        self.put_new_directory(index, replica);
+        self.after(AWAY_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
+        if self.now + back_after < Instant::START + self.plan.swarm.chaos {
+            self.after(back_after, Happening::Fault(Fault::Undo(index)));
+        }
+    }
+
+    /// Its own directory is back in its place.
+    pub(super) fn undo_mistake(&mut self, index: usize) {
+        let Some(own) = self.seeds[index].put_away.take() else { return };
+        self.end_process(Host::Seed(index));
+        self.put_directory(index, own);
+        self.after(AWAY_FOR, Happening::Fault(Fault::Start(Host::Seed(index))));
+    }
+
+    /// Whether no seed has a log yet.
+    fn nothing_has_begun(&self) -> bool {
+        self.seeds.iter().all(|seed| seed.replica.len() == 0)
     }
 
     /// Whether any majority that the log of any seed counts on is there without this one, of seeds that have enough.
     fn can_do_without(&self, index: usize, has_enough: impl Fn(&SeedHost) -> bool) -> bool {
         let gone = self.seeds[index].id;
+        if self.seeds[index].is_mistaken() {
+            return false;
+        }
+        if self.nothing_has_begun() {
+            return true;
+        }
         let has_log = |id: &SeedId| {
-            let holds = |seed: &SeedHost| {
-                let is_whole = !seed.is_lost && !seed.is_restored && seed.replica.history().is_some();
-                seed.id == *id && seed.takes_part && is_whole && has_enough(seed)
-            };
+            let holds =
+                |seed: &SeedHost| seed.id == *id && seed.takes_part && seed.is_whole() && has_enough(seed);
             *id != gone && self.seeds.iter().any(holds)
         };
         let enough =

@@ -66,7 +66,9 @@ impl World {
                             .traffic
                             .network
                             .connects(Host::Seed(index).address(), Host::Seed(*other).address());
-                seed.process.runs() && seed.takes_part && connects
+                // Connected with one that was empty, it is refused once that one says of which cluster it is.
+                let is_own = self.seeds[index].is_mistaken() == seed.is_mistaken();
+                seed.process.runs() && seed.takes_part && connects && is_own
             })
             .map(|other| self.seeds[other].id)
             .collect();

@@ -9,14 +9,17 @@ use coterie_peer::core::{Input as PeerInput, Peer};
 use coterie_seed::core::Input as SeedInput;
 
 use super::{Happening, SeedHost, World};
+use crate::check::observed::Observed;
 use crate::model::host::Host;
 use crate::model::tcp::Packet;
 use crate::plan::fault::Fault;
 use crate::plan::planted_bug::PlantedBug;
+use crate::plan::trigger::Trigger;
 
 impl World {
     pub(super) fn fault(&mut self, fault: &Fault) {
         self.sink.tell(format_args!("{:>12.3} -- {fault:?}", self.now.as_nanos() as f64 / 1e6));
+        self.observe(&Observed::Hit { hosts: self.hit_by(fault) });
         match fault {
             Fault::Kill(host) => self.end_process(*host),
             Fault::Darken(host) => self.darken(*host),
@@ -58,6 +61,8 @@ impl World {
             Fault::Wipe(index) => self.wipe(*index),
             Fault::Copy(index, restored_after) => self.copy_directory(*index, *restored_after),
             Fault::Restore(index) => self.restore_directory(*index),
+            Fault::Mistake(index, time) => self.mistake_directory(*index, *time),
+            Fault::Undo(index) => self.undo_mistake(*index),
             Fault::AddSeed(index) => self.add_seed(*index),
             Fault::RemoveSeed(index) => self.remove_seed(*index),
             Fault::ReplaceSeed(index) => self.replace_seed(*index),
@@ -67,12 +72,31 @@ impl World {
                 self.elect(leading);
             }
             Fault::Say(index) => drop(self.say(*index)),
+            Fault::Trigger(trigger) => self.trigger(trigger),
         }
         if !matches!(fault, Fault::Start(_) | Fault::Say(_) | Fault::Depose | Fault::Lose(_)) {
             self.arm_keepalive();
         }
         (0..self.peers.len()).for_each(|index| self.update_reached(index));
         self.update_calm();
+    }
+
+    /// How many hosts, or links between them, have something done to them.
+    fn hit_by(&self, fault: &Fault) -> usize {
+        match fault {
+            // Each link that it cuts is one.
+            Fault::Partition(some, others) => {
+                let (fewer, more) = (some.len().min(others.len()), some.len().max(others.len()));
+                fewer * more.min(self.plan.swarm.max_neighbours)
+            }
+            Fault::Cut(..) => 1,
+            Fault::KillAllSeeds | Fault::Depose => self.seeds.len(),
+            Fault::Lose(_) => self.peers.len(),
+            Fault::Trigger(Trigger::MassDeath(peers)) => peers.len(),
+            Fault::Trigger(_) => self.peers.len() + self.seeds.len(),
+            Fault::Heal | Fault::Say(_) => 0,
+            other => other.hosts().len(),
+        }
     }
 
     /// A process ends: its kernel closes what it had open.
@@ -141,8 +165,9 @@ impl World {
                 if !std::mem::replace(&mut process.is_paused, false) {
                     return;
                 }
-                let (start, held) = (process.start, std::mem::take(&mut process.held));
-                held.into_iter().for_each(|input| self.step_peer(index, start, input));
+                process.wait_with_held();
+                let start = process.start;
+                self.take_up_waiting(host);
                 self.step_peer(index, start, PeerInput::Wake);
                 self.update_reached(index);
             }
@@ -151,8 +176,9 @@ impl World {
                 if !std::mem::replace(&mut process.is_paused, false) {
                     return;
                 }
-                let (start, held) = (process.start, std::mem::take(&mut process.held));
-                held.into_iter().for_each(|input| self.step_seed(index, start, input));
+                process.wait_with_held();
+                let start = process.start;
+                self.take_up_waiting(host);
                 self.step_seed(index, start, SeedInput::Wake);
                 // Its disk went on meanwhile: what that had committed is applied now.
                 self.hand_over(index);
@@ -182,7 +208,8 @@ impl World {
     /// Which seeds reach a peer without any hindrance.
     pub(super) fn update_reached(&mut self, index: usize) {
         let process = &self.peers[index];
-        let life = process.core.as_ref().filter(|_| process.runs()).map(Peer::life);
+        let life = process.core.as_ref().filter(|_| process.runs() && !self.load.starves());
+        let life = life.map(Peer::life);
         let far = self.traffic.network.loss_at(process.address) > 0.2;
         let reaches =
             |seed: &SeedHost| !far && self.traffic.network.connects(seed.process.address, process.address);
@@ -196,6 +223,8 @@ impl World {
         let calm = self.traffic.network.is_well()
             && self.peers.iter().all(|process| !process.is_paused && !process.is_dark)
             && self.seeds.iter().all(|seed| seed.process.runs() || seed.is_lost || !seed.is_listed)
+            && self.seeds.iter().all(|seed| !seed.is_mistaken())
+            && !self.load.is_on()
             && self.plan.planted_bug != Some(PlantedBug::WrongUnitOfTime);
         self.checker.truth_mut().set_calm(self.now, calm);
     }

@@ -39,7 +39,7 @@ impl World {
     pub(super) fn write(&mut self, index: usize) {
         let Some((term, len)) = self.seeds[index].replica.to_write() else { return };
         let start = self.seeds[index].process.start;
-        let time = self.plan.swarm.disk.draw(&mut self.rng);
+        let time = self.plan.swarm.disk.draw(&mut self.rng) * self.load.disks_slowed.unwrap_or(1);
         self.after(time, Happening::Written { seed: index, start, term, len });
     }
 

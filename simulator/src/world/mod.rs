@@ -13,6 +13,8 @@ mod queue;
 mod seats;
 mod seeds;
 mod tampering;
+mod triggers;
+mod turns;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -30,7 +32,8 @@ use rand::rngs::ChaCha8Rng;
 
 use directories::DirectoryCopy;
 use ending::RunPhase;
-use queue::{Happening, Queue, Start};
+use queue::{Happening, Queue};
+use triggers::Load;
 
 use crate::check::checker::Checker;
 use crate::check::marks::Marks;
@@ -75,6 +78,8 @@ struct SeedHost {
     told_directory: Option<(Instant, DirectoryState)>,
     /// A copy of its directory, which an operator keeps.
     copy: Option<DirectoryCopy>,
+    /// Its own directory, while one of another cluster is in its place.
+    put_away: Option<DirectoryCopy>,
     /// Whether it runs on a copy, and will end when it meets somebody who knows. The operator does not count on it.
     is_restored: bool,
 }
@@ -88,6 +93,7 @@ pub struct World {
     peers: Vec<Process<Peer, PeerInput>>,
     seeds: Vec<SeedHost>,
     traffic: Traffic,
+    load: Load,
     log: TrueLog,
     operator: Operator,
     words: Words,
@@ -123,6 +129,8 @@ struct Operator {
     directory_ids: u64,
     /// When a seed was last removed.
     removed_at: Option<Instant>,
+    /// The seed that was once started on another cluster's directory.
+    mistaken_at: Option<usize>,
 }
 
 /// What peers were made to say.
@@ -160,8 +168,13 @@ impl World {
                 sessions: BTreeMap::new(),
                 mesh: BTreeMap::new(),
             },
+            load: Load::new(swarm.prices.as_ref()),
             log: TrueLog::default(),
-            operator: Operator { directory_ids: (swarm.seeds + SPARE_SEEDS) as u64, removed_at: None },
+            operator: Operator {
+                directory_ids: (swarm.seeds + SPARE_SEEDS) as u64,
+                removed_at: None,
+                mistaken_at: None,
+            },
             words: Words::default(),
             checker,
             tally: RunTally::default(),
@@ -197,6 +210,7 @@ impl World {
     }
 
     fn run_until(&mut self, end: Instant) -> Result<(), Violation> {
+        let _turned = self.turn_knobs();
         while let Some((at, happening)) = self.queue.pop_until(end) {
             self.now = at;
             self.tally.events += 1;
@@ -227,6 +241,9 @@ impl World {
             Happening::ProbeArrives { from, target, order, until } => {
                 self.probe_arrives(from, target, order, until);
             }
+            Happening::ProbeAnswered { from, target, order, until } => {
+                self.end_probe(from, target, order, until);
+            }
             Happening::ProbeEnds { from, target, order, finding } => {
                 self.probe_ended(from, target, order, finding);
             }
@@ -240,6 +257,11 @@ impl World {
             Happening::NotTaken { seed, start, entry } => {
                 self.step_seed(seed, start, SeedInput::ProposalFailed(*entry));
             }
+            Happening::Turn(machine) => self.take_turn(machine),
+            Happening::StepEnds(host, start) => self.end_step(host, start),
+            Happening::TriggerEnds(trigger) => self.end_trigger(&trigger),
+            Happening::TriggerSpent { at_last } => self.spend_trigger(at_last),
+            Happening::CalmDue => self.demand_calm(),
             Happening::LogTick => self.log_tick(),
             Happening::Resume(host) => self.resume(host),
             Happening::Fault(fault) => self.fault(&fault),
@@ -341,7 +363,7 @@ fn processes<'a>(
     last_words: &'a [(Address, Bytes)],
     plan: &Plan,
 ) -> Processes<'a> {
-    let taking_part = seeds.iter().filter(|seed| seed.takes_part);
+    let taking_part = seeds.iter().filter(|seed| seed.takes_part && !seed.is_mistaken());
     Processes {
         peers: peers.iter().map(|process| (process.address, process.core.as_ref())).collect(),
         seeds: taking_part.filter_map(|seed| Some((seed.id, seed.process.core.as_ref()?))).collect(),
@@ -365,6 +387,7 @@ impl SeedHost {
             run: 0,
             told_directory: None,
             copy: None,
+            put_away: None,
             is_restored: false,
         }
     }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use coterie_common::message::{LinkMessage, SessionMessage};
+use coterie_common::message::{ClusterId, LinkMessage, SessionMessage};
 use coterie_common::{Address, Incarnation, Instant, MemberId, Message, Tags, Timestamp};
-use coterie_peer::core::{Config, Effect, Input, Peer};
+use coterie_peer::core::{Config, Effect, Input, Peer, SeedSlot};
 use rand::{Rng, RngExt};
 
-use super::{Happening, World};
+use super::turns::work_of_peer;
+use super::{Happening, SeedHost, Traffic, World};
 use crate::check::observed::Observed;
 use crate::model::host::Host;
+use crate::model::machine::Work;
 use crate::model::tcp::{Packet, TcpEnd, Use};
 use crate::plan::planted_bug::PlantedBug;
 
@@ -62,17 +64,31 @@ impl World {
         if process.is_paused {
             return process.held.push(input);
         }
+        if self.load.machines.is_some() {
+            process.wait(input);
+            return self.queue_turn(Host::Peer(index));
+        }
+        self.take_peer_step(index, input);
+    }
+
+    /// Takes a step; returns what it made the peer do.
+    pub(super) fn take_peer_step(&mut self, index: usize, input: Input) -> Work {
+        let process = &mut self.peers[index];
+        let start = process.start;
+        let told_on = if let Input::Session { seed, .. } = &input { Some(*seed) } else { None };
         let local = process.local(self.now);
-        let Some(core) = &mut process.core else { return };
+        let Some(core) = &mut process.core else { return Work::default() };
         self.tally.steps += 1;
         let (from, life, member) = (core.view().epoch, core.life(), core.incarnation());
         let effects = core.step(local, input);
         core.verify();
         let (view, new_life, deadline) = (core.view(), core.life(), core.next_deadline());
         if view.epoch != from {
-            let observed = Observed::Viewed { peer: process.address, start, from, view };
+            let told_by = told_on.and_then(|slot| cluster_told_on(&self.traffic, &self.seeds, (index, slot)));
+            let observed = Observed::Viewed { peer: process.address, start, from, view, told_by };
             self.checker.observe(self.now, &observed);
         }
+        let work = work_of_peer(&effects);
         for effect in effects {
             if matches!(effect, Effect::Exit(_)) {
                 self.left(index, member);
@@ -88,6 +104,7 @@ impl World {
         {
             self.schedule(at, Happening::Wake(Host::Peer(index)));
         }
+        work
     }
 
     fn perform_peer(&mut self, index: usize, effect: Effect) {
@@ -122,7 +139,6 @@ impl World {
                 }
             }
             Effect::Probe { target, order } => {
-                self.observe(&Observed::Probing { by: host });
                 self.start_probe((host, start), Some(target), order);
             }
             Effect::Ask { juror, message, .. } => self.ask(index, juror, message),
@@ -168,4 +184,12 @@ impl World {
     pub(super) fn handshake(&mut self, from: Host, to: Address) -> Duration {
         self.traffic.network.handshake(from.address(), to, &mut self.rng)
     }
+}
+
+/// The cluster of the seed at the other end of a peer's session, if that process is still there.
+fn cluster_told_on(traffic: &Traffic, seeds: &[SeedHost], session: (usize, SeedSlot)) -> Option<ClusterId> {
+    let end = traffic.connections.get(*traffic.sessions.get(&session)?)?.ends[1];
+    let Host::Seed(index) = end.host else { return None };
+    let seed = seeds.get(index).filter(|seed| seed.process.start == end.start)?;
+    seed.process.core.as_ref()?.registry().cluster()
 }

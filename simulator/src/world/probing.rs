@@ -1,22 +1,32 @@
 //! Probes, carried out as shells carry them out: several connections, and the first answer of that life counts.
 
-use coterie_common::limits::PROBE_CONNECTIONS_MAX;
-use coterie_common::{Finding, HostEvidence, Instant, MemberId, ProbeOrder};
+use std::time::Duration;
+
+use coterie_common::{Effort, Finding, HostEvidence, Instant, MemberId, ProbeOrder};
 use coterie_peer::core::{Input as PeerInput, Peer};
 use coterie_seed::core::Input as SeedInput;
 
-use super::{Happening, Start, World};
+use super::{Happening, World};
 use crate::check::observed::Observed;
-use crate::model::host::Host;
+use crate::model::host::{Host, Start};
 use crate::plan::planted_bug::PlantedBug;
+
+/// How often it is looked whether a process that stands still goes on.
+const ASKED_AGAIN_EVERY: Duration = Duration::from_millis(10);
+
+/// A wait that is not told from none.
+const ANSWERED_AT_ONCE: Duration = Duration::from_micros(500);
 
 impl World {
     pub(super) fn start_probe(&mut self, from: Start, target: Option<MemberId>, order: ProbeOrder) {
         let gives_up =
             self.plan.planted_bug == Some(PlantedBug::ProbesGiveUp) && matches!(from.0, Host::Seed(_));
-        let connections = if gives_up { 1 } else { PROBE_CONNECTIONS_MAX };
+        let carried_out = if gives_up { ProbeOrder { effort: Effort::FirstOnly, ..order } } else { order };
         let ends = (from.0.address(), order.address);
-        let (opens, answers) = self.traffic.network.probe(ends, (connections, order.spacing), &mut self.rng);
+        let (opens, answers) = self.traffic.network.probe(ends, &carried_out.opens_at(), &mut self.rng);
+        let connections = carried_out.opens_at().iter().filter(|at| **at < answers).count();
+        self.observe(&Observed::Probing { by: from.0, connections });
+        self.tally.marks.add("connections_of_probes", connections as u64);
         let accepts = self.accepts(from.0, order);
         let patience = match () {
             () if gives_up => order.patience / 100,
@@ -47,8 +57,49 @@ impl World {
         until: Instant,
     ) {
         let finding = self.finding(from.0, order);
+        // What was asked of a process that stands still waits in its socket, and is answered when it goes on.
+        let again = self.now + ASKED_AGAIN_EVERY;
+        if finding == Finding::Silent && self.stands_still(order) && again < until {
+            return self.schedule(again, Happening::ProbeArrives { from, target, order, until });
+        }
+        // A process answers when it comes to it, if it is still there then.
+        let waits = if finding.is_dead() == Some(false) { self.answers_after(order) } else { Duration::ZERO };
+        if waits > ANSWERED_AT_ONCE && self.now + waits < until {
+            let at = self.now + waits;
+            return self.schedule(at, Happening::ProbeAnswered { from, target, order, until });
+        }
+        if self.now + waits >= until {
+            let finding = Finding::Silent;
+            return self.schedule(until, Happening::ProbeEnds { from, target, order, finding });
+        }
+        self.end_probe(from, target, order, until);
+    }
+
+    /// What it finds there now is what it has found.
+    pub(super) fn end_probe(
+        &mut self,
+        from: Start,
+        target: Option<MemberId>,
+        order: ProbeOrder,
+        until: Instant,
+    ) {
+        let finding = self.finding(from.0, order);
         let at = if finding == Finding::Silent { until } else { self.now };
         self.schedule(at, Happening::ProbeEnds { from, target, order, finding });
+    }
+
+    fn answers_after(&self, order: ProbeOrder) -> Duration {
+        match Host::at(order.address) {
+            Some(host @ Host::Peer(index)) if index < self.peers.len() => self.backlog(host),
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn stands_still(&self, order: ProbeOrder) -> bool {
+        match Host::at(order.address) {
+            Some(Host::Peer(index)) => self.peers.get(index).is_some_and(|process| process.is_paused),
+            Some(Host::Seed(_)) | None => false,
+        }
     }
 
     /// What a packet of a probe meets.

@@ -9,18 +9,27 @@ use coterie_common::{Address, Finding, Instant, MemberId, ProbeOrder};
 use coterie_peer::core::{Input as PeerInput, SeedSlot};
 use coterie_seed::core::{Entry, Input as SeedInput};
 
-use crate::model::host::Host;
+use crate::model::host::{Host, Start};
 use crate::model::replicated_log::LogSlot;
 use crate::model::tcp::Packet;
 use crate::plan::fault::Fault;
-
-/// A process: its host, and which of its starts.
-pub(super) type Start = (Host, u64);
+use crate::plan::trigger::Trigger;
 
 /// What is going to happen.
 #[derive(Debug)]
 pub(super) enum Happening {
     Wake(Host),
+    /// The next node that waits at that machine gets a core, in a world in which work has a price.
+    Turn(usize),
+    /// A node has taken a step.
+    StepEnds(Host, u64),
+    TriggerEnds(Trigger),
+    /// What it has left waiting may be done by now; if not by then, that is long enough.
+    TriggerSpent {
+        at_last: Instant,
+    },
+    /// By now everybody must be at rest.
+    CalmDue,
     Peer(usize, u64, PeerInput),
     Seed(usize, u64, Box<SeedInput>),
     Packet {
@@ -50,6 +59,12 @@ pub(super) enum Happening {
         to: usize,
     },
     ProbeArrives {
+        from: Start,
+        target: Option<MemberId>,
+        order: ProbeOrder,
+        until: Instant,
+    },
+    ProbeAnswered {
         from: Start,
         target: Option<MemberId>,
         order: ProbeOrder,

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::message::{SeedChange, SeedId, SessionMessage};
+use coterie_common::knob::at_longest;
+use coterie_common::message::{CloseReason, SeedChange, SeedId, SessionMessage};
 use coterie_common::{Message, Wire};
-use coterie_seed::core::directories::KnownDirectories;
-use coterie_seed::core::{Input, Payload, SessionId};
+use coterie_seed::core::{Input, Payload, SessionId, hello};
 
 use super::{Happening, SeedHost, World};
-use crate::check::observed::Observed;
 use crate::model::host::Host;
-use crate::model::replicated_log::ReplicatedLog;
 use crate::model::tcp::Packet;
 use crate::plan::fault::Fault;
+use crate::plan::planted_bug::PlantedBug;
 
 /// A session that no connection has: that of the operator, who does not wait for the answer.
 const OPERATOR: SessionId = SessionId(u64::MAX);
@@ -35,8 +34,8 @@ impl World {
 
     /// An operator asks some seed that runs for a change.
     fn ask_for(&mut self, change: SeedChange) {
-        let running = |index: &usize| self.seeds[*index].process.runs() && self.seeds[*index].takes_part;
-        let Some(index) = (0..self.seeds.len()).find(running) else { return };
+        let is_asked = |seed: &SeedHost| seed.process.runs() && seed.takes_part && !seed.is_mistaken();
+        let Some(index) = self.seeds.iter().position(is_asked) else { return };
         let start = self.seeds[index].process.start;
         let message = Message::Session(SessionMessage::ChangeSeeds(change));
         self.step_seed(index, start, Input::Session { session: OPERATOR, wire: Wire::Native, message });
@@ -57,8 +56,7 @@ impl World {
     pub(super) fn remove_seed(&mut self, index: usize) {
         let registry = &self.checker.truth().registry();
         let is_seed = |seed: &&SeedHost| registry.seeds().contains_key(&seed.id);
-        let is_whole =
-            |seed: &&SeedHost| !seed.is_lost && !seed.is_restored && seed.replica.history().is_some();
+        let is_whole = |seed: &&SeedHost| seed.is_whole();
         let whole = self.seeds.iter().filter(is_seed).filter(is_whole).count();
         let listed = self.seeds.iter().take(self.plan.swarm.seeds).filter(is_seed).filter(is_whole).count();
         if whole > SEEDS_LEFT && listed > LISTED_LEFT && !self.is_removing() {
@@ -74,7 +72,8 @@ impl World {
             let history = seed.replica.history();
             history.is_some_and(|h| h.removed.keys().any(|id| !registry.removed_seeds().contains_key(id)))
         };
-        let asked_lately = self.operator.removed_at.is_some_and(|at| self.now.since(at) < REMOVED_EVERY);
+        let asked_lately =
+            self.operator.removed_at.is_some_and(|at| self.now.since(at) < at_longest(REMOVED_EVERY));
         asked_lately || self.seeds.iter().any(is_open) || registry.seed_sets() != [registry.voters_wanted()]
     }
 
@@ -82,47 +81,41 @@ impl World {
     pub(super) fn replace_seed(&mut self, index: usize) {
         let address = Host::Seed(index).address().to_string();
         let is_seed = self.checker.truth().registry().seeds().values().any(|seed| seed.address == address);
-        if !self.seeds[index].is_lost || !is_seed {
+        if !self.seeds[index].is_lost || self.seeds[index].is_mistaken() || !is_seed {
             return;
         }
-        self.operator.directory_ids += 1;
-        self.checker.observe(self.now, &Observed::DirectoryReplaced { host: Host::Seed(index) });
-        let directory_id = self.operator.directory_ids;
-        let seed = &mut self.seeds[index];
-        (seed.is_lost, seed.replica, seed.directory_id) = (false, ReplicatedLog::default(), directory_id);
-        (seed.known, seed.run, seed.is_restored) = (KnownDirectories::default(), 0, false);
+        self.seeds[index].is_lost = false;
+        self.empty_directory(index);
         self.ask_for(SeedChange::Replace { address, force: false });
         self.after(STARTED_AFTER, Happening::Fault(Fault::Start(Host::Seed(index))));
     }
 
     // ---- the mesh ----
 
-    /// Whether a seed is told, as it dials another, that it was removed.
-    pub(super) fn is_refused(&self, from: usize, to: usize) -> bool {
-        let (own, other) = (&self.seeds[from], &self.seeds[to]);
-        let is_gone = |core: &coterie_seed::core::Seed| core.registry().is_gone(own.id);
-        own.replica.history().is_some() && other.process.core.as_ref().is_some_and(is_gone)
+    /// Two seeds say who they are; returns the id by which the first knows the other. None, if either does not let the
+    /// other in: one that was removed is told so, and ends.
+    pub(super) fn introduce(&mut self, from: usize, to: usize) -> Option<SeedId> {
+        self.welcome(to, from)?;
+        self.welcome(from, to)
     }
 
-    /// Whether one seed lets another in: one without a history if there is a seat for it, or, where neither has one, if
-    /// they have the same list.
-    pub(super) fn is_welcome(&self, from: usize, to: usize) -> bool {
-        let (own, other) = (&self.seeds[from], &self.seeds[to]);
-        let address = own.process.address.to_string();
-        let is_listed_first = |index: usize| index < self.plan.swarm.seeds;
-        match (own.replica.history(), other.replica.history()) {
-            (Some(_), _) => true,
-            (None, Some(history)) => history.seat_at(&address).is_some(),
-            (None, None) => is_listed_first(from) && is_listed_first(to),
+    fn welcome(&mut self, judge: usize, judged: usize) -> Option<SeedId> {
+        let (own, mut other) = (self.hello(judge), self.hello(judged));
+        if self.plan.planted_bug == Some(PlantedBug::ClustersMix) && own.history.is_some() {
+            other.history.clone_from(&own.history);
         }
-    }
-
-    /// The id by which one seed knows another: by its seat, where its own log is empty. A stranger it does not dial.
-    pub(super) fn known_as(&self, from: usize, to: usize) -> Option<SeedId> {
-        let (own, other) = (&self.seeds[from], &self.seeds[to]);
-        match (own.replica.history(), other.replica.history()) {
-            (Some(history), None) => history.seat_at(&other.process.address.to_string()).map(|(id, _)| id),
-            (_, _) => Some(other.id),
+        if own.cluster().zip(other.cluster()).is_some_and(|(own, other)| own != other) {
+            self.tally.marks.hit("seeds_of_other_clusters_refused");
+        }
+        let registry = self.seeds[judge].process.core.as_ref()?.registry();
+        match hello::welcome(&own, registry, other) {
+            Ok(hello) => Some(hello.id),
+            Err(CloseReason::Removed(_) | CloseReason::Replaced(_)) => {
+                self.seeds[judged].is_lost = true;
+                self.end_process(Host::Seed(judged));
+                None
+            }
+            Err(_) => None,
         }
     }
 
@@ -188,7 +181,8 @@ impl World {
         let have_all_learnt = voters.iter().filter(|id| !is_voter(id)).all(learns);
         let seed = &mut self.seeds[index];
         let start = seed.process.start;
-        if !seed.replica.leads(seed.id) || !have_all_learnt {
+        // Nor while the last change is not committed: the new set alone would decide about it, without the old one.
+        if !seed.replica.leads(seed.id) || !have_all_learnt || !seed.replica.voters_committed() {
             let unchanged = Box::new(Input::VotersUnchanged);
             return self.after(STARTED_AFTER, Happening::Seed(index, start, unchanged));
         }

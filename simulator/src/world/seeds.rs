@@ -7,9 +7,11 @@ use coterie_common::{Instant, MemberId, Message, Patience, Timestamp};
 use coterie_seed::core::{Config, Effect, Input, Registry, Seed, SessionId};
 use rand::RngExt;
 
+use super::turns::work_of_seed;
 use super::{Happening, SeedHost, World};
 use crate::check::observed::Observed;
 use crate::model::host::Host;
+use crate::model::machine::Work;
 use crate::model::tcp::Packet;
 
 /// How long a seed waits before it dials another again.
@@ -59,30 +61,45 @@ impl World {
 
     pub(super) fn note_takes_part(&mut self, index: usize) {
         let seed = &self.seeds[index];
+        if seed.is_mistaken() {
+            return;
+        }
         self.checker
             .observe(self.now, &Observed::TakesPart { seed: seed.id, directory_id: seed.directory_id });
     }
 
     pub(super) fn step_seed(&mut self, index: usize, start: u64, input: Input) {
-        let SeedHost { process, id, .. } = &mut self.seeds[index];
+        let process = &mut self.seeds[index].process;
         if process.start != start {
             return;
         }
         if process.is_paused {
             return process.held.push(input);
         }
+        if self.load.machines.is_some() {
+            process.wait(input);
+            return self.queue_turn(Host::Seed(index));
+        }
+        self.take_seed_step(index, input);
+    }
+
+    /// Takes a step; returns what it made the seed do.
+    pub(super) fn take_seed_step(&mut self, index: usize, input: Input) -> Work {
+        let SeedHost { process, id, .. } = &mut self.seeds[index];
+        let start = process.start;
         let local = process.local(self.now);
-        let Some(core) = &mut process.core else { return };
+        let Some(core) = &mut process.core else { return Work::default() };
         self.tally.steps += 1;
         let applied = core.registry().applied();
         let effects = core.step(local, input);
         core.verify();
-        let deadline = core.next_deadline();
+        let (deadline, members) = (core.next_deadline(), core.registry().members().len());
         if core.registry().applied() != applied {
             let registry = core.registry();
             let observed = Observed::Applied { seed: *id, start, registry };
             self.checker.observe(self.now, &observed);
         }
+        let work = work_of_seed(&effects, members);
         for effect in effects {
             self.perform_seed(index, effect);
         }
@@ -92,6 +109,7 @@ impl World {
         {
             self.schedule(at, Happening::Wake(Host::Seed(index)));
         }
+        work
     }
 
     fn perform_seed(&mut self, index: usize, effect: Effect) {
@@ -115,7 +133,6 @@ impl World {
             Effect::Seeds { gone, .. } => self.follow_seeds(index, &gone),
             Effect::ChangeVoters(voters) => self.change_voters(index, voters),
             Effect::Probe(order) => {
-                self.observe(&Observed::Probing { by: host });
                 self.start_probe((host, start), None, order);
             }
             Effect::ReadIndex(read) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coterie_common::message::{LinkMessage, MeshMessage, RumorId, SessionMessage, Subject};
+use coterie_common::message::{CloseReason, LinkMessage, MeshMessage, RumorId, SessionMessage, Subject};
 use coterie_common::{Change, Event, Finding, Message};
 use coterie_seed::core::Entry;
 use coterie_seed::core::entry::Body;
@@ -18,13 +18,23 @@ impl World {
         match message {
             Message::Link(message) => tampered_link(planted_bug, from, message).map(Message::Link),
             Message::Session(message) => {
-                self.tampered_session(planted_bug, id, message).map(Message::Session)
+                self.tampered_session(planted_bug, id, from, message).map(Message::Session)
             }
             Message::Mesh(MeshMessage::Vote(mut reply)) if planted_bug == PlantedBug::VoteWithoutProbe => {
                 if let Subject::Death(_) = reply.vote.subject {
                     (reply.refusal, reply.vote.finding) = (None, Finding::Silent);
                 }
                 Some(Message::Mesh(MeshMessage::Vote(reply)))
+            }
+            Message::Close(CloseReason::Duplicate)
+                if planted_bug == PlantedBug::DuplicatesEndWithoutAWord =>
+            {
+                None
+            }
+            Message::Pong { life, address, incarnation, ready, .. }
+                if planted_bug == PlantedBug::PongsAnswerNothing && life.is_some() =>
+            {
+                Some(Message::Pong { nonce: 0, life, address, incarnation, ready })
             }
             Message::Close(_)
                 if planted_bug == PlantedBug::RemovedAreNotTold && matches!(from, Host::Seed(_)) =>
@@ -39,12 +49,22 @@ impl World {
         &self,
         planted_bug: PlantedBug,
         id: u64,
+        from: Host,
         mut message: SessionMessage,
     ) -> Option<SessionMessage> {
         match (planted_bug, &mut message) {
-            (PlantedBug::NobodyMends, SessionMessage::Dial(_)) => return None,
+            (PlantedBug::NobodyMends, SessionMessage::Dial(_))
+            | (PlantedBug::RejectionsAreNotTold, SessionMessage::Rejected { .. }) => return None,
             (PlantedBug::PushLeavesOneOut, SessionMessage::Changes { changes, .. }) if changes.len() > 1 => {
                 changes.pop();
+            }
+            (PlantedBug::SessionsMix, SessionMessage::Cluster(named)) => {
+                let seed = self.traffic.connections.get(id).map(|connection| connection.ends[1].host);
+                if let Some(Host::Seed(seed)) = seed {
+                    let of_seed = self.seeds[seed].replica.history().map(|history| history.cluster);
+                    let of_peers = self.checker.truth().registry().cluster();
+                    *named = if matches!(from, Host::Peer(_)) { of_seed } else { of_peers };
+                }
             }
             (PlantedBug::EndedComeBack, SessionMessage::Changes { epoch, changes, .. }) => {
                 let died = changes.iter().find_map(|change| match &change.event {
@@ -54,6 +74,9 @@ impl World {
                 changes.extend(
                     died.map(|member| Change { epoch: *epoch, event: Event::Joined(Arc::new(member)) }),
                 );
+            }
+            (PlantedBug::RemovalsNameAddresses, SessionMessage::Changes { changes, .. }) => {
+                removals_name_addresses(changes);
             }
             (PlantedBug::RemovedAreNotTold, SessionMessage::Changes { changes, .. }) => {
                 let peer =
@@ -83,6 +106,24 @@ impl World {
             _ => {}
         }
         Some(entry)
+    }
+}
+
+/// A removal takes whoever has come to that address since, in the same push.
+fn removals_name_addresses(changes: &mut [Change]) {
+    let joined_after = |changes: &[Change], address| {
+        changes.iter().find_map(|change| match &change.event {
+            Event::Joined(new) if new.id.address == address => Some(new.id),
+            Event::Joined(_) | Event::Replaced { .. } | Event::Left(_) | Event::Died(_) => None,
+        })
+    };
+    for place in 0..changes.len() {
+        let (before, after) = changes.split_at_mut(place + 1);
+        let Event::Died(dead) = &mut before[place].event else { continue };
+        if let Some(new) = joined_after(after, dead.address) {
+            *dead = new;
+            changes[place..].rotate_left(1);
+        }
     }
 }
 

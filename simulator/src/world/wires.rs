@@ -9,7 +9,7 @@ use coterie_seed::core::{Input as SeedInput, SessionId};
 
 use super::seeds::REDIAL;
 use super::{Happening, World};
-use crate::check::observed::Observed;
+use crate::check::observed::{Observed, is_of_doubts};
 use crate::model::host::Host;
 use crate::model::tcp::{Packet, TcpEnd, UNACKNOWLEDGED_MAX, Use};
 
@@ -20,7 +20,9 @@ impl World {
     // ---- writing ----
 
     pub(super) fn send_message(&mut self, id: u64, from: Host, message: Message) {
-        self.observe(&Observed::Sent { by: from });
+        if is_of_doubts(&message) {
+            self.observe(&Observed::Doubting);
+        }
         let Some(message) = self.tampered(id, from, message) else { return };
         self.send(id, from, Packet::Message(Box::new(message)));
     }
@@ -290,14 +292,7 @@ impl World {
         if !reachable || self.seeds[to].process.is_paused {
             return self.after(REDIAL, Happening::OpenMesh { from, start, to });
         }
-        if self.is_refused(from, to) {
-            self.seeds[from].is_lost = true;
-            return self.end_process(host);
-        }
-        if !self.is_welcome(from, to) {
-            return self.after(REDIAL, Happening::OpenMesh { from, start, to });
-        }
-        let Some(other) = self.known_as(from, to) else {
+        let Some(other) = self.introduce(from, to) else {
             return self.after(REDIAL, Happening::OpenMesh { from, start, to });
         };
         if self.a_copy_ends(from, to) {

@@ -2,8 +2,11 @@
 //!
 //! Up to seven members judge, the suspecting peer among them: neighbours first, then anybody. Each probes by
 //! itself. More than half "dead" makes a report; so many "alive" that no majority can come about drops it;
-//! otherwise, when the time is over, the seeds are asked to find out for themselves. A juror's vote decides
-//! whether the seeds are asked, never whether a member dies.
+//! otherwise, when nobody is left to ask or the time is over, the seeds are asked to find out for themselves. A juror's
+//! vote decides whether the seeds are asked, never whether a member dies.
+//!
+//! A juror that cannot tell, or does not answer, is replaced once: where many are too busy to look, asking all of them
+//! would make it worse.
 //!
 //! The indirect pings of SWIM (Das, Gupta, Motivala 2002), with votes: there one answer shows that the suspect lives,
 //! here a majority speaks, for one juror may be cut off as well. In Rapid (2018) the observers of a member are fixed
@@ -12,9 +15,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::{JURY_MAX, JURY_TIME_MAX};
 use coterie_common::message::{Cause, JurorVote};
 use coterie_common::{Address, Backoff, Instant, MemberId, Patience, Wire, majority};
+
+use super::reporting::Reporting;
+
+/// Between two probes that found nothing: the first pause, which doubles, and the longest. Half of it is drawn, so that
+/// those who failed together do not come back together.
+const UNDECIDED_PAUSE: Knob<(Duration, Duration)> =
+    Knob::new("UNDECIDED_PAUSE", (Duration::from_millis(150), Duration::from_secs(2)));
 
 /// What the votes amount to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +50,8 @@ struct Juror {
     until: Instant,
     /// Its vote: dead or not.
     vote: Option<bool>,
+    /// Whether it has said that it cannot tell.
+    is_undecided: bool,
     /// Whether another was asked. Its vote still counts if it comes.
     replaced: bool,
 }
@@ -46,8 +59,19 @@ struct Juror {
 impl Juror {
     /// Whether it has not voted, and no other was asked in its place.
     fn is_awaited(&self) -> bool {
-        self.vote.is_none() && !self.replaced
+        self.vote.is_none() && !self.replaced && !self.is_undecided
     }
+}
+
+/// What this peer itself has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnVote {
+    /// Its probe is under way.
+    Probing,
+    /// Nothing; it probes again then.
+    Undecided(Instant),
+    /// Dead or not, in whose name.
+    Voted(MemberId, bool),
 }
 
 /// A suspicion, from its start until the suspect is confirmed dead or left alone.
@@ -61,23 +85,15 @@ pub(super) struct Suspicion {
     pub(super) since: Instant,
     /// The jury's size.
     pub(super) jury: usize,
-    /// This peer's own vote, and in whose name; none until its probe has ended.
-    own: Option<(MemberId, bool)>,
+    own: OwnVote,
+    /// Between two probes of this peer's that found nothing.
+    pause: Backoff,
     jurors: BTreeMap<Address, Juror>,
     /// When the jury has to do with the votes that it has.
     ends: Instant,
     /// Whether all members were asked.
     nobody_left: bool,
     report: Option<Reporting>,
-}
-
-/// A report that was made and stands until the seeds have answered. It is repeated, for a report may be lost with its
-/// session, or with a leader.
-#[derive(Clone, Debug)]
-struct Reporting {
-    next: Instant,
-    backoff: Backoff,
-    made: usize,
 }
 
 impl Suspicion {
@@ -93,10 +109,11 @@ impl Suspicion {
             suspect,
             cause,
             since: now,
-            jury: others.clamp(1, JURY_MAX),
-            own: None,
+            jury: others.clamp(1, JURY_MAX.get()),
+            own: OwnVote::Probing,
+            pause: Backoff::new(UNDECIDED_PAUSE.get().0, UNDECIDED_PAUSE.get().1),
             jurors: BTreeMap::new(),
-            ends: now + patience.scale(JURY_TIME_MAX),
+            ends: now + patience.scale(JURY_TIME_MAX.get()),
             nobody_left: false,
             report: None,
         }
@@ -107,25 +124,42 @@ impl Suspicion {
         majority(self.jury)
     }
 
-    /// How many more jurors should be asked `now`; those whose time is over are given up. None once it is reported.
+    /// How many more jurors should be asked `now`; those whose time is over are given up. None once it is reported, and
+    /// none when each seat has had its one replacement.
     pub(super) fn wants(&mut self, now: Instant) -> usize {
         for juror in self.jurors.values_mut() {
             juror.replaced |= juror.vote.is_none() && now >= juror.until;
         }
+        if self.report.is_some() {
+            return 0;
+        }
         let seated = self.jurors.values().filter(|juror| !juror.replaced).count();
-        if self.report.is_some() { 0 } else { (self.jury - 1).saturating_sub(seated) }
+        let asked = self.jurors.len();
+        assert!(asked <= 2 * self.seats(), "{asked} were asked for {} seats", self.seats());
+        self.seats().saturating_sub(seated).min(self.may_still_ask())
+    }
+
+    /// The seats of others than this peer.
+    fn seats(&self) -> usize {
+        self.jury - 1
+    }
+
+    fn may_still_ask(&self) -> usize {
+        if self.nobody_left { 0 } else { (2 * self.seats()).saturating_sub(self.jurors.len()) }
     }
 
     /// A juror was asked, and has until then to answer.
     pub(super) fn asked(&mut self, id: MemberId, wire: Wire, until: Instant) {
         assert_ne!(id, self.suspect, "a suspect is asked about itself");
-        let before = self.jurors.insert(id.address, Juror { id, wire, until, vote: None, replaced: false });
+        let before = self
+            .jurors
+            .insert(id.address, Juror { id, wire, until, vote: None, is_undecided: false, replaced: false });
         assert!(before.is_none(), "{id} is asked twice about {}", self.suspect);
     }
 
     /// Whether somebody was asked in another's place.
     pub(super) fn has_replaced(&self) -> bool {
-        self.jurors.len() > self.jury - 1
+        self.jurors.len() > self.seats()
     }
 
     /// Whether `address` was asked.
@@ -140,7 +174,45 @@ impl Suspicion {
 
     /// What this peer's own probe found. A later probe's takes the place of an earlier one's.
     pub(super) fn own_vote(&mut self, me: MemberId, dead: bool) {
-        self.own = Some((me, dead));
+        self.own = OwnVote::Voted(me, dead);
+    }
+
+    /// This peer's own probe found nothing, or could not begin: it is due again after a pause.
+    pub(super) fn own_undecided(&mut self, now: Instant, chance: f64) {
+        if !matches!(self.own, OwnVote::Voted(..)) {
+            self.own = OwnVote::Undecided(now + self.pause.pause_with_jitter(chance));
+        }
+    }
+
+    /// Whether this peer should probe again; if so, it counts as probing.
+    pub(super) fn probe_is_due(&mut self, now: Instant) -> bool {
+        let is_due = !self.is_reported() && matches!(self.own, OwnVote::Undecided(again) if now >= again);
+        if is_due {
+            self.own = OwnVote::Probing;
+        }
+        is_due
+    }
+
+    /// Its connection broke, or was refused, while it was only silent so far: what was found alive was found before
+    /// that. Returns whether that is news.
+    pub(super) fn breaks(&mut self, now: Instant, cause: Cause) -> bool {
+        if !cause.is_break() || self.cause.is_break() {
+            return false;
+        }
+        self.cause = cause;
+        self.own = OwnVote::Probing;
+        for juror in self.jurors.values_mut().filter(|juror| juror.vote == Some(false)) {
+            (juror.vote, juror.replaced) = (None, true);
+        }
+        self.report_again(now);
+        true
+    }
+
+    /// A juror cannot tell. Another is asked in its place after that pause, unless it votes all the same.
+    pub(super) fn cannot_tell(&mut self, juror: Address, ask_another: Instant) {
+        if let Some(juror) = self.jurors.get_mut(&juror).filter(|juror| juror.is_awaited()) {
+            (juror.is_undecided, juror.until) = (true, ask_another);
+        }
     }
 
     /// A juror voted. Only the first vote of one that was asked counts; returns whether it did. Others may know of
@@ -164,7 +236,10 @@ impl Suspicion {
 
     /// The votes so far, for the report: no more than a jury has, of those that are too many the "alive" left out.
     pub(super) fn votes(&self) -> Vec<JurorVote> {
-        let own = self.own.map(|(juror, dead)| JurorVote { juror, dead });
+        let own = match self.own {
+            OwnVote::Voted(juror, dead) => Some(JurorVote { juror, dead }),
+            OwnVote::Probing | OwnVote::Undecided(_) => None,
+        };
         let others = self
             .jurors
             .values()
@@ -178,7 +253,7 @@ impl Suspicion {
     /// "Alive" of those whose word stops a report: a JSON program may have checked no more than the host. So such a
     /// vote fills a seat, and stops nothing.
     fn alive_votes(&self) -> usize {
-        let own = usize::from(self.own.is_some_and(|(_, dead)| !dead));
+        let own = usize::from(matches!(self.own, OwnVote::Voted(_, false)));
         own + self
             .jurors
             .values()
@@ -189,13 +264,20 @@ impl Suspicion {
     /// What the votes amount to at `now`. Dead is looked for first: where late jurors and their replacements have all
     /// voted, both may be so.
     pub(super) fn result(&self, now: Instant) -> JuryResult {
-        let waiting = self.own.is_none() || self.jurors.values().any(Juror::is_awaited);
+        let unasked = self.may_still_ask() > 0 && self.has_empty_seat();
+        let waiting = unasked || self.own == OwnVote::Probing || self.jurors.values().any(Juror::is_awaited);
         match () {
             () if self.dead_votes() >= self.needed() => JuryResult::Dead,
             () if self.alive_votes() > self.jury - self.needed() => JuryResult::Alive,
-            () if now >= self.ends || (self.nobody_left && !waiting) => JuryResult::Undecided,
+            () if now >= self.ends || !waiting => JuryResult::Undecided,
             () => JuryResult::Pending,
         }
+    }
+
+    /// Whether a seat has nobody on it, or somebody who cannot tell.
+    fn has_empty_seat(&self) -> bool {
+        let seated = self.jurors.values().filter(|juror| !juror.replaced && !juror.is_undecided);
+        seated.count() < self.seats()
     }
 
     /// Whether it has been reported.
@@ -205,31 +287,19 @@ impl Suspicion {
 
     /// Whether a report, the first or a repeated one, is due; if so, the next is due later.
     pub(super) fn report_is_due(&mut self, now: Instant) -> bool {
-        let report = self.report.get_or_insert_with(|| Reporting {
-            next: now,
-            // The first repetition leaves the seeds time for a ballot on a healthy network (a guess).
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
-            made: 0,
-        });
-        let due = now >= report.next;
-        if due {
-            report.next = now + report.backoff.pause();
-            report.made += 1;
-        }
-        due
+        self.report.get_or_insert_with(|| Reporting::new(now)).is_due(now)
     }
 
     /// What was reported is to be reported again, as soon and as often as at first.
     pub(super) fn report_again(&mut self, now: Instant) {
         if let Some(report) = &mut self.report {
-            report.next = report.next.min(now);
-            report.backoff.reset();
+            report.again(now);
         }
     }
 
     /// How many reports were made.
     pub(super) fn reports(&self) -> usize {
-        self.report.as_ref().map_or(0, |r| r.made)
+        self.report.as_ref().map_or(0, Reporting::made)
     }
 
     /// Those who still owe their vote. A JSON program among them may answer nothing else meanwhile.
@@ -240,10 +310,15 @@ impl Suspicion {
     /// When there is something to do. For one that is reported, when the report is repeated.
     pub(super) fn deadline(&self) -> Instant {
         if let Some(report) = &self.report {
-            return report.next;
+            return report.next();
         }
-        let waiting = self.jurors.values().filter(|juror| juror.is_awaited());
-        waiting.map(|juror| juror.until).min().map_or(self.ends, |until| until.min(self.ends))
+        let probes = match self.own {
+            OwnVote::Undecided(again) => again,
+            OwnVote::Probing | OwnVote::Voted(..) => Instant::NEVER,
+        };
+        let waiting = self.jurors.values().filter(|juror| juror.vote.is_none() && !juror.replaced);
+        let replaced = waiting.map(|juror| juror.until).min().unwrap_or(Instant::NEVER);
+        self.ends.min(probes).min(replaced)
     }
 }
 

@@ -11,43 +11,49 @@
 //! health is ours. Where they differ: no member is removed here. A report makes the seeds find out for themselves
 //! (`seed/core/leader`), and only what they commit is believed.
 //!
-//! *Owns.* A detector for each link, the suspicions, the probes under way, which connections broke lately, who is not
-//! to be accused again yet, and how well this peer itself is.
+//! A doubt makes work, and work makes a machine slow, which looks dead to others. So what is known already answers
+//! first (`acquittals`), all probes are drawn from one budget (`probes`), who cannot tell says so and is replaced
+//! once (`jury`), and who was found alive is left alone for a while (`cool_down`). Proof needs none of that: a
+//! refused connection decides at once.
+//!
+//! *Owns.* A detector for each link, the suspicions, the probes under way, which connections broke lately, who was
+//! found alive just now, who is not to be accused again yet, and how well this peer itself is.
 //!
 //! *May read.* The context, membership (who may be suspected at all), and the overlay (over which links to ask).
 //!
 //! *Never.* Tells a seed anything, ends a link, or changes the view.
 
+mod acquittals;
 mod cool_down;
 mod detector;
 mod jury;
 mod link_watch;
-mod local_health;
 mod probes;
+mod pursuit;
+mod question;
+mod reporting;
 mod round_trips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::limits::{JURY_MAX, SUSPICIONS_MAX};
-use coterie_common::message::{Cause, DeathReport, LinkMessage};
-use coterie_common::{Address, Instant, Line, MemberId, Message, Refusal, Why, Wire};
+use coterie_common::limits::SUSPICIONS_MAX;
+use coterie_common::message::Cause;
+use coterie_common::{Address, Finding, HostEvidence, Instant, Life, Line, MemberId, Refusal, Why};
 use rand::RngExt;
 
-pub(crate) use probes::Question;
+pub(crate) use probes::Asker;
+pub(crate) use question::Question;
 
 use cool_down::CoolDown;
-use jury::{JuryResult, Suspicion};
+use jury::Suspicion;
 use link_watch::LinkWatch;
-use probes::{QUESTIONS_MAX, RunningProbe};
+use probes::Probes;
 
 use crate::core::context::Context;
 use crate::core::effect::Effect;
 use crate::core::membership::Membership;
-use crate::core::overlay::{Linked, Overlay};
-
-/// How long a broken connection is a reason for a shorter probe: about as long as what follows from it takes.
-const BREAK_COUNTS_FOR: Duration = Duration::from_secs(2);
+use crate::core::overlay::{Link, Linked, Overlay};
 
 /// What this peer thinks of others, and of itself.
 #[derive(Clone, Debug, Default)]
@@ -56,19 +62,19 @@ pub(crate) struct FailureDetection {
     /// Invariant: of members in the view, at most [`SUSPICIONS_MAX`]. In the order of addresses, in which they are
     /// pursued.
     suspicions: BTreeMap<MemberId, Suspicion>,
-    /// Own ones, and those that others asked for.
-    probes: BTreeMap<MemberId, RunningProbe>,
-    /// Lives whose connection to us broke, and when: a probe of them must open another soon.
-    broke: BTreeMap<MemberId, Instant>,
+    probes: Probes,
     cool_down: CoolDown,
 }
 
-/// A report that is to be sent to a seed.
-#[derive(Debug)]
-pub(crate) struct DueReport {
-    /// How many were made before: each goes to another seed.
-    pub(crate) turn: usize,
-    pub(crate) report: DeathReport,
+/// What becomes of a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Raised {
+    /// It is there already, or that member is to be left alone, or it is one too many.
+    Nothing,
+    /// To be hinted at, and probed.
+    Suspicion,
+    /// One question, whose answer may be proof: that member is left alone, and a connection to it broke or was refused.
+    Question,
 }
 
 impl FailureDetection {
@@ -90,8 +96,10 @@ impl FailureDetection {
     // ---- links ----
 
     /// The loop wished to run at `deadline` and runs now: if it is late, no link is to blame for its silence.
-    pub(crate) fn woke(&mut self, cx: &mut Context, deadline: Instant) {
-        self.links.woke(cx, deadline);
+    /// Returns for how long it stood still.
+    #[must_use]
+    pub(crate) fn woke(&mut self, cx: &mut Context, deadline: Instant) -> Option<Duration> {
+        self.links.woke(cx, deadline)
     }
 
     /// A link came up, or its connection is another one.
@@ -106,7 +114,7 @@ impl FailureDetection {
     /// The last connection of a link broke.
     pub(crate) fn link_broke(&mut self, now: Instant, id: MemberId) {
         self.links.end(id);
-        self.broke.insert(id, now);
+        self.probes.broke(now, id);
     }
 
     /// A link is no more, by the will of one of its ends. Nothing is to be thought of its neighbour for that.
@@ -114,9 +122,9 @@ impl FailureDetection {
         self.links.end(id);
     }
 
-    /// Pings quiet links; returns those that were silent through all pings.
+    /// Pings quiet links; returns those that answered no ping, and what that is called.
     #[must_use]
-    pub(crate) fn silent_links(&mut self, cx: &mut Context, overlay: &Overlay) -> Vec<MemberId> {
+    pub(crate) fn silent_links(&mut self, cx: &mut Context, overlay: &Overlay) -> Vec<(MemberId, Cause)> {
         let busy: BTreeSet<Address> = self.suspicions.values().flat_map(Suspicion::owing).collect();
         self.links.silent(cx, overlay, &busy)
     }
@@ -128,7 +136,7 @@ impl FailureDetection {
 
     // ---- suspicions ----
 
-    /// Begins to suspect a member. False if it is none, is suspected already, is to be left alone, or is one too many.
+    /// Begins to suspect a member, if it is one and nothing stands against that.
     #[must_use]
     pub(crate) fn suspect(
         &mut self,
@@ -136,183 +144,45 @@ impl FailureDetection {
         members: &Membership,
         id: MemberId,
         cause: Cause,
-    ) -> bool {
+    ) -> Raised {
         if members.view().get(id).is_none() || !members.is_member() {
-            return false;
+            return Raised::Nothing;
         }
-        if self.suspicions.contains_key(&id) {
+        if let Some(suspicion) = self.suspicions.get_mut(&id) {
             cx.count("suspicions_joined");
-            return false;
+            // Who was silent and then broke off may have died since others found it alive.
+            let is_news = suspicion.breaks(cx.now, cause);
+            return if is_news { Raised::Suspicion } else { Raised::Nothing };
         }
         if self.cool_down.covers(cx.now, id) {
-            return false;
+            cx.count("suspicions_cooling_down");
+            let is_asked = cause.is_break() && self.cool_down.may_ask(cx.now, id);
+            return if is_asked { Raised::Question } else { Raised::Nothing };
         }
-        if self.suspicions.len() >= SUSPICIONS_MAX {
+        if self.suspicions.len() >= SUSPICIONS_MAX.get() {
             cx.count("suspicions_over_limit");
-            return false;
+            return Raised::Nothing;
         }
         let line = Line::new("SUSPICION").with("suspect", id.address).with("incarnation", id.incarnation);
         cx.log(line.show("cause", cause));
         let others = members.view().len() - 1;
         self.suspicions.insert(id, Suspicion::new(cx.now, id, cause, others, cx.config.patience));
-        true
+        Raised::Suspicion
     }
 
-    /// Whom it suspects, each to be pursued. Breaks that are too old to count are forgotten.
-    pub(crate) fn suspects(&mut self, now: Instant) -> Vec<MemberId> {
-        self.broke.retain(|_, at| now.since(*at) < BREAK_COUNTS_FOR);
-        self.suspicions.keys().copied().collect()
-    }
-
-    /// Asks jurors, reports, or gives up, as far as the suspicion has come. `may_report`: a seed is there to be told.
-    #[must_use]
-    pub(crate) fn pursue(
-        &mut self,
-        cx: &mut Context,
-        members: &Membership,
-        overlay: &Overlay,
-        may_report: bool,
-        id: MemberId,
-    ) -> Option<DueReport> {
-        self.fill_jury(cx, members, overlay, id);
-        let suspicion = self.suspicion(id);
-        let is_undecided = match suspicion.result(cx.now) {
-            // What was reported stands: votes that come late stop it no more, only the seeds' answer, a new link or
-            // the end of that life does.
-            _ if suspicion.is_reported() => false,
-            JuryResult::Dead => false,
-            JuryResult::Undecided => true,
-            JuryResult::Pending => return None,
-            JuryResult::Alive => {
-                cx.count("juries_alive");
-                self.drop_suspicion(cx, id, "alive");
-                return None;
-            }
-        };
-        // With nobody to tell, the report is not counted as made, and is due when a session comes up.
-        if may_report { self.due_report(cx, id, is_undecided) } else { None }
-    }
-
-    fn suspicion(&mut self, id: MemberId) -> &mut Suspicion {
-        let suspicion = self.suspicions.get_mut(&id);
-        let Some(suspicion) = suspicion else { panic!("{id} is pursued and not suspected") };
-        suspicion
-    }
-
-    /// Fills the empty seats of a jury: neighbours first, then anybody.
-    fn fill_jury(&mut self, cx: &mut Context, members: &Membership, overlay: &Overlay, id: MemberId) {
-        let suspicion = self.suspicion(id);
-        let mut wanted = suspicion.wants(cx.now);
-        assert!(wanted < JURY_MAX, "{wanted} jurors are wanted, {JURY_MAX} are a whole jury");
-        if wanted == 0 {
+    /// The seeds refused to remove a member. Only that they reach it is an acquittal: whatever else was wrong with the
+    /// report, it is reported again.
+    pub(crate) fn report_rejected(&mut self, cx: &mut Context, dead: MemberId, refusal: &Refusal) {
+        if !self.suspicions.contains_key(&dead) {
             return;
         }
-        let cause = suspicion.cause;
-        let is_free =
-            |other: MemberId| other.address != cx.me && other != id && !suspicion.has_asked(other.address);
-        let mut candidates: Vec<(bool, u32, MemberId, Wire)> = members
-            .view()
-            .members()
-            .filter(|m| is_free(m.id))
-            // False sorts first: neighbours, over open connections. Then chance decides, so that no peer is asked
-            // about all.
-            .map(|m| (overlay.link_with(m.id.address).is_none(), cx.rng.random(), m.id, m.wire))
-            .collect();
-        candidates.sort_unstable();
-        let broke = cause.is_break();
-        // Another takes the place of one that has not found a gone host gone by then; whose host accepts connections
-        // may take longer, and its vote counts all the same.
-        let borne = cx.config.patience;
-        let grace = borne.juror_grace();
-        let replaced_after = borne.for_opening(broke, 0.0, false) + grace;
-        let patience = borne.for_probe(0.0, false) + grace;
-        for (_, _, juror, wire) in candidates {
-            if wanted == 0 {
-                return;
-            }
-            wanted -= 1;
-            suspicion.asked(juror, wire, cx.now + replaced_after);
-            if suspicion.has_replaced() {
-                cx.count("witnesses_replaced");
-            }
-            let message = LinkMessage::SuspectRequest {
-                suspect: id,
-                cause,
-                requester: cx.me,
-                cluster: members.cluster(),
-            };
-            match overlay.link_with(juror.address) {
-                Some(link) => cx.send(link.connection, Message::Link(message)),
-                None => cx.want(Effect::Ask { juror: juror.address, wire, message, patience }),
-            }
+        match refusal.why {
+            Why::Alive => self.cool_down.begin(cx.now, dead),
+            Why::NotMember => {}
+            _ => return cx.count("reports_undecided"),
         }
-        // Every member was asked: the result need not wait for the end of the time.
-        suspicion.nobody_left();
-    }
-
-    /// A juror has voted.
-    pub(crate) fn voted(
-        &mut self,
-        cx: &mut Context,
-        members: &Membership,
-        juror: Address,
-        suspect: MemberId,
-        alive: bool,
-    ) {
-        // A vote may come when its suspect is a member no longer, or suspected no longer.
-        let Some(id) = members.member_named(suspect) else { return };
-        let Some(suspicion) = self.suspicions.get_mut(&id) else { return };
-        if !suspicion.vote(juror, !alive) {
-            return cx.count("votes_unasked");
-        }
-        cx.log(
-            Line::new("SUSPECT_RESPONSE")
-                .with("suspect", id.address)
-                .with("from", juror)
-                .with("alive", alive)
-                .with("dead_votes", suspicion.dead_votes())
-                .with("jury", suspicion.jury),
-        );
-    }
-
-    /// The report, the first or a repeated one, if it is due.
-    fn due_report(&mut self, cx: &mut Context, id: MemberId, is_undecided: bool) -> Option<DueReport> {
-        let now = cx.now;
-        let suspicion = self.suspicion(id);
-        if !suspicion.report_is_due(now) {
-            return None;
-        }
-        let undecided = is_undecided || suspicion.dead_votes() < suspicion.needed();
-        let made = suspicion.reports();
-        assert!(made > 0, "a report about {id} is due and counts as not made");
-        let turn = made - 1;
-        let report = DeathReport {
-            dead: id,
-            suspected: Some(cx.wall(suspicion.since)),
-            timestamp: cx.wall(now),
-            cause: suspicion.cause,
-            votes: suspicion.votes(),
-            undecided,
-        };
-        cx.log(report.line(id, cx.me));
-        match turn {
-            0 if undecided => cx.count("juries_undecided"),
-            0 => {}
-            _ => cx.count("reports_repeated"),
-        }
-        Some(DueReport { turn, report })
-    }
-
-    /// The seeds refused to remove a member: they reach it. That none could decide is no answer: it is reported again.
-    pub(crate) fn report_rejected(&mut self, cx: &mut Context, dead: MemberId, refusal: &Refusal) {
-        if refusal.why == Why::NoQuorum {
-            return cx.count("reports_undecided");
-        }
-        if self.suspicions.contains_key(&dead) {
-            cx.count("reports_rejected");
-            self.cool_down.begin(cx.now, dead);
-            self.drop_suspicion(cx, dead, &refusal.to_string());
-        }
+        cx.count("reports_rejected");
+        self.drop_suspicion(cx, dead, &refusal.to_string());
     }
 
     /// The seeds can decide again, who could not: what they did not answer is reported again at once.
@@ -331,10 +201,123 @@ impl FailureDetection {
 
     /// A frame came from a life on a new link: whatever was thought of it, it lives.
     fn met_again(&mut self, cx: &mut Context, id: MemberId) {
-        self.cool_down.forget(id);
-        self.broke.remove(&id);
+        self.probes.is_back(id);
         if self.suspicions.remove(&id).is_some() {
             cx.log(Line::new("SUSPICION_DROPPED").with("suspect", id.address).with("reason", "heard"));
+        }
+    }
+
+    // ---- probes ----
+
+    /// Somebody asks for this peer's vote: it is answered at once where no probe is needed, else when the probe has
+    /// ended.
+    pub(crate) fn asked(
+        &mut self,
+        cx: &mut Context,
+        members: &Membership,
+        overlay: &Overlay,
+        question: Question,
+        cause: Cause,
+    ) {
+        let Some(id) = members.member_named(question.suspect) else {
+            // As far as this peer was told. It may be behind; the other jurors and the seeds judge too.
+            return question.answer(cx, false, "not_member");
+        };
+        if id.address == cx.me {
+            return question.answer(cx, true, "self");
+        }
+        if let Some(found) = self.probes.known(cx.now, &self.links, id, cause) {
+            cx.count("questions_answered_from_memory");
+            return question.answer(cx, true, found);
+        }
+        // By the link that it came on, where there is one: a message may name anybody.
+        let asker = overlay.link_on(question.connection).map_or(question.requester, |link| link.id.address);
+        let asker = match members.view().at(asker) {
+            Some(_) => Asker::Other(asker),
+            None => Asker::Stranger,
+        };
+        match self.probe(cx, members, overlay, (id, cause), asker) {
+            true => self.probes.wait(cx, id, question),
+            false => question.answer_undecided(cx),
+        }
+    }
+
+    /// Probes a member, which must be in the view, or joins the probe that is under way. False: as many are under way
+    /// as may be.
+    pub(crate) fn probe(
+        &mut self,
+        cx: &mut Context,
+        members: &Membership,
+        overlay: &Overlay,
+        about: (MemberId, Cause),
+        asker: Asker,
+    ) -> bool {
+        let begins = self.probes.begin(cx, (members, overlay), &mut self.links, about, asker);
+        if !begins && asker == Asker::Oneself {
+            self.own_undecided(cx, about.0);
+        }
+        begins
+    }
+
+    /// This peer's own look at a suspect came to nothing: it is due again after a pause.
+    fn own_undecided(&mut self, cx: &mut Context, id: MemberId) {
+        let chance = cx.rng.random();
+        if let Some(suspicion) = self.suspicions.get_mut(&id) {
+            suspicion.own_undecided(cx.now, chance);
+        }
+    }
+
+    /// A probe has ended. Returns whether it proves a member dead whom this peer leaves alone. `has_seed`: whether a
+    /// seed was heard lately.
+    #[must_use]
+    pub(crate) fn probed(
+        &mut self,
+        cx: &mut Context,
+        members: &Membership,
+        has_seed: bool,
+        target: MemberId,
+        found: (Finding, HostEvidence),
+    ) -> bool {
+        let Some((asker, finding)) = self.probes.ended(cx, &mut self.links, has_seed, target, found) else {
+            return false;
+        };
+        let Some(dead) = finding.is_dead() else {
+            cx.count("probes_abstained");
+            self.own_undecided(cx, target);
+            return false;
+        };
+        if let (Some(suspicion), Some(me)) = (self.suspicions.get_mut(&target), members.id()) {
+            suspicion.own_vote(me, dead);
+            return false;
+        }
+        // Its connection broke, and another is refused: whoever acquitted it did so before.
+        let is_proof = matches!(finding, Finding::Refused | Finding::OtherLife(_))
+            && (asker == Asker::Proof || self.probes.broke_lately(cx.now, target))
+            && self.cool_down.covers(cx.now, target);
+        if is_proof {
+            self.cool_down.end(cx.now, target);
+        }
+        is_proof
+    }
+
+    /// A frame came over a link: a sign of life, whatever it says. `pong` holds the nonce and the life that a PONG
+    /// names, if it was one.
+    pub(crate) fn heard(
+        &mut self,
+        cx: &mut Context,
+        members: &Membership,
+        link: &Link,
+        pong: Option<(u64, Option<Life>)>,
+    ) {
+        let asked = self.links.heard(cx.now, link.id, pong.map(|(nonce, _)| nonce));
+        // A JSON program names no life, so any PONG of it will do.
+        let is_same = pong.is_some_and(|(_, life)| life.is_none_or(|life| life == link.life));
+        if is_same && asked.is_some_and(|asked| self.probes.is_answered_by(link.id, asked)) {
+            // The link has answered the probe before its own connections did.
+            cx.want(Effect::CancelProbe(link.id));
+            let found = (Finding::Alive, HostEvidence::Unknown);
+            let is_proof = self.probed(cx, members, true, link.id, found);
+            assert!(!is_proof, "{} has answered, and is proved dead", link.id);
         }
     }
 
@@ -344,9 +327,8 @@ impl FailureDetection {
     pub(crate) fn life_ended(&mut self, cx: &mut Context, id: MemberId) {
         self.links.forget(id);
         self.suspicions.remove(&id);
-        self.broke.remove(&id);
         self.cool_down.forget(id);
-        self.end_probe_of(cx, id);
+        self.probes.life_ended(cx, id);
     }
 
     /// All links are gone: this peer ends, or is somebody else from now on.
@@ -357,12 +339,8 @@ impl FailureDetection {
     /// This peer is somebody else from now on: what it thought of others was thought by a life that is over.
     pub(crate) fn begin_anew(&mut self, cx: &mut Context) {
         self.suspicions.clear();
-        self.broke.clear();
         self.cool_down = CoolDown::default();
-        // Who asked gets no answer: the connections of the old life were closed, and another is asked in its place.
-        for id in std::mem::take(&mut self.probes).into_keys() {
-            cx.want(Effect::CancelProbe(id));
-        }
+        self.probes.begin_anew(cx);
     }
 
     // ---- time ----
@@ -388,13 +366,10 @@ impl FailureDetection {
         let linked: Vec<MemberId> = overlay.links().map(|link| link.id).collect();
         assert_eq!(linked, self.links.watched(), "links, and their detectors");
         let suspected = self.suspicions.len();
-        assert!(suspected <= SUSPICIONS_MAX, "{suspected} suspicions, {SUSPICIONS_MAX} are the most");
+        assert!(suspected <= SUSPICIONS_MAX.get(), "{suspected} suspicions, {SUSPICIONS_MAX} are the most");
         for id in self.suspicions.keys() {
             assert!(members.view().get(*id).is_some(), "{id} is suspected and no member");
         }
-        for (id, probe) in &self.probes {
-            let asked = probe.questions.len();
-            assert!(asked <= QUESTIONS_MAX, "{asked} questions about {id}, {QUESTIONS_MAX} are the most");
-        }
+        self.probes.verify();
     }
 }

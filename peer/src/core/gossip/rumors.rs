@@ -106,13 +106,13 @@ impl Rumors {
 
     /// The identities of the latest messages, newest last.
     pub(super) fn recent(&self) -> Vec<RumorId> {
-        let skip = self.order.len().saturating_sub(RECENT_MAX);
+        let skip = self.order.len().saturating_sub(RECENT_MAX.get());
         self.order.iter().skip(skip).map(|(_, id)| *id).collect()
     }
 
     /// Those of `ids` that were not heard. Of a list that is longer than allowed only the beginning is looked at.
     pub(super) fn missing(&self, ids: Vec<RumorId>) -> Vec<RumorId> {
-        ids.into_iter().take(RECENT_MAX).filter(|id| !self.known.contains_key(id)).collect()
+        ids.into_iter().take(RECENT_MAX.get()).filter(|id| !self.known.contains_key(id)).collect()
     }
 
     /// The message of that identity, while it is remembered.
@@ -125,7 +125,7 @@ impl Rumors {
     fn window(&mut self, origin: (Address, Incarnation)) -> &mut Window {
         if !self.windows.contains_key(&origin) {
             self.window_order.push_back(origin);
-            if self.window_order.len() > ORIGINS_MAX
+            if self.window_order.len() > ORIGINS_MAX.get()
                 && let Some(oldest) = self.window_order.pop_front()
             {
                 self.windows.remove(&oldest);
@@ -147,14 +147,14 @@ impl Rumors {
 
     /// Only as old ones are met: no deadline is kept for it, and nothing is wrong while they lie there.
     fn forget_old(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(at, _)| now.since(*at) > RUMOR_AGE_MAX) {
+        while self.order.front().is_some_and(|(at, _)| now.since(*at) > RUMOR_AGE_MAX.get()) {
             self.forget_first();
         }
     }
 
     /// A flood of long messages shortens the memory, and never makes it larger.
     fn forget_overflow(&mut self) {
-        while self.order.len() > RUMORS_MAX || self.bytes > RUMOR_BYTES_MAX {
+        while self.order.len() > RUMORS_MAX.get() || self.bytes > RUMOR_BYTES_MAX.get() {
             self.forget_first();
         }
     }
@@ -232,7 +232,7 @@ mod tests {
     fn a_replay_of_what_was_forgotten_is_told_by_its_number() {
         let mut rumors = Rumors::default();
         rumors.hear(Instant::START, &rumor(1, 5), None);
-        let later = Instant::START + RUMOR_AGE_MAX + Duration::from_secs(1);
+        let later = Instant::START + RUMOR_AGE_MAX.get() + Duration::from_secs(1);
         assert_eq!(rumors.hear(later, &rumor(2, 5), None), Heard::New);
         assert!(rumors.get(rumor(1, 5).id).is_none(), "too old to be remembered");
         assert_eq!(rumors.hear(later, &rumor(1, 5), None), Heard::Replay);
@@ -241,21 +241,21 @@ mod tests {
     #[test]
     fn memory_is_bounded_by_count_and_bytes() {
         let mut rumors = Rumors::default();
-        for sequence in 1..=(RUMORS_MAX as u64 + 5) {
+        for sequence in 1..=(RUMORS_MAX.get() as u64 + 5) {
             rumors.hear(Instant::START, &rumor(sequence, 1), None);
         }
-        assert_eq!(rumors.known.len(), RUMORS_MAX);
+        assert_eq!(rumors.known.len(), RUMORS_MAX.get());
         let mut rumors = Rumors::default();
         for sequence in 1..=20 {
             rumors.hear(Instant::START, &rumor(sequence, 1 << 20), None);
         }
-        assert_eq!((rumors.known.len(), rumors.bytes), (16, RUMOR_BYTES_MAX));
+        assert_eq!((rumors.known.len(), rumors.bytes), (16, RUMOR_BYTES_MAX.get()));
     }
 
     #[test]
     fn no_more_origins_and_no_more_recent_messages_are_told_of_than_the_limits_say() {
         let mut rumors = Rumors::default();
-        for incarnation in 1..=ORIGINS_MAX as u64 + 5 {
+        for incarnation in 1..=ORIGINS_MAX.get() as u64 + 5 {
             let incarnation = Incarnation(incarnation);
             let id = RumorId::of(rumor(1, 1).origin, incarnation, 1, b"x");
             assert_eq!(
@@ -263,11 +263,11 @@ mod tests {
                 Heard::New
             );
         }
-        assert_eq!((rumors.windows.len(), rumors.window_order.len()), (ORIGINS_MAX, ORIGINS_MAX));
+        assert_eq!((rumors.windows.len(), rumors.window_order.len()), (ORIGINS_MAX.get(), ORIGINS_MAX.get()));
         let recent = rumors.recent();
-        assert_eq!(recent.len(), RECENT_MAX);
+        assert_eq!(recent.len(), RECENT_MAX.get());
         assert_eq!(recent.last(), rumors.order.back().map(|(_, id)| id), "the latest are told of");
-        let asked = (0..=RECENT_MAX as u64).map(|n| rumor(n, 7).id).collect();
-        assert_eq!(Rumors::default().missing(asked).len(), RECENT_MAX);
+        let asked = (0..=RECENT_MAX.get() as u64).map(|n| rumor(n, 7).id).collect();
+        assert_eq!(Rumors::default().missing(asked).len(), RECENT_MAX.get());
     }
 }

@@ -16,6 +16,7 @@ mod phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::message::{Candidate, ClusterId, Roster};
 use coterie_common::{
     Address, Change, Ended, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Tally, View,
@@ -30,7 +31,7 @@ use phase::{Phase, Removals};
 use crate::core::context::Context;
 
 /// How often a peer that cannot join says so.
-const WAITING_SAID_EVERY: Duration = Duration::from_secs(10);
+const WAITING_SAID_EVERY: Knob<Duration> = Knob::new("WAITING_SAID_EVERY", Duration::from_secs(10));
 
 /// This peer's membership, and the cluster as it was told of it.
 #[derive(Clone, Debug)]
@@ -189,7 +190,7 @@ impl Membership {
     /// Whether it is time to say again that it waits for its seeds; counts as said.
     #[must_use]
     pub(crate) fn says_waiting(&mut self, now: Instant) -> bool {
-        let is_due = now >= self.said_waiting + WAITING_SAID_EVERY;
+        let is_due = now >= self.said_waiting + WAITING_SAID_EVERY.get();
         if is_due {
             self.said_waiting = now;
         }
@@ -353,6 +354,6 @@ impl Membership {
         // Kept alike to the question whether it gives up: a deadline that nothing meets would make the shell spin.
         let limit = cx.config.join_timeout.filter(|_| !self.ever_joined);
         let given_up = limit.map_or(Instant::NEVER, |limit| Instant::START + limit);
-        given_up.min(self.said_waiting + WAITING_SAID_EVERY)
+        given_up.min(self.said_waiting + WAITING_SAID_EVERY.get())
     }
 }

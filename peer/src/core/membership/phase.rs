@@ -5,19 +5,21 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::{JOIN_SETTLES, LEAVE_TIME_MAX};
 use coterie_common::{Backoff, Incarnation, Instant};
 
 /// A removed life rejoins at once the first time, then after this, doubling: a peer that is cut off every few seconds
 /// is not to keep the seeds busy with its returns.
-const REJOIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const REJOIN: Knob<(Duration, Duration)> =
+    Knob::new("REJOIN", (Duration::from_secs(1), Duration::from_secs(60)));
 
 /// So long a membership makes the next removal the first again (a guess).
-const REJOIN_RESET: Duration = Duration::from_secs(300);
+const REJOIN_RESET: Knob<Duration> = Knob::new("REJOIN_RESET", Duration::from_secs(300));
 
 /// A LEAVE that is not in the log by then is sent again, to another seed. Four tries fit into the time that a
 /// departure may take (a guess).
-const LEAVE_AGAIN: Duration = Duration::from_millis(500);
+const LEAVE_AGAIN: Knob<Duration> = Knob::new("LEAVE_AGAIN", Duration::from_millis(500));
 
 /// How far it has come.
 ///
@@ -79,7 +81,8 @@ impl Phase {
         match *self {
             Phase::Member { incarnation, .. } => {
                 // Due at once: `again` is now.
-                *self = Phase::Leaving { incarnation, until: now + LEAVE_TIME_MAX, again: now, tries: 0 };
+                *self =
+                    Phase::Leaving { incarnation, until: now + LEAVE_TIME_MAX.get(), again: now, tries: 0 };
                 false
             }
             // Nothing stands in the log that would have to be taken out.
@@ -96,7 +99,7 @@ impl Phase {
             Phase::Leaving { until, .. } if now >= *until => LeaveDue::GiveUp,
             Phase::Leaving { again, tries, .. } if now >= *again => {
                 let turn = *tries;
-                (*again, *tries) = (now + LEAVE_AGAIN, turn + 1);
+                (*again, *tries) = (now + LEAVE_AGAIN.get(), turn + 1);
                 LeaveDue::Ask { turn }
             }
             Phase::Leaving { .. } | Phase::Joining | Phase::Member { .. } | Phase::Stopped => {
@@ -116,7 +119,7 @@ impl Phase {
     /// When the phase itself has something to do.
     pub(super) fn deadline(&self) -> Instant {
         match self {
-            Phase::Member { since, announced: false, .. } => *since + JOIN_SETTLES,
+            Phase::Member { since, announced: false, .. } => *since + JOIN_SETTLES.get(),
             Phase::Leaving { until, again, .. } => *until.min(again),
             Phase::Joining | Phase::Member { .. } | Phase::Stopped => Instant::NEVER,
         }
@@ -135,12 +138,12 @@ pub(super) struct Removals {
 impl Removals {
     /// It was never removed.
     pub(super) fn none() -> Self {
-        Removals { any: false, backoff: Backoff::new(REJOIN.0, REJOIN.1) }
+        Removals { any: false, backoff: Backoff::new(REJOIN.get().0, REJOIN.get().1) }
     }
 
     /// Once more, after it was a member for so long: how long to stay away.
     pub(super) fn another(&mut self, membership: Duration) -> Duration {
-        if membership >= REJOIN_RESET {
+        if membership >= REJOIN_RESET.get() {
             self.any = false;
             self.backoff.reset();
         }
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(removals.another(short), Duration::ZERO);
         assert_eq!(removals.another(short), Duration::from_secs(1));
         assert_eq!(removals.another(short), Duration::from_secs(2));
-        assert_eq!(removals.another(REJOIN_RESET), Duration::ZERO);
+        assert_eq!(removals.another(REJOIN_RESET.get()), Duration::ZERO);
     }
 
     #[test]
@@ -172,7 +175,7 @@ mod tests {
         assert_eq!(phase.leave_due(at(0)), LeaveDue::Ask { turn: 0 });
         assert_eq!(phase.leave_due(at(499)), LeaveDue::Nothing);
         assert_eq!(phase.leave_due(at(500)), LeaveDue::Ask { turn: 1 });
-        assert_eq!(phase.leave_due(Instant::START + LEAVE_TIME_MAX), LeaveDue::GiveUp);
+        assert_eq!(phase.leave_due(Instant::START + LEAVE_TIME_MAX.get()), LeaveDue::GiveUp);
         assert!(Phase::Joining.leave(at(0)), "who is no member has nothing to wait for");
     }
 }

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::{Address, Instant};
 
 /// How long a peer that refused a link, or could not be dialled, is left alone (a guess).
-const REFUSAL_LASTS: Duration = Duration::from_secs(5);
+const REFUSAL_LASTS: Knob<Duration> = Knob::new("REFUSAL_LASTS", Duration::from_secs(5));
 
 /// How long a dial may take, HELLO and answer included: the kernel's second SYN goes out after one second, so one lost
 /// packet of each kind is borne.
-const DIAL_TIME_MAX: Duration = Duration::from_secs(3);
+const DIAL_TIME_MAX: Knob<Duration> = Knob::new("peer/dials/DIAL_TIME_MAX", Duration::from_secs(3));
 
 /// What this peer is doing about links that it has not got yet.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +30,7 @@ pub(super) struct Dials {
 impl Dials {
     /// A dial begins. None may be under way to that address: two would be two links.
     pub(super) fn begin(&mut self, now: Instant, address: Address, is_repair: bool) {
-        let other = self.under_way.insert(address, now + DIAL_TIME_MAX);
+        let other = self.under_way.insert(address, now + DIAL_TIME_MAX.get());
         assert!(other.is_none(), "{address} is being dialled already");
         if is_repair {
             self.repairing.insert(address);
@@ -61,7 +62,7 @@ impl Dials {
     /// would be the same a moment later.
     pub(super) fn refused(&mut self, now: Instant, address: Address) {
         self.end(address);
-        self.refused.insert(address, now + REFUSAL_LASTS);
+        self.refused.insert(address, now + REFUSAL_LASTS.get());
     }
 
     /// Somebody new is at `address`: what the last one there did counts no longer.
@@ -106,7 +107,7 @@ mod tests {
         let mut dials = Dials::default();
         dials.begin(Instant::START, address, false);
         assert!(!dials.may_begin(address));
-        assert_eq!(dials.expire(Instant::START + DIAL_TIME_MAX), [address]);
+        assert_eq!(dials.expire(Instant::START + DIAL_TIME_MAX.get()), [address]);
         assert!(!dials.may_begin(address));
         assert_eq!(dials.expire(dials.deadline()), []);
         assert!(dials.may_begin(address));

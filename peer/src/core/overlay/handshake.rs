@@ -142,7 +142,7 @@ impl Overlay {
             self.close(cx, connection, CloseReason::Full);
         } else {
             // A repair goes over the cap: one that refuses it would keep the overlay in pieces.
-            let linked = self.link_up(cx, Hello { id, ..hello }, connection, true)?;
+            let linked = self.link_up(cx, hello, connection, true)?;
             // HELLO and its answer are a round trip too: the first that this link teaches.
             return Some(Linked { greeted: Some(greeted), is_answered: true, ..linked });
         }
@@ -253,16 +253,18 @@ impl Overlay {
     /// It is not answered meanwhile. The time bounds how many wait, together with the limit of connections.
     fn hold_hello(&mut self, cx: &mut Context, connection: ConnectionId, hello: Hello) {
         cx.count("hellos_waited");
-        let held = HeldHello { hello, until: cx.now + HELLO_WAITS, rumors: Vec::new() };
+        let held = HeldHello { hello, until: cx.now + HELLO_WAITS.get(), rumors: Vec::new() };
         self.connections.insert(connection, Purpose::Held(held));
     }
 
     /// A greeter that is not known yet may talk on: what it says is heard when it has become a neighbour.
     pub(crate) fn hold_rumor(&mut self, cx: &mut Context, connection: ConnectionId, rumor: Rumor) {
         let held_bytes = self.connections.values().map(Purpose::held_bytes).sum::<usize>();
-        let fits = rumor.fits() && held_bytes + rumor.bytes() <= HELD_BYTES_MAX;
+        let fits = rumor.fits() && held_bytes + rumor.bytes() <= HELD_BYTES_MAX.get();
         match self.connections.get_mut(&connection) {
-            Some(Purpose::Held(held)) if fits && held.rumors.len() < HELD_MAX => held.rumors.push(rumor),
+            Some(Purpose::Held(held)) if fits && held.rumors.len() < HELD_MAX.get() => {
+                held.rumors.push(rumor);
+            }
             Some(Purpose::Held(_)) => cx.count("gossip_held_over_limit"),
             Some(Purpose::Greeting(..) | Purpose::Link(_) | Purpose::Question) | None => {
                 cx.count("frames_out_of_place");

@@ -344,7 +344,7 @@ impl Overlay {
     /// The links, if they are others than all seeds were told, and that was not just now; they count as told.
     #[must_use]
     pub(crate) fn tale_due(&mut self, now: Instant) -> Option<Links> {
-        let is_time = self.told.at.is_none_or(|at| now >= at + SOFT_STATE_EVERY);
+        let is_time = self.told.at.is_none_or(|at| now >= at + SOFT_STATE_EVERY.get());
         if !is_time || !self.has_news() {
             return None;
         }
@@ -358,7 +358,7 @@ impl Overlay {
     /// When something is due, for a member or somebody who is none.
     pub(crate) fn deadline(&self, is_member: bool) -> Instant {
         let told = self.told.at.filter(|_| is_member && self.has_news());
-        let told = told.map_or(Instant::NEVER, |at| at + SOFT_STATE_EVERY);
+        let told = told.map_or(Instant::NEVER, |at| at + SOFT_STATE_EVERY.get());
         self.held_until().min(self.dials.deadline()).min(told)
     }
 

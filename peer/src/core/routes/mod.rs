@@ -19,6 +19,7 @@ use neighbours::Channel;
 use super::Peer;
 use super::console::{self, Typed};
 use super::effect::{Effect, Input};
+use super::failure::{Asker, Raised};
 
 impl Peer {
     /// Hands one input to those whom it concerns. What falls due by it is left to [`settle`](Self::settle), so that
@@ -45,8 +46,12 @@ impl Peer {
             Input::SessionDown { seed, why } => self.seeds.lost(&mut self.cx, seed, why),
             Input::Session { seed, message } => self.on_session(seed, message),
             Input::Probed { target, finding, host } => {
+                let has_seed = self.seeds.may_report(self.cx.now);
                 let found = (finding, host);
-                self.failure.probed(&mut self.cx, &self.membership, &self.overlay, target, found);
+                if self.failure.probed(&mut self.cx, &self.membership, has_seed, target, found) {
+                    // It was left alone, for others reached it; now it is proved dead.
+                    self.suspect(target, Cause::ConnectRefused);
+                }
             }
             Input::Answered { juror, message } => self.on_link_message(Channel::Asked(juror), message),
             Input::Console(line) => match console::read(self, &line) {
@@ -88,10 +93,16 @@ impl Peer {
     /// Hinted before it is probed: the seeds' probes, which decide, are to start first. All ways to a suspicion lead
     /// through here: a broken connection, a refused dial, pings that were missed.
     fn suspect(&mut self, id: MemberId, cause: Cause) {
-        if self.failure.suspect(&mut self.cx, &self.membership, id, cause) {
-            self.seeds.tell_all(&mut self.cx, &SessionMessage::Hint { suspect: id, cause });
-            self.failure.probe(&mut self.cx, &self.membership, &self.overlay, id, cause);
-        }
+        let asker = match self.failure.suspect(&mut self.cx, &self.membership, id, cause) {
+            Raised::Nothing => return,
+            Raised::Suspicion => {
+                self.seeds.tell_all(&mut self.cx, &SessionMessage::Hint { suspect: id, cause });
+                Asker::Oneself
+            }
+            Raised::Question => Asker::Proof,
+        };
+        // Where it cannot begin, a suspicion tries again by itself.
+        let _ = self.failure.probe(&mut self.cx, &self.membership, &self.overlay, (id, cause), asker);
     }
 
     /// Whom there is to tell is asked once: no suspicion changes which seeds know this member.

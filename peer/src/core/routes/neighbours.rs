@@ -20,6 +20,14 @@ pub(super) enum Channel {
     Asked(Address),
 }
 
+/// Who answers is told by the connection. The responder that the message names could be anybody.
+fn asked_juror<N>(channel: Channel, link: Option<(Address, N, ConnectionId)>) -> Option<Address> {
+    match channel {
+        Channel::Asked(juror) => Some(juror),
+        Channel::Connection(_) => link.map(|(address, ..)| address),
+    }
+}
+
 impl Peer {
     /// A frame of a connection, be it of a link, of a stranger, or of one that is still agreeing on a link.
     pub(super) fn on_frame(&mut self, connection: ConnectionId, wire: Wire, message: Message) {
@@ -27,14 +35,14 @@ impl Peer {
         if let Some(link) = self.overlay.link_on(connection) {
             // A PONG says more than any other frame: which life it is that speaks.
             let pong = match &message {
-                Message::Pong { life, .. } => Some(*life),
+                Message::Pong { nonce, life, .. } => Some((*nonce, *life)),
                 Message::Ping { .. }
                 | Message::Close(_)
                 | Message::Link(_)
                 | Message::Session(_)
                 | Message::Mesh(_) => None,
             };
-            self.failure.heard(&mut self.cx, &self.membership, &self.overlay, link, pong);
+            self.failure.heard(&mut self.cx, &self.membership, link, pong);
         }
         match message {
             Message::Ping { nonce } => {
@@ -134,13 +142,13 @@ impl Peer {
                 }
             }
             (LinkMessage::SuspectResponse { suspect, alive, .. }, link) => {
-                // Who voted is told by the connection. The responder that the message names could be anybody.
-                let juror = match channel {
-                    Channel::Asked(juror) => Some(juror),
-                    Channel::Connection(_) => link.map(|(address, ..)| address),
-                };
-                if let Some(juror) = juror {
+                if let Some(juror) = asked_juror(channel, link) {
                     self.failure.voted(&mut self.cx, &self.membership, juror, suspect, alive);
+                }
+            }
+            (LinkMessage::SuspectUndecided { suspect, .. }, link) => {
+                if let Some(juror) = asked_juror(channel, link) {
+                    self.failure.cannot_tell(&mut self.cx, &self.membership, juror, suspect);
                 }
             }
             (LinkMessage::Gossip(rumor), Some((from, number, _))) => {
@@ -173,8 +181,8 @@ impl Peer {
                 }
             }
         }
-        for id in self.failure.silent_links(&mut self.cx, &self.overlay) {
-            self.suspect(id, Cause::PingsMissed);
+        for (id, cause) in self.failure.silent_links(&mut self.cx, &self.overlay) {
+            self.suspect(id, cause);
             // There may be too many suspicions, or it is in its cool-down. A detector that has said so does nothing
             // more until a frame comes: it is made to look again.
             if !self.failure.is_suspected(id) {

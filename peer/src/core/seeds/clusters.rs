@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::message::ClusterId;
 use coterie_common::{Instant, majority};
 
@@ -15,7 +16,7 @@ use crate::core::effect::SeedSlot;
 
 /// So long after the first seed has named its cluster, whoever wants to join waits for a majority of the list to name
 /// the same: the first to answer may be in the list by mistake, and the others may be starting. A guess.
-const OTHERS_ANSWER: Duration = Duration::from_secs(3);
+const OTHERS_ANSWER: Knob<Duration> = Knob::new("OTHERS_ANSWER", Duration::from_secs(3));
 
 /// What the seeds said of their clusters.
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ impl Clusters {
     ) -> Option<ClusterId> {
         let counts = self.count(there);
         let most = counts.values().copied().max()?;
-        let is_late = self.first.is_some_and(|first| now >= first + OTHERS_ANSWER);
+        let is_late = self.first.is_some_and(|first| now >= first + OTHERS_ANSWER.get());
         if most < majority(seeds) && !is_late {
             return None;
         }
@@ -139,7 +140,7 @@ impl Clusters {
 
     /// When it is clear without the others, if it is not yet.
     pub(super) fn settles(&self, now: Instant) -> Instant {
-        let at = self.first.map(|first| first + OTHERS_ANSWER).filter(|at| now < *at);
+        let at = self.first.map(|first| first + OTHERS_ANSWER.get()).filter(|at| now < *at);
         at.unwrap_or(Instant::NEVER)
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct SeedSessions {
 impl SeedSessions {
     /// No session yet with any of the seeds of the list.
     pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
-        let silence = config.patience.scale(SESSION_SILENCE_MAX);
+        let silence = config.patience.scale(SESSION_SILENCE_MAX.get());
         SeedSessions {
             slots: SeedSlots::new(config, silence, rng),
             clusters: Clusters::new(silence),
@@ -92,14 +92,12 @@ impl SeedSessions {
 
     /// A session was opened. A new session counts as heard, so that a seed has the whole time to say its first word.
     pub(crate) fn opened(&mut self, cx: &Context, seed: SeedSlot) {
-        self.slots.get_mut(seed).state = SessionState::Up {
-            since: cx.now,
-            heard: cx.now,
-            pinged: None,
-            claimed: None,
-            greeted: false,
-            introduced: false,
-        };
+        self.slots.get_mut(seed).opened(cx.now);
+    }
+
+    /// This peer stood still for so long: what the seeds said meanwhile waits in its sockets.
+    pub(crate) fn stood_still(&mut self, now: Instant, time: Duration) {
+        self.slots.stood_still(now, time);
     }
 
     /// A session could not be opened, or broke; the registration that it carried is over.
@@ -203,7 +201,7 @@ impl SeedSessions {
 
     /// Whether the peer has as many sessions as it wants, or has waited long enough since it was admitted.
     pub(crate) fn is_settled(&self, now: Instant, admitted: Instant) -> bool {
-        self.introduced().count() >= self.quorum() || now >= admitted + JOIN_SETTLES
+        self.introduced().count() >= self.quorum() || now >= admitted + JOIN_SETTLES.get()
     }
 
     /// Ends all sessions in order. The slots are left as they are, for nothing is looked at after the end.

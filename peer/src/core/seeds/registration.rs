@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::REGISTRATION_TIME_MAX;
 use coterie_common::{Backoff, Instant};
 
@@ -9,11 +10,12 @@ use crate::core::effect::SeedSlot;
 
 /// A registration that was refused is tried again after this, doubling (a guess). One that timed out is tried again at
 /// once, at another seed where there is one.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+const ASK_AGAIN: Knob<(Duration, Duration)> =
+    Knob::new("ASK_AGAIN", (Duration::from_millis(250), Duration::from_secs(5)));
 
 /// How much longer than a seed's own limit a peer waits for the answer: asking another seed any sooner would only
 /// have the first one's ballot joined by a second one.
-const ANSWER_TRAVELS: Duration = Duration::from_secs(1);
+const ANSWER_TRAVELS: Knob<Duration> = Knob::new("ANSWER_TRAVELS", Duration::from_secs(1));
 
 /// The attempt to be registered. At most one is under way, at one seed.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub(super) struct RegistrationAttempt {
 impl RegistrationAttempt {
     /// None was made yet, so the first may be sent at once.
     pub(super) fn new() -> Self {
-        let backoff = Backoff::new(ASK_AGAIN.0, ASK_AGAIN.1);
+        let backoff = Backoff::new(ASK_AGAIN.get().0, ASK_AGAIN.get().1);
         RegistrationAttempt { under_way: None, not_before: Instant::START, backoff }
     }
 
@@ -51,7 +53,7 @@ impl RegistrationAttempt {
     /// One is sent to `seed`.
     pub(super) fn begin(&mut self, now: Instant, seed: SeedSlot) {
         assert!(self.under_way.is_none(), "a registration is under way at {:?}", self.under_way);
-        self.under_way = Some((seed, now + REGISTRATION_TIME_MAX + ANSWER_TRAVELS));
+        self.under_way = Some((seed, now + REGISTRATION_TIME_MAX.get() + ANSWER_TRAVELS.get()));
     }
 
     /// It has ended at `seed`, whatever came of it; false if none was under way there.

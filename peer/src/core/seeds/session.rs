@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::message::ClusterId;
 use coterie_common::{Backoff, Instant};
 
 /// A session that broke is dialled again after this, doubling: soon enough that a restart is not felt, seldom enough
 /// that a seed which is gone costs nothing (a guess).
-const REDIAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const REDIAL: Knob<(Duration, Duration)> =
+    Knob::new("peer/session/REDIAL", (Duration::from_millis(100), Duration::from_secs(2)));
 
 /// A seed that has not said by then of which cluster it is waits to be let into one. A guess: it says so at once, where
 /// it knows.
-const GREETS_WITHIN: Duration = Duration::from_secs(1);
+const GREETS_WITHIN: Knob<Duration> = Knob::new("GREETS_WITHIN", Duration::from_secs(1));
 
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub(super) struct Slot {
 impl Slot {
     /// A seed that was not dialled yet.
     pub(super) fn new() -> Self {
-        let backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        let backoff = Backoff::new(REDIAL.get().0, REDIAL.get().1);
         Slot {
             state: SessionState::Down,
             not_before: Instant::START,
@@ -74,16 +76,30 @@ impl Slot {
 
     /// Whether a session is open with a seed that is of no cluster.
     pub(super) fn is_without_cluster(&self, now: Instant) -> bool {
-        matches!(self.state, SessionState::Up { since, greeted: false, .. } if now >= since + GREETS_WITHIN)
+        matches!(self.state, SessionState::Up { since, greeted: false, .. } if now >= since + GREETS_WITHIN.get())
     }
 
     /// When that becomes clear, if it has not yet.
     pub(super) fn greets_until(&self, now: Instant) -> Instant {
         match self.state {
-            SessionState::Up { since, greeted: false, .. } if now < since + GREETS_WITHIN => {
-                since + GREETS_WITHIN
+            SessionState::Up { since, greeted: false, .. } if now < since + GREETS_WITHIN.get() => {
+                since + GREETS_WITHIN.get()
             }
             SessionState::Up { .. } | SessionState::Down | SessionState::Opening => Instant::NEVER,
+        }
+    }
+
+    /// It is open.
+    pub(super) fn opened(&mut self, now: Instant) {
+        let (claimed, greeted, introduced) = (None, false, false);
+        self.state = SessionState::Up { since: now, heard: now, pinged: None, claimed, greeted, introduced };
+    }
+
+    /// This peer did not listen for so long.
+    pub(super) fn stood_still(&mut self, now: Instant, time: Duration) {
+        if let SessionState::Up { heard, .. } = &mut self.state {
+            assert!(*heard <= now, "a frame of {heard:?} was heard before {now:?}");
+            *heard = (*heard + time).min(now);
         }
     }
 

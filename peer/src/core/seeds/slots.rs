@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::SEEDS_MAX;
 use coterie_common::{Instant, Line};
 use rand::seq::SliceRandom;
@@ -35,7 +36,7 @@ pub(super) struct SeedSlots {
 }
 
 /// Never more often than this does a peer ping, whatever a seed says that it bears.
-const PING_INTERVAL_MIN: Duration = Duration::from_millis(50);
+const PING_INTERVAL_MIN: Knob<Duration> = Knob::new("PING_INTERVAL_MIN", Duration::from_millis(50));
 
 /// Who has to speak on a session.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +70,7 @@ impl SeedSlots {
     /// and so does it of the seed, which answers.
     fn ping_interval(&self, slot: &Slot) -> Duration {
         let borne = self.silence.min(slot.bears) / 3;
-        self.ping_interval.min(borne).max(PING_INTERVAL_MIN)
+        self.ping_interval.min(borne).max(PING_INTERVAL_MIN.get())
     }
 
     /// The slot of a seed.
@@ -108,6 +109,11 @@ impl SeedSlots {
     /// The seeds whose session is as asked for, in the order of this peer's preference.
     pub(super) fn that_are(&self, is: fn(SessionState) -> bool) -> impl Iterator<Item = SeedSlot> + '_ {
         self.order.iter().copied().filter(move |seed| is(self.get(*seed).state))
+    }
+
+    /// This peer stood still for so long: no seed's silence counts for that time.
+    pub(super) fn stood_still(&mut self, now: Instant, time: Duration) {
+        self.slots.iter_mut().for_each(|slot| slot.stood_still(now, time));
     }
 
     /// Whether one that knows this member was heard within the time of two pings.

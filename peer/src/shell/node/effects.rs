@@ -123,7 +123,9 @@ impl Node {
                 let mut stream = connection::dial(juror, patience).await.ok()?;
                 stream.write_all(&codec::encode(&Message::Link(message), wire, me)).await.ok()?;
                 let is_answer = |message| match message {
-                    Message::Link(answer @ LinkMessage::SuspectResponse { .. }) => Some(answer),
+                    Message::Link(
+                        answer @ (LinkMessage::SuspectResponse { .. } | LinkMessage::SuspectUndecided { .. }),
+                    ) => Some(answer),
                     _ => None,
                 };
                 probe::read_message(&mut stream, is_answer).await.ok()?

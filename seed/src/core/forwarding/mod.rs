@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use coterie_common::Instant;
+use coterie_common::knob::Knob;
 use coterie_common::limits::{BALLOTS_MAX, FORWARDED_MAX, REGISTRATION_TIME_MAX};
 use coterie_common::message::{Answer, ForwardedRequest};
 
@@ -26,7 +27,7 @@ use crate::core::request::RequestId;
 
 /// How often what is unanswered is sent again: it, or its answer, may have been lost with a connection. A guess; asking
 /// again does no harm.
-const RESEND_EVERY: Duration = Duration::from_secs(1);
+const RESEND_EVERY: Knob<Duration> = Knob::new("RESEND_EVERY", Duration::from_secs(1));
 
 /// Who waits here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Forwarding {
     /// Whether no more can be kept. To be asked before `add`. What waits for its entry is not counted: the leader has
     /// decided it.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending.len() >= FORWARDED_MAX
+        self.pending.len() >= FORWARDED_MAX.get()
     }
 
     /// A new request; returns its number. It is not sent by this: whoever adds it sends it.
@@ -83,7 +84,7 @@ impl Forwarding {
         assert!(!self.is_full(), "a request beyond the {FORWARDED_MAX} that are kept");
         self.last += 1;
         self.pending.insert(self.last, PendingRequest { forwarded, caller });
-        self.expiry.push_back((now + REGISTRATION_TIME_MAX, self.last));
+        self.expiry.push_back((now + REGISTRATION_TIME_MAX.get(), self.last));
         self.last
     }
 
@@ -97,7 +98,7 @@ impl Forwarding {
     pub(crate) fn resend_is_due(&mut self, now: Instant) -> bool {
         let is_due = now >= self.resend_next;
         if is_due {
-            self.resend_next = now + RESEND_EVERY;
+            self.resend_next = now + RESEND_EVERY.get();
         }
         is_due
     }
@@ -149,7 +150,7 @@ impl Forwarding {
     /// anyway.
     pub(crate) fn keep_early(&mut self, now: Instant, request: RequestId, forwarded: ForwardedRequest) {
         // What finds no room is dropped: its owner sends it again within a second.
-        if self.early.len() < BALLOTS_MAX {
+        if self.early.len() < BALLOTS_MAX.get() {
             self.early.push((now, request, forwarded));
         }
     }
@@ -165,7 +166,7 @@ impl Forwarding {
 
     /// What came too early and is too old by now is forgotten.
     pub(crate) fn expire_early(&mut self, now: Instant) {
-        self.early.retain(|(at, ..)| now.since(*at) < REGISTRATION_TIME_MAX);
+        self.early.retain(|(at, ..)| now.since(*at) < REGISTRATION_TIME_MAX.get());
     }
 
     /// When the next one's time is over. It may be one that is answered by now: then nothing is done.
@@ -179,8 +180,8 @@ impl Forwarding {
     /// If it does not.
     pub(crate) fn verify(&self, applied: u64) {
         let (pending, early) = (self.pending.len(), self.early.len());
-        assert!(pending <= FORWARDED_MAX, "{pending} requests, {FORWARDED_MAX} are the most");
-        assert!(early <= BALLOTS_MAX, "{early} requests that came early, {BALLOTS_MAX} are the most");
+        assert!(pending <= FORWARDED_MAX.get(), "{pending} requests, {FORWARDED_MAX} are the most");
+        assert!(early <= BALLOTS_MAX.get(), "{early} requests that came early, {BALLOTS_MAX} are the most");
         let late = self.answered.keys().find(|(index, _)| *index <= applied);
         assert!(late.is_none(), "answer {late:?} waits, and entry {applied} is applied");
         let expire: BTreeSet<u64> = self.expiry.iter().map(|(_, number)| *number).collect();
@@ -199,16 +200,17 @@ mod tests {
     #[test]
     fn an_answer_is_due_when_its_entry_is_applied_and_comes_once() {
         let id = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
-        let mut forwarding = Forwarding::default();
+        let mut forwarding = Forwarding::starting_after(41);
         let first = forwarding.add(Instant::START, ForwardedRequest::Leave(id), Caller::Local(1));
         let second = forwarding.add(Instant::START, ForwardedRequest::Leave(id), Caller::Local(2));
+        assert_eq!((first, second), (42, 43), "none that a former run has given");
         forwarding.answered(first, 7, Answer::Recorded { index: 7 });
         forwarding.answered(first, 7, Answer::Recorded { index: 7 });
         assert_eq!(forwarding.unanswered().into_iter().map(|(n, _)| n).collect::<Vec<_>>(), [second]);
         assert_eq!(forwarding.due(6).len(), 0);
         assert_eq!(forwarding.due(7).len(), 1);
         assert_eq!(forwarding.due(8).len(), 0);
-        let over = forwarding.expired(Instant::START + REGISTRATION_TIME_MAX);
+        let over = forwarding.expired(Instant::START + REGISTRATION_TIME_MAX.get());
         assert_eq!(over.iter().map(|p| p.caller).collect::<Vec<_>>(), [Caller::Local(2)]);
     }
 
@@ -222,8 +224,19 @@ mod tests {
             forwarding.expire_early(at);
             forwarding.take_early().len()
         };
-        let limit = Instant::START + REGISTRATION_TIME_MAX;
+        let limit = Instant::START + REGISTRATION_TIME_MAX.get();
         assert_eq!(early(&mut forwarding, Instant::from_nanos(limit.as_nanos() - 1)), 1);
         assert_eq!(early(&mut forwarding, limit), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "waits and never expires")]
+    fn a_request_that_would_wait_for_ever_is_found() {
+        let id = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
+        let mut forwarding = Forwarding::default();
+        forwarding.add(Instant::START, ForwardedRequest::Leave(id), Caller::Local(1));
+        forwarding.verify(0);
+        forwarding.expiry.clear();
+        forwarding.verify(0);
     }
 }

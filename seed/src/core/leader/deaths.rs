@@ -7,6 +7,7 @@
 //!   |                     |               |  <----------------- Vote |
 //!   |                     |               |  Deaths in the log: DEAD_CONFIRMED to every session of every seed
 //!   | <-------- Rejected  | <----- Reply  |  or lost: the reporter leaves that life alone for a while
+//!   |                     |               |  or undecided: held again after a pause, and nobody is told
 //! ```
 //!
 //! As in SWIM (Das, Gupta and Motivala, 2002) and Rapid (Suresh et al., 2018), members suspect each other. There their
@@ -19,13 +20,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coterie_common::limits::{BALLOT_TIME_MAX, DEATH_GATHER_TIME, DEATHS_PER_ENTRY_MAX, EVIDENCE_AGE_MAX};
 use coterie_common::message::{
-    BallotId, Cause, DeathProposal, DeathReport, JurorVote, SeedId, Stages, Subject, VoteReply,
+    BallotId, Cause, DeathProposal, DeathReport, SeedId, Stages, Subject, VoteReply,
 };
-use coterie_common::{Address, Instant, MemberId, ProbeTarget, Refusal};
+use coterie_common::{Backoff, Instant, Line, MemberId, ProbeTarget, Refusal};
+use rand::RngExt;
 
+use super::death_ballot::{BallotState, DeathBallot, HELD_AGAIN_AFTER};
 use crate::core::ballot::{Ballot, BallotNumbers, Proposal, Verdict};
 use crate::core::context::Context;
-use crate::core::entry::{Body, DeathRecord};
+use crate::core::entry::Body;
+use crate::core::pace::{Openings, Pace};
 use crate::core::registry::Registry;
 use crate::core::request::RequestId;
 
@@ -34,33 +38,9 @@ use crate::core::request::RequestId;
 pub(super) struct Deaths {
     /// By life, not by address: a ballot ends with the life that it is about.
     open: BTreeMap<MemberId, DeathBallot>,
-}
-
-#[derive(Clone, Debug)]
-struct DeathBallot {
-    /// Another each time that it is held: votes on the one before are out of place.
-    id: BallotId,
-    ballot: Ballot,
-    state: BallotState,
-    /// Nobody, for an absence.
-    requests: Vec<RequestId>,
-    /// Who reported it first; none for an absence.
-    reporter: Option<Address>,
-    /// What opened it; reports that join do not change how seeds probe.
-    cause: Cause,
-    /// Those of the first report.
-    jurors: Vec<JurorVote>,
-    stages: Stages,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BallotState {
-    /// Votes are awaited.
-    Voting,
-    /// Carried then. It waits a moment to share an entry with others.
-    Carried(Instant),
-    /// Its entry is proposed: the log decides.
-    Proposed,
+    openings: Openings,
+    /// When it was last looked which of those that wait may be opened.
+    looked: Instant,
 }
 
 /// A report, and which request is to be answered with what came of it.
@@ -80,40 +60,6 @@ pub(crate) struct Closed {
     pub(crate) was_reported: bool,
 }
 
-impl DeathBallot {
-    /// The first report stands in the record; everybody who reported is told the result.
-    fn join(&mut self, accusation: Accusation) {
-        if self.reporter.is_none() {
-            let DeathReport { suspected, timestamp, votes, .. } = accusation.report;
-            (self.reporter, self.jurors) = (Some(accusation.reporter.address), votes);
-            (self.stages.suspected, self.stages.reported) = (suspected, Some(timestamp));
-        }
-        self.requests.push(accusation.request);
-        self.requests.sort_unstable();
-        self.requests.dedup();
-    }
-
-    /// None before, and when its entry is proposed already.
-    fn carried_at(&self) -> Option<Instant> {
-        match self.state {
-            BallotState::Carried(at) => Some(at),
-            BallotState::Voting | BallotState::Proposed => None,
-        }
-    }
-
-    fn record(&self, dead: MemberId) -> DeathRecord {
-        DeathRecord {
-            dead,
-            ballot: self.id,
-            votes: self.ballot.votes(),
-            cause: self.cause,
-            reporter: self.reporter,
-            jurors: self.jurors.clone(),
-            stages: self.stages,
-        }
-    }
-}
-
 impl Deaths {
     /// A death is reported, or a member is absent. A second report joins the first; otherwise the seeds are to vote.
     /// The caller has made sure that it is a member, and that there is room for one more.
@@ -123,12 +69,12 @@ impl Deaths {
         cx: &mut Context,
         numbers: &mut BallotNumbers,
         registry: &Registry,
-        (dead, cause): (MemberId, Cause),
-        accusation: Option<Accusation>,
+        (dead, cause, accusation): (MemberId, Cause, Option<Accusation>),
+        pace: Pace,
     ) -> Option<DeathProposal> {
         if let Some(open) = self.open.get_mut(&dead) {
             if let Some(accusation) = accusation {
-                open.join(accusation);
+                open.join(cx.now, accusation);
                 cx.count("ballots_joined");
             }
             return None;
@@ -137,25 +83,55 @@ impl Deaths {
             cx.count("ballots_of_absence");
         }
         let stages = Stages { opened: cx.wall(), ..Stages::default() };
+        // Those that wait already are older doubts.
+        let is_asked = cause.is_break() || self.are_none_waiting() && self.take_opening(cx, pace);
         let mut open = DeathBallot {
             id: numbers.next(),
             ballot: new_ballot(cx, registry),
-            state: BallotState::Voting,
+            state: if is_asked { BallotState::Voting } else { BallotState::Waiting(cx.now) },
             requests: Vec::new(),
             reporter: None,
             cause,
             jurors: Vec::new(),
             stages,
+            pause: Backoff::new(HELD_AGAIN_AFTER.get().0, HELD_AGAIN_AFTER.get().1),
+            was_held: is_asked,
         };
         // Before the votes: they may decide it at once, and whoever asked is to be told.
         if let Some(accusation) = accusation {
-            open.join(accusation);
+            open.join(cx.now, accusation);
         }
         self.open.insert(dead, open);
-        Some(self.proposal(registry, dead))
+        if !is_asked {
+            cx.count("ballots_waited");
+        }
+        is_asked.then(|| self.proposal(registry, dead))
     }
 
-    /// What the last ballot found is of no use any more: another one is held, on which the seeds are to vote.
+    fn are_none_waiting(&self) -> bool {
+        !self.open.values().any(|open| matches!(open.state, BallotState::Waiting(_)))
+    }
+
+    fn take_opening(&mut self, cx: &Context, pace: Pace) -> bool {
+        let open = self.open.values().filter(|open| open.is_voting_on_silence()).count();
+        self.openings.take(cx.now, pace, open)
+    }
+
+    /// About whom the seeds are to be asked now, if about anybody: whose pause is over, the oldest doubt first, as long
+    /// as more may be asked about. To be called until there is none.
+    #[must_use]
+    pub(super) fn next_due(&mut self, cx: &Context, pace: Pace) -> Option<MemberId> {
+        self.looked = cx.now;
+        let is_due =
+            |open: &DeathBallot| matches!(open.state, BallotState::Waiting(until) if until <= cx.now);
+        let due = || self.open.iter().filter(|(_, open)| is_due(open));
+        // Proof may be found with its first connection.
+        let broke = due().find(|(_, open)| open.cause.is_break()).map(|(dead, _)| *dead);
+        let oldest = due().min_by_key(|(_, open)| open.stages.opened).map(|(dead, _)| *dead);
+        broke.or_else(|| oldest.filter(|_| self.take_opening(cx, pace)))
+    }
+
+    /// What the last ballot found is of no use any more, or none was held yet: the seeds are to vote.
     #[must_use]
     pub(super) fn hold_again(
         &mut self,
@@ -173,7 +149,9 @@ impl Deaths {
             "a ballot about {dead} is held again while it is under way"
         );
         (open.id, open.ballot, open.state) = (id, ballot, BallotState::Voting);
-        cx.count("ballots_held_again");
+        if std::mem::replace(&mut open.was_held, true) {
+            cx.count("ballots_held_again");
+        }
         self.proposal(registry, dead)
     }
 
@@ -188,8 +166,7 @@ impl Deaths {
     fn proposal(&self, registry: &Registry, dead: MemberId) -> DeathProposal {
         let open = self.open.get(&dead);
         let Some(open) = open else { panic!("the seeds are to vote on {dead}, and no ballot is open") };
-        let broke = open.cause.is_break();
-        DeathProposal { ballot: open.id, dead, commit: registry.applied(), broke }
+        DeathProposal { ballot: open.id, dead, commit: registry.applied(), cause: open.cause }
     }
 
     /// A vote came; whether it counted.
@@ -205,10 +182,10 @@ impl Deaths {
         counted
     }
 
-    /// Marks the ballots that are carried; returns those that are lost. They stay open until the caller closes them.
-    /// Those that are proposed are the log's.
+    /// Marks the ballots that are carried, and those that nobody could decide, which are held again after a pause;
+    /// returns those that are lost. They stay open until the caller closes them. Those that are proposed are the log's.
     #[must_use]
-    pub(super) fn lost(&mut self, cx: &Context) -> Vec<(MemberId, Refusal)> {
+    pub(super) fn lost(&mut self, cx: &mut Context) -> Vec<(MemberId, Refusal)> {
         let mut lost = Vec::new();
         for (dead, open) in &mut self.open {
             if open.state != BallotState::Voting {
@@ -221,6 +198,15 @@ impl Deaths {
                     open.stages.carried = cx.wall();
                 }
                 Verdict::Lost(refusal) => lost.push((*dead, refusal)),
+                Verdict::Undecided(why) => {
+                    cx.count("ballots_undecided");
+                    // Said when it is news.
+                    if open.pause.is_fresh() {
+                        cx.log(Line::new("DEAD_UNDECIDED").with("dead", dead.address).show("reason", why));
+                    }
+                    let pause = open.pause.pause_with_jitter(cx.rng.random());
+                    open.state = BallotState::Waiting(cx.now + pause);
+                }
             }
         }
         lost
@@ -246,11 +232,11 @@ impl Deaths {
         // By address alone: whichever life was hinted at, the ballot speaks of that place.
         let is_open = |target: &ProbeTarget| self.open.keys().any(|dead| dead.address == target.address);
         let hints = hinted.iter().any(|target| !is_open(target));
-        if (others || hints) && cx.now < first + DEATH_GATHER_TIME {
+        if (others || hints) && cx.now < first + DEATH_GATHER_TIME.get() {
             return Vec::new();
         }
         // A member may have come back since: a death that waited long for its entry is asked about again.
-        let age_max = cx.config.patience.scale(EVIDENCE_AGE_MAX);
+        let age_max = cx.config.patience.scale(EVIDENCE_AGE_MAX.get());
         let is_stale =
             |open: &DeathBallot| open.ballot.evidence_from().is_none_or(|from| cx.now.since(from) > age_max);
         let (mut stale, mut records) = (Vec::new(), Vec::new());
@@ -300,8 +286,9 @@ impl Deaths {
         for (dead, open) in &self.open {
             assert!(registry.member(*dead).is_some(), "a ballot is open about {dead}, who is no member");
             open.ballot.verify();
-            if open.state != BallotState::Voting {
-                open.ballot.assert_carried();
+            match open.state {
+                BallotState::Waiting(_) | BallotState::Voting => {}
+                BallotState::Carried(_) | BallotState::Proposed => open.ballot.assert_carried(),
             }
             let is_record = open.reporter.is_some() || open.jurors.is_empty();
             assert!(is_record, "jurors voted on {dead}, and nobody reported it");
@@ -313,8 +300,11 @@ impl Deaths {
     /// When a ballot's time is over, or that of its waiting for others. Never, of one that the log has.
     pub(super) fn deadline(&self) -> Instant {
         let of = |open: &DeathBallot| match open.state {
+            BallotState::Waiting(until) if until > self.looked => Some(until),
+            // It was looked at and had to wait for others, which end by themselves, or for the next patience.
+            BallotState::Waiting(_) => Some(self.openings.until()).filter(|until| *until > self.looked),
             BallotState::Voting => Some(open.ballot.ends()),
-            BallotState::Carried(at) => Some(at + DEATH_GATHER_TIME),
+            BallotState::Carried(at) => Some(at + DEATH_GATHER_TIME.get()),
             BallotState::Proposed => None,
         };
         self.open.values().filter_map(of).min().unwrap_or(Instant::NEVER)
@@ -322,5 +312,34 @@ impl Deaths {
 }
 
 fn new_ballot(cx: &Context, registry: &Registry) -> Ballot {
-    Ballot::new(registry.seed_sets().to_vec(), cx.now + cx.config.patience.scale(BALLOT_TIME_MAX))
+    Ballot::new(registry.seed_sets().to_vec(), cx.now + cx.config.patience.scale(BALLOT_TIME_MAX.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coterie_common::{Address, Incarnation};
+
+    #[test]
+    #[should_panic(expected = "who is no member")]
+    fn a_ballot_about_the_death_of_nobody_is_found() {
+        let dead = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
+        let registry = Registry::default();
+        let open = DeathBallot {
+            id: BallotId { term: 1, number: 1 },
+            ballot: Ballot::new(registry.seed_sets().to_vec(), Instant::NEVER),
+            state: BallotState::Voting,
+            requests: Vec::new(),
+            reporter: None,
+            cause: Cause::Absent,
+            jurors: Vec::new(),
+            stages: Stages::default(),
+            pause: Backoff::new(HELD_AGAIN_AFTER.get().0, HELD_AGAIN_AFTER.get().1),
+            was_held: true,
+        };
+        let mut deaths = Deaths::default();
+        deaths.verify(&registry);
+        deaths.open.insert(dead, open);
+        deaths.verify(&registry);
+    }
 }

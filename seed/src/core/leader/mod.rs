@@ -8,11 +8,12 @@
 //!
 //! *Owns.* What is under way in this term, and the numbers of its ballots.
 //!
-//! *May read.* The context, the registry, ballots, and the names of requests.
+//! *May read.* The context, the registry, ballots, their pace, and the names of requests.
 //!
 //! *Never.* Probes anybody: the leader votes as every seed does (`seed/core/voter`). Answers nobody: it returns who
 //! is to be told what.
 
+mod death_ballot;
 mod deaths;
 mod departures;
 mod registrations;
@@ -39,6 +40,7 @@ use seed_changes::SeedChanges;
 use crate::core::ballot::{BallotNumbers, Proposal};
 use crate::core::context::Context;
 use crate::core::entry::Body;
+use crate::core::pace::Pace;
 use crate::core::registry::Registry;
 use crate::core::request::RequestId;
 
@@ -134,10 +136,18 @@ impl Leader {
         &mut self,
         cx: &mut Context,
         registry: &Registry,
-        about: (MemberId, Cause),
+        (dead, cause): (MemberId, Cause),
+        pace: Pace,
         accusation: Option<Accusation>,
     ) -> Option<DeathProposal> {
-        self.deaths.open(cx, &mut self.numbers, registry, about, accusation)
+        self.deaths.open(cx, &mut self.numbers, registry, (dead, cause, accusation), pace)
+    }
+
+    /// The next one about whom the seeds are to be asked now, who were not before, or could not decide. The caller
+    /// holds that ballot.
+    #[must_use]
+    pub(crate) fn next_death_due(&mut self, cx: &Context, pace: Pace) -> Option<MemberId> {
+        self.deaths.next_due(cx, pace)
     }
 
     /// Another ballot about a death is held, on which the seeds are to vote.
@@ -157,10 +167,10 @@ impl Leader {
         self.deaths.count(cx, dead, reply)
     }
 
-    /// Marks the ballots about deaths that are carried; returns those that are lost. The caller closes them, for it
-    /// answers.
+    /// Marks the ballots about deaths that are carried or undecided; returns those that are lost. The caller closes
+    /// them, for it answers.
     #[must_use]
-    pub(crate) fn lost_deaths(&mut self, cx: &Context) -> Vec<(MemberId, Refusal)> {
+    pub(crate) fn lost_deaths(&mut self, cx: &mut Context) -> Vec<(MemberId, Refusal)> {
         self.deaths.lost(cx)
     }
 

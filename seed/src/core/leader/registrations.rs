@@ -104,7 +104,7 @@ impl Registrations {
                 Opened::Answered(requests, Answer::Admitted { incarnation, index: incarnation.0 })
             }
             // After the question whether it is a member: that answer costs nothing, however much is under way.
-            _ if self.open.len() >= BALLOTS_MAX => {
+            _ if self.open.len() >= BALLOTS_MAX.get() => {
                 let detail = format!("{BALLOTS_MAX} registrations are under way");
                 Opened::Answered(requests, Answer::Refused(Refusal::new(Why::Limit, detail)))
             }
@@ -124,7 +124,7 @@ impl Registrations {
         (joiner, replaces): (Candidate, Incarnation),
         requests: Vec<RequestId>,
     ) -> RegisterProposal {
-        let ends = cx.now + cx.config.patience.scale(BALLOT_TIME_MAX);
+        let ends = cx.now + cx.config.patience.scale(BALLOT_TIME_MAX.get());
         let ballot = Ballot::new(registry.seed_sets().to_vec(), ends);
         self.by_life.insert((joiner.address, joiner.life), id);
         let open = RegistrationBallot { joiner, replaces, ballot, requests, is_proposed: false };
@@ -176,7 +176,8 @@ impl Registrations {
             // Another life came to that address meanwhile: nothing that the joiner could know or change, so it is not
             // told, and asked about anew.
             Verdict::Lost(refusal) if refusal.why == Why::Superseded => self.outdated(cx, id),
-            Verdict::Lost(refusal) => Settled::Lost(self.close(id), refusal),
+            // That nobody can tell is an answer, too: the joiner asks again by itself.
+            Verdict::Lost(refusal) | Verdict::Undecided(refusal) => Settled::Lost(self.close(id), refusal),
         }
     }
 
@@ -245,5 +246,20 @@ impl Registrations {
     /// When the first ballot's time is over.
     pub(super) fn deadline(&self) -> Instant {
         self.expiry.front().map_or(Instant::NEVER, |(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "ballots, and the lives they are about")]
+    fn a_life_whose_ballot_is_gone_is_found() {
+        let mut registrations = Registrations::default();
+        registrations.verify();
+        let life = (Address::new([127, 0, 0, 1].into(), 1), Life(7));
+        registrations.by_life.insert(life, BallotId { term: 1, number: 1 });
+        registrations.verify();
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn check(
     if registry.member(dead).is_none() {
         return Err(Refusal::new(Why::NotMember, format!("{dead} is not a member")));
     }
-    if report.votes.len() > JURY_MAX {
+    if report.votes.len() > JURY_MAX.get() {
         return Err(too_many_votes(report));
     }
     // A member now, or until lately, or one that this registry has not seen join yet.
@@ -52,7 +52,7 @@ pub(super) fn check(
     }
     // Checked last: a report that is wrong is told so, however much is under way. This counts also for one about a life
     // whose ballot is open already.
-    if open >= BALLOTS_MAX {
+    if open >= BALLOTS_MAX.get() {
         return Err(Refusal::new(Why::Limit, format!("{BALLOTS_MAX} deaths are under way")));
     }
     Ok(dead)

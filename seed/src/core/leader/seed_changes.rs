@@ -18,9 +18,10 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::SEEDS_MAX;
 use coterie_common::message::{SeedChange, SeedId};
-use coterie_common::seed_list::{parse_host, parse_port, split_host_port};
+use coterie_common::seed_list::canonical;
 use coterie_common::{Address, Instant, Refusal, Why, majority};
 
 use crate::core::context::Context;
@@ -31,7 +32,7 @@ use crate::core::request::RequestId;
 
 /// How long a change of the voters may take before it is asked for again: a new seed has to be sent the log first. A
 /// guess, but more than the 4 s that the log gives a new seed to catch up.
-const CHANGE_AGAIN: Duration = Duration::from_secs(5);
+const CHANGE_AGAIN: Knob<Duration> = Knob::new("CHANGE_AGAIN", Duration::from_secs(5));
 
 /// What the leader has under way.
 #[derive(Clone, Debug, Default)]
@@ -43,18 +44,17 @@ pub(super) struct SeedChanges {
     changing_until: Option<Instant>,
 }
 
-/// Whether the change is one that makes sense, before the leader is asked. At the seed that was asked, by its own
-/// registry: a typing error is answered although there is no leader. That an address to be added is a seed already is
-/// left to the leader, whose registry is newer.
-pub(crate) fn check(registry: &Registry, change: &SeedChange) -> Result<(), Refusal> {
-    let address = change.address();
-    let parsed = split_host_port(address)
-        .and_then(|(host, port)| Ok((parse_host(host)?, parse_port(port)?)))
-        .map_err(|problem| Refusal::new(Why::BadRequest, problem));
-    parsed?;
-    match (change, registry.seed_at(address)) {
-        (SeedChange::Remove(_) | SeedChange::Replace { .. }, None) => Err(stranger(address)),
-        (SeedChange::Add(_), _) | (SeedChange::Remove(_) | SeedChange::Replace { .. }, Some(_)) => Ok(()),
+/// The change, if it is one that makes sense, before the leader is asked; its address spelled as lists have it, whoever
+/// asks. At the seed that was asked, by its own registry: a typing error is answered although there is no leader. That
+/// an address to be added is a seed already is left to the leader, whose registry is newer.
+pub(crate) fn check(registry: &Registry, change: SeedChange) -> Result<SeedChange, Refusal> {
+    let parsed = canonical(change.address());
+    let address = parsed.map_err(|problem| Refusal::new(Why::BadRequest, problem))?;
+    match (&change, registry.seed_at(&address)) {
+        (SeedChange::Remove(_) | SeedChange::Replace { .. }, None) => Err(stranger(&address)),
+        (SeedChange::Add(_), _) | (SeedChange::Remove(_) | SeedChange::Replace { .. }, Some(_)) => {
+            Ok(change.at(address))
+        }
     }
 }
 
@@ -112,7 +112,7 @@ impl SeedChanges {
             return;
         }
         cx.count("voter_changes");
-        self.changing_until = Some(cx.now + CHANGE_AGAIN);
+        self.changing_until = Some(cx.now + CHANGE_AGAIN.get());
         cx.want(Effect::ChangeVoters(wanted));
     }
 
@@ -126,7 +126,7 @@ impl SeedChanges {
         cx.count("voter_changes_failed");
         // Sooner than a change that was not heard of again, but not at once: what was missing will hardly be there by
         // now. A guess.
-        self.changing_until = self.changing_until.map(|until| until.min(cx.now + CHANGE_AGAIN / 5));
+        self.changing_until = self.changing_until.map(|until| until.min(cx.now + CHANGE_AGAIN.get() / 5));
     }
 }
 

@@ -9,13 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::ABSENCE_GRACE;
 use coterie_common::message::SeedId;
 use coterie_common::{Backoff, Instant, MemberId};
 
 /// A lost ballot about an absent member is held again after this, doubling. Members that are alive all the same must
 /// not keep the seeds busy. Both are guesses.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const AGAIN: Knob<(Duration, Duration)> =
+    Knob::new("seed/absence/AGAIN", (Duration::from_secs(1), Duration::from_secs(60)));
 
 /// Who holds whom, and who is missed.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +49,7 @@ impl Absences {
 
     /// There was an election: nobody is missed for a while.
     pub(super) fn be_graceful(&mut self, now: Instant) {
-        self.acted_on_from = now + ABSENCE_GRACE;
+        self.acted_on_from = now + ABSENCE_GRACE.get();
     }
 
     /// A seed told whose sessions it holds, or what has changed of that.
@@ -89,7 +91,7 @@ impl Absences {
             let absence = self.absent.entry(member).or_insert_with(|| Absence {
                 since: now,
                 again: None,
-                backoff: Backoff::new(AGAIN.0, AGAIN.1),
+                backoff: Backoff::new(AGAIN.get().0, AGAIN.get().1),
             });
             if now >= absence.again.unwrap_or(absence.since + time) {
                 over.push(member);
@@ -139,5 +141,16 @@ mod tests {
         assert_eq!(over(&mut absences, 4000), [id]);
         absences.rejected(at(4000), id);
         assert_eq!(over(&mut absences, 5999), []);
+    }
+
+    #[test]
+    #[should_panic(expected = "is to be held before it began")]
+    fn an_absence_that_would_be_voted_on_before_it_began_is_found() {
+        let id = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
+        let mut absences = Absences::default();
+        absences.over(Instant::START + Duration::from_secs(5), [id].into_iter(), Duration::from_secs(2));
+        absences.verify();
+        absences.rejected(Instant::START, id);
+        absences.verify();
     }
 }

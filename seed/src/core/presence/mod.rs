@@ -20,6 +20,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::{ABSENCE_TIME, SOFT_STATE_EVERY};
 use coterie_common::message::{Links, SeedId, SoftState};
 use coterie_common::{Address, Instant, MemberId};
@@ -34,13 +35,13 @@ use crate::core::context::Context;
 use crate::core::registry::Registry;
 
 /// A juror that ended so lately may still have voted.
-const ENDED_LATELY: Duration = Duration::from_secs(2);
+const ENDED_LATELY: Knob<Duration> = Knob::new("ENDED_LATELY", Duration::from_secs(2));
 
 /// Soft state that may come before the news of an election: a few pieces from each seed.
-const EARLY_MAX: usize = 64;
+const EARLY_MAX: Knob<usize> = Knob::new("EARLY_MAX", 64);
 
 /// Links of members whose admission this registry has not seen are kept for so many of them.
-const EARLY_LINKS_MAX: usize = 1_024;
+const EARLY_LINKS_MAX: Knob<usize> = Knob::new("EARLY_LINKS_MAX", 1_024);
 
 /// What this seed knows for the moment, and what it told.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +86,7 @@ impl Presence {
 
     /// Forgets the lives that ended too long ago.
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.ended.retain(|_, at| now.since(*at) <= ENDED_LATELY);
+        self.ended.retain(|_, at| now.since(*at) <= ENDED_LATELY.get());
     }
 
     // ---- links ----
@@ -94,7 +95,7 @@ impl Presence {
     /// answered: a peer tells its links again when they change.
     #[must_use]
     pub(crate) fn told_of_links(&mut self, registry: &Registry, member: MemberId, links: Links) -> bool {
-        let has_room = self.topology.len() < registry.members().len() + EARLY_LINKS_MAX;
+        let has_room = self.topology.len() < registry.members().len() + EARLY_LINKS_MAX.get();
         let is_welcome =
             registry.may_tell_of_links(member) && (has_room || registry.member(member).is_some());
         if is_welcome {
@@ -129,7 +130,7 @@ impl Presence {
     pub(crate) fn is_time_to_tell(&mut self, now: Instant) -> bool {
         let is_time = now >= self.tell_next;
         if is_time {
-            self.tell_next = now + SOFT_STATE_EVERY;
+            self.tell_next = now + SOFT_STATE_EVERY.get();
         }
         is_time
     }
@@ -174,7 +175,7 @@ impl Presence {
 
     /// A seed told something of a term of which this one has not heard yet.
     pub(crate) fn keep_early(&mut self, from: SeedId, state: SoftState) {
-        if self.early.len() < EARLY_MAX {
+        if self.early.len() < EARLY_MAX.get() {
             self.early.push((from, state));
         }
     }
@@ -199,7 +200,7 @@ impl Presence {
     /// one is lost or they are back.
     #[must_use]
     pub(crate) fn absent(&mut self, cx: &Context, registry: &Registry) -> Vec<MemberId> {
-        let time = cx.config.patience.scale(ABSENCE_TIME);
+        let time = cx.config.patience.scale(ABSENCE_TIME.get());
         self.absences.over(cx.now, registry.members().map(|member| member.id), time)
     }
 
@@ -222,7 +223,10 @@ impl Presence {
         self.topology.verify();
         self.absences.verify();
         let early = self.early.len();
-        assert!(early <= EARLY_MAX, "{early} pieces of soft state came early, {EARLY_MAX} are the most");
+        assert!(
+            early <= EARLY_MAX.get(),
+            "{early} pieces of soft state came early, {EARLY_MAX} are the most"
+        );
     }
 }
 

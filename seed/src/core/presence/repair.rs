@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::{Address, Instant, MemberId, Wire};
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -17,13 +18,13 @@ use crate::core::registry::Registry;
 
 /// How often the overlay's pieces are counted: with ten thousand members that takes some milliseconds. A guess between
 /// that cost and the time that messages would not reach everybody.
-const PIECES_EVERY: Duration = Duration::from_millis(500);
+const PIECES_EVERY: Knob<Duration> = Knob::new("PIECES_EVERY", Duration::from_millis(500));
 
 /// How long the overlay must have been in pieces before somebody is told to repair it: newcomers are dialling. A guess.
-const PIECES_FOR: Duration = Duration::from_secs(1);
+const PIECES_FOR: Knob<Duration> = Knob::new("PIECES_FOR", Duration::from_secs(1));
 
 /// How long a dial is given before another one is ordered. A guess: a connection and its greeting, and the news of it.
-const REPAIR_AGAIN: Duration = Duration::from_secs(2);
+const REPAIR_AGAIN: Knob<Duration> = Knob::new("REPAIR_AGAIN", Duration::from_secs(2));
 
 /// When the overlay is looked at, and since when it is in pieces.
 #[derive(Clone, Debug, Default)]
@@ -59,17 +60,17 @@ impl Repair {
         if now < self.look_next {
             return Vec::new();
         }
-        self.look_next = now + PIECES_EVERY;
+        self.look_next = now + PIECES_EVERY.get();
         let pieces = components(&links_of_members(registry, topology));
         if pieces.len() < 2 {
             self.in_pieces_since = None;
             return Vec::new();
         }
         let since = *self.in_pieces_since.get_or_insert(now);
-        if now < since + PIECES_FOR || now < self.repair_next {
+        if now < since + PIECES_FOR.get() || now < self.repair_next {
             return Vec::new();
         }
-        self.repair_next = now + REPAIR_AGAIN;
+        self.repair_next = now + REPAIR_AGAIN.get();
         let (largest, smaller) = pieces.split_at(1);
         smaller.iter().filter_map(|piece| order(registry, piece, &largest[0], rng)).collect()
     }

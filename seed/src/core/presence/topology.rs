@@ -113,3 +113,22 @@ impl Topology {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coterie_common::Incarnation;
+
+    #[test]
+    fn what_another_told_of_links_at_a_members_address_ends_with_its_admission() {
+        let at = |port| Address::new([127, 0, 0, 1].into(), port);
+        let member = |incarnation| MemberId { address: at(1), incarnation: Incarnation(incarnation) };
+        let mut topology = Topology::default();
+        topology.told(member(4), Links { number: 1, to: vec![at(2), at(3)] });
+        topology.admit(member(4));
+        assert_eq!((topology.degree(at(1)), topology.degree(at(2))), (2, 1), "its own");
+        topology.admit(member(5));
+        assert_eq!((topology.len(), topology.degree(at(1)), topology.degree(at(2))), (0, 0, 0));
+        topology.verify();
+    }
+}

@@ -77,6 +77,15 @@ fn a_join_needs_the_votes_of_a_majority_of_distinct_seeds_of_the_set() {
 }
 
 #[test]
+fn nothing_happens_before_the_founding() {
+    let mut registry = Registry::default();
+    registry.set_seeds(0, vec![[SeedId(0)].into()]);
+    let Outcome { applied, changes } = registry.apply(1, &join(1, 7, 0, &[0]));
+    assert_eq!(applied, refused(Why::BadRequest, "the cluster is not founded"));
+    assert_eq!((changes.len(), registry.members().len(), registry.applied()), (0, 0, 1));
+}
+
+#[test]
 fn while_the_set_changes_a_majority_of_each_set_is_needed() {
     let mut registry = founded(3);
     registry.set_seeds(4, vec![[0, 1, 2].map(SeedId).into(), [2, 3, 4].map(SeedId).into()]);

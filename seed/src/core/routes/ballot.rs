@@ -3,7 +3,7 @@
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, ForwardedRequest, MeshMessage, SeedId, Subject, VoteReply,
 };
-use coterie_common::{Address, Finding, HostEvidence, Line, MemberId, ProbeTarget, Refusal, Wire};
+use coterie_common::{Address, Finding, HostEvidence, Line, MemberId, ProbeTarget, Refusal, Why, Wire};
 
 use crate::core::Seed;
 use crate::core::ballot::Proposal;
@@ -109,13 +109,17 @@ impl Seed {
     /// Without a line: a proposal that waited was logged when it came.
     pub(super) fn consider(&mut self, leader: SeedId, proposal: Proposal) {
         let me = self.leadership.me();
-        if let Some(reply) = self.voter.consider(&mut self.cx, &self.registry, me, leader, proposal) {
+        let (now, sessions) = (self.cx.now, &self.sessions);
+        let heard = |member| sessions.heard_lately(now, member);
+        let reply = self.voter.consider(&mut self.cx, &self.registry, me, (leader, proposal), heard);
+        if let Some(reply) = reply {
             self.cast(leader, reply);
         }
     }
 
     pub(super) fn on_probed(&mut self, target: ProbeTarget, found: (Finding, HostEvidence)) {
-        for outcome in self.voter.probed(self.cx.now, self.leadership.me(), target, found) {
+        let me = self.leadership.me();
+        for outcome in self.voter.probed(&mut self.cx, &self.registry, me, target, found) {
             match outcome {
                 ProbeOutcome::Vote { leader, reply } => self.cast(leader, reply),
                 ProbeOutcome::Looked { target, is_gone } => self.on_looked(target, is_gone),
@@ -163,6 +167,10 @@ impl Seed {
             .with("voter", self.leadership.name(&self.registry, reply.vote.seed))
             .with("vote", if reply.refusal.is_none() { "yes" } else { "no" });
         match &reply.refusal {
+            // What was found is for who operates the seeds; who asks is not told.
+            Some(refusal) if refusal.why == Why::NotAnswering => {
+                line.show("reason", refusal).show("probe", reply.vote.finding)
+            }
             Some(refusal) => line.show("reason", refusal),
             None => line.show("probe", reply.vote.finding),
         }
@@ -230,7 +238,9 @@ impl Seed {
     }
 
     pub(super) fn open_death(&mut self, about: (MemberId, Cause), accusation: Option<Accusation>) {
-        if let Some(proposal) = self.leader.open_death(&mut self.cx, &self.registry, about, accusation) {
+        let pace = self.voter.pace(&self.cx, &self.registry);
+        let opened = self.leader.open_death(&mut self.cx, &self.registry, about, pace, accusation);
+        if let Some(proposal) = opened {
             self.ask_voters(&Proposal::Death(proposal));
         }
     }
@@ -247,8 +257,12 @@ impl Seed {
             return;
         }
         // The lost first: with them gone, fewer are waited for.
-        for (dead, refusal) in self.leader.lost_deaths(&self.cx) {
+        for (dead, refusal) in self.leader.lost_deaths(&mut self.cx) {
             self.reject_death(dead, &refusal);
+        }
+        let pace = self.voter.pace(&self.cx, &self.registry);
+        while let Some(dead) = self.leader.next_death_due(&self.cx, pace) {
+            self.hold_death_again(dead);
         }
         for (dead, ballot) in self.leader.propose_deaths(&mut self.cx, self.voter.hinted()) {
             // This seed votes on the one before at once, which may settle the others of this list.

@@ -37,7 +37,7 @@ impl Seed {
             Input::Restored(registry) => self.on_restored(*registry),
             Input::ProposalFailed(entry) => self.on_proposal_failed(entry),
             Input::VotersUnchanged => self.leader.voters_unchanged(&mut self.cx),
-            Input::Forms(cluster) => self.leadership.forms(cluster),
+            Input::Forms(founding) => self.leadership.forms(founding),
             Input::IdAssigned { id, seeds } => self.leadership.take_id(id, seeds),
             Input::Probed { target, finding, host } => self.on_probed(target, (finding, host)),
             Input::ReadReady { read, index } => {
@@ -55,7 +55,7 @@ impl Seed {
         if self.forwarding.is_full() {
             return match forwarded {
                 ForwardedRequest::Register(_) | ForwardedRequest::Seeds { .. } => {
-                    let most = coterie_common::limits::FORWARDED_MAX;
+                    let most = coterie_common::limits::FORWARDED_MAX.get();
                     let refusal = Refusal::new(Why::Limit, format!("{most} requests are under way"));
                     self.answer(PendingRequest { forwarded, caller }, Answer::Refused(refusal));
                 }

@@ -108,7 +108,7 @@ impl Seed {
         let checked = match self.sessions.may_register(self.cx.now, id) {
             true => check_tags(&joiner),
             false => {
-                let most = REGISTRATIONS_PER_SECOND;
+                let most = REGISTRATIONS_PER_SECOND.get();
                 let detail = format!("at most {most} registrations a second on one session");
                 Err(Refusal::new(Why::TooOften, detail))
             }
@@ -144,7 +144,7 @@ impl Seed {
     }
 
     fn on_report(&mut self, id: SessionId, mut report: DeathReport) {
-        if report.votes.len() > JURY_MAX {
+        if report.votes.len() > JURY_MAX.get() {
             let (dead, refusal) = (report.dead, too_many_votes(&report));
             return self.sessions.send(&mut self.cx, id, SessionMessage::Rejected { dead, refusal });
         }
@@ -242,8 +242,8 @@ impl Seed {
     }
 
     fn on_change_seeds(&mut self, id: SessionId, change: SeedChange) {
-        match check_seed_change(&self.registry, &change) {
-            Ok(()) => {
+        match check_seed_change(&self.registry, change) {
+            Ok(change) => {
                 let seat = self.registry.seed_at(change.address());
                 self.forward(ForwardedRequest::Seeds { change, seat }, Caller::Session(id));
             }

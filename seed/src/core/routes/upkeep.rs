@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::BALLOTS_MAX;
 use coterie_common::message::{Answer, Cause, ForwardedRequest, MeshMessage, SessionMessage};
 use coterie_common::{Refusal, Why};
@@ -11,7 +12,7 @@ use coterie_common::{Refusal, Why};
 use crate::core::Seed;
 
 /// How often everything is looked at.
-const EVERY: Duration = Duration::from_millis(100);
+const EVERY: Knob<Duration> = Knob::new("seed/upkeep/EVERY", Duration::from_millis(100));
 
 impl Seed {
     pub(in crate::core) fn upkeep(&mut self) {
@@ -19,7 +20,7 @@ impl Seed {
         if self.cx.now < self.upkeep_next {
             return;
         }
-        self.upkeep_next = self.cx.now + EVERY;
+        self.upkeep_next = self.cx.now + EVERY.get();
         self.leadership.note_progress(self.cx.now, &self.registry);
         self.leadership.note_taking_part(self.cx.now, &self.registry);
         self.leadership.note_quorum(&mut self.cx, &self.registry);
@@ -27,6 +28,8 @@ impl Seed {
         self.cx.say_troubles();
         self.voter.expire(&self.cx);
         self.presence.expire(self.cx.now);
+        let quiet = self.sessions.quiet(&self.cx);
+        self.voter.saw_quiet(&mut self.cx, quiet);
         self.sessions.end_silent(&mut self.cx);
         self.forwarding.expire_early(self.cx.now);
         if self.forwarding.resend_is_due(self.cx.now) {
@@ -61,7 +64,7 @@ impl Seed {
     fn look_after_quiet_programs(&mut self) {
         for member in self.sessions.quiet_programs(self.cx.now) {
             if let Some(member) = self.registry.member(member) {
-                self.voter.look_after(&mut self.cx, member);
+                self.voter.look_after(&mut self.cx, &self.registry, member);
             }
         }
     }
@@ -83,7 +86,7 @@ impl Seed {
     /// Opens a ballot about each member that has been absent for too long.
     fn find_absent(&mut self) {
         for member in self.presence.absent(&self.cx, &self.registry) {
-            if self.leader.open_deaths() >= BALLOTS_MAX {
+            if self.leader.open_deaths() >= BALLOTS_MAX.get() {
                 return;
             }
             if !self.leader.has_death_open(member) {

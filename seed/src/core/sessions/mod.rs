@@ -19,6 +19,7 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::{HINTS_PER_SECOND, JSON_PROBE_EVERY, REQUESTS_PER_SECOND, SESSION_SILENCE_MAX};
 use coterie_common::message::{CloseReason, ClusterId, SessionMessage};
 use coterie_common::{Address, Epoch, Instant, MemberId, Message, Wire};
@@ -34,11 +35,11 @@ use crate::core::presence::Presence;
 use crate::core::registry::Registry;
 
 /// Registrations that one session may ask for in a second. A guess: a peer needs one.
-pub(crate) const REGISTRATIONS_PER_SECOND: u32 = 10;
+pub(crate) const REGISTRATIONS_PER_SECOND: Knob<u32> = Knob::new("REGISTRATIONS_PER_SECOND", 10);
 
 /// Reports and departures a second of one whose admission this registry has not seen: enough for what one peer sees. A
 /// guess. Less than of a member, for anybody can say that it was admitted elsewhere.
-const EARLY_REQUESTS_PER_SECOND: u32 = 10;
+const EARLY_REQUESTS_PER_SECOND: Knob<u32> = Knob::new("EARLY_REQUESTS_PER_SECOND", 10);
 
 /// All sessions.
 #[derive(Clone, Debug)]
@@ -215,19 +216,19 @@ impl Sessions {
 
     /// Whether one more registration may be asked for on a session.
     pub(crate) fn may_register(&mut self, now: Instant, id: SessionId) -> bool {
-        self.session(id).registrations.allows(now, REGISTRATIONS_PER_SECOND)
+        self.session(id).registrations.allows(now, REGISTRATIONS_PER_SECOND.get())
     }
 
     /// Whether one more hint may be given on a session.
     pub(crate) fn may_hint(&mut self, now: Instant, id: SessionId) -> bool {
-        self.session(id).hints.allows(now, HINTS_PER_SECOND)
+        self.session(id).hints.allows(now, HINTS_PER_SECOND.get())
     }
 
     /// Whether one more report, departure or linearizable read may be asked for on a session.
     pub(crate) fn may_ask(&mut self, now: Instant, registry: &Registry, id: SessionId) -> bool {
         let session = self.session(id);
         let is_early = session.member.is_some_and(|member| registry.member(member).is_none());
-        let most = if is_early { EARLY_REQUESTS_PER_SECOND } else { REQUESTS_PER_SECOND };
+        let most = if is_early { EARLY_REQUESTS_PER_SECOND.get() } else { REQUESTS_PER_SECOND.get() };
         session.requests.allows(now, most)
     }
 
@@ -301,6 +302,29 @@ impl Sessions {
 
     // ---- silence ----
 
+    /// This seed stood still for so long: what it did not hear meanwhile waits in its sockets, and nobody's silence
+    /// counts for that time.
+    pub(crate) fn stood_still(&mut self, now: Instant, time: Duration) {
+        for session in self.all.values_mut() {
+            assert!(session.heard <= now, "a frame of {:?} is heard at {now:?}", session.heard);
+            session.heard = (session.heard + time).min(now);
+        }
+    }
+
+    /// Whether a frame of that member came on a session in the last moment.
+    pub(crate) fn heard_lately(&self, now: Instant, member: MemberId) -> bool {
+        let is_his = |session: &&Session| session.member == Some(member);
+        self.all.values().filter(is_his).any(|session| now.since(session.heard) <= HEARD_LATELY.get())
+    }
+
+    /// How many members' sessions are quiet, and of how many: half of what ends one, when each should have pinged at
+    /// least once.
+    pub(crate) fn quiet(&self, cx: &Context) -> (usize, usize) {
+        let quiet = silence_max(cx) / 2;
+        let peers = || self.all.values().filter(|s| s.wire == Wire::Native && s.member.is_some());
+        (peers().filter(|s| cx.now.since(s.heard) >= quiet).count(), peers().count())
+    }
+
     /// Ends the sessions of peers that have been silent for too long. Peers alone, since they ping when they are quiet.
     /// Observers only listen, and JSON programs are probed instead.
     pub(crate) fn end_silent(&mut self, cx: &mut Context) {
@@ -318,8 +342,8 @@ impl Sessions {
     pub(crate) fn quiet_programs(&mut self, now: Instant) -> Vec<MemberId> {
         let is_quiet = |s: &Session| {
             s.wire == Wire::Json
-                && now.since(s.heard) >= JSON_PROBE_EVERY
-                && now.since(s.looked_after) >= JSON_PROBE_EVERY
+                && now.since(s.heard) >= JSON_PROBE_EVERY.get()
+                && now.since(s.looked_after) >= JSON_PROBE_EVERY.get()
         };
         let mut quiet = Vec::new();
         for session in self.all.values_mut().filter(|session| is_quiet(session)) {
@@ -362,7 +386,26 @@ impl Sessions {
     }
 }
 
+/// A frame that came so lately says that its sender lives.
+const HEARD_LATELY: Knob<Duration> = Knob::new("seed/sessions/HEARD_LATELY", Duration::from_millis(100));
+
 /// How long the other end of a session may be silent.
 fn silence_max(cx: &Context) -> Duration {
-    cx.config.patience.scale(SESSION_SILENCE_MAX)
+    cx.config.patience.scale(SESSION_SILENCE_MAX.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coterie_common::{Address, Incarnation};
+
+    #[test]
+    #[should_panic(expected = "holders, and the members of all sessions")]
+    fn a_member_that_holds_a_session_that_is_not_there_is_found() {
+        let id = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
+        let mut sessions = Sessions::new(Epoch(0));
+        sessions.verify(&Registry::default(), None);
+        sessions.holders.insert(id, 1);
+        sessions.verify(&Registry::default(), None);
+    }
 }

@@ -31,7 +31,7 @@ impl RecentChanges {
         assert!(is_later, "changes of epochs before {last}: {changes:?}");
         self.changes.extend(changes.iter().cloned());
         self.bytes += changes.iter().map(size).sum::<usize>();
-        while self.changes.len() > CHANGES_KEPT || self.bytes > CHANGES_BYTES_MAX {
+        while self.changes.len() > CHANGES_KEPT.get() || self.bytes > CHANGES_BYTES_MAX {
             let Some(oldest) = self.changes.pop_front() else { panic!("{} bytes of no changes", self.bytes) };
             self.bytes -= size(&oldest);
             self.floor = oldest.epoch;
@@ -87,10 +87,10 @@ mod tests {
         assert_eq!(recent.since(Epoch(5)), Some(vec![]));
         recent.extend(&[change(6), change(9)]);
         assert_eq!(recent.since(Epoch(6)), Some(vec![change(9)]));
-        let many: Vec<Change> = (10..10 + CHANGES_KEPT as u64).map(change).collect();
+        let many: Vec<Change> = (10..10 + CHANGES_KEPT.get() as u64).map(change).collect();
         recent.extend(&many);
         assert_eq!(recent.since(Epoch(8)), None);
-        assert_eq!(recent.since(Epoch(9)).map(|c| c.len()), Some(CHANGES_KEPT));
+        assert_eq!(recent.since(Epoch(9)).map(|c| c.len()), Some(CHANGES_KEPT.get()));
     }
 
     #[test]

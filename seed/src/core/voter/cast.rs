@@ -12,7 +12,9 @@ use coterie_common::limits::BALLOTS_MAX;
 use coterie_common::message::{BallotId, SeedId, VoteReply};
 
 /// As many as one leader can wait for: it has so many ballots of either kind.
-const CAST_MAX: usize = 2 * BALLOTS_MAX;
+fn cast_max() -> usize {
+    2 * BALLOTS_MAX.get()
+}
 
 /// The votes of this term, and of a later one that this seed has not heard of, for as long as a ballot lasts.
 #[derive(Clone, Debug, Default)]
@@ -40,10 +42,15 @@ impl CastVotes {
     /// A vote is said to another seed, which leads.
     pub(super) fn keep(&mut self, at: Instant, leader: SeedId, reply: VoteReply) {
         self.votes.insert((reply.vote.ballot, leader), CastVote { at, reply });
-        if self.votes.len() > CAST_MAX {
+        if self.votes.len() > cast_max() {
             self.votes.pop_first();
         }
-        assert!(self.votes.len() <= CAST_MAX, "{} votes are kept, {CAST_MAX} are the most", self.votes.len());
+        assert!(
+            self.votes.len() <= cast_max(),
+            "{} votes are kept, {} are the most",
+            self.votes.len(),
+            cast_max()
+        );
     }
 
     /// The votes for that leader whose ballots may be open, as they are to be said now.
@@ -98,6 +105,8 @@ mod tests {
         let ages: Vec<u64> =
             cast.of_leader(just_before, leader, time).iter().map(|reply| reply.age_ms).collect();
         assert_eq!(ages, [2_004]);
+        let again = cast.on(just_before, leader, reply(1).vote.ballot);
+        assert_eq!(again.map(|reply| reply.age_ms), Some(2_004));
         let over = Instant::START + time;
         assert_eq!(cast.of_leader(over, leader, time), []);
         cast.expire(over, time);
@@ -107,9 +116,9 @@ mod tests {
     #[test]
     fn of_more_votes_than_a_leader_can_wait_for_the_last_are_kept() {
         let mut cast = CastVotes::default();
-        (0..=CAST_MAX as u64).for_each(|number| cast.keep(Instant::START, SeedId(1), reply(number)));
+        (0..=cast_max() as u64).for_each(|number| cast.keep(Instant::START, SeedId(1), reply(number)));
         let kept = cast.of_leader(Instant::START, SeedId(1), Duration::from_secs(2));
-        assert_eq!(kept.len(), CAST_MAX);
+        assert_eq!(kept.len(), cast_max());
         assert_eq!(kept[0].vote.ballot.number, 1);
     }
 }

@@ -9,52 +9,61 @@
 //! ```
 //!
 //! *Owns.* This seed's probes, the hints whose probe has not ended, the proposals that its registry has not reached,
-//! and the votes that it has cast lately.
+//! the votes that it has cast lately, and how well this seed itself is: who hears hardly anybody, or has no place
+//! left to look, votes neither yes nor no.
 //!
-//! *May read.* The context, the registry, and proposals.
+//! *May read.* The context, the registry, proposals, and the pace at which they come.
 //!
 //! *Never.* Counts votes, or knows who leads: it answers whoever asked.
 //!
 //! No seed votes by what another has found: a majority that has looked for itself is the point of asking.
 //!
-//! Left out: a vote by the sessions that this seed holds. That a member holds one tells little of the others' way to
-//! it; and that it holds none is a reason to ask, not an answer.
+//! A frame that came from the member itself in the last moment counts as having looked, where only silence speaks
+//! against it. Left out: a vote by the sessions that others hold, or that this seed holds none.
 
 mod cast;
 mod joiner;
+mod looking;
 mod probes;
+mod vote;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, PROBE_SPACING_MIN};
+use coterie_common::knob::Knob;
+use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX};
 use coterie_common::message::{
-    BallotId, Candidate, Cause, DeathProposal, RegisterProposal, SeedId, Subject, Vote, VoteReply,
+    BallotId, Candidate, DeathProposal, RegisterProposal, SeedId, Subject, VoteReply,
 };
-use coterie_common::{
-    Finding, HostEvidence, Instant, Member, MemberId, ProbeOrder, ProbeTarget, Refusal, Why, Wire,
-};
+use coterie_common::{Finding, Instant, LocalHealth, Member, MemberId, ProbeTarget, Why};
 
 pub(crate) use joiner::check_tags;
 
 use cast::CastVotes;
-use probes::{ProbePurpose, ProbeResult, Probes};
+use looking::serves;
+use probes::{ProbePurpose, ProbeResult, SeedProbes};
+use vote::{cannot_tell, nothing_found, vote, vote_on_death, vote_on_joiner};
 
 use crate::core::ballot::Proposal;
 use crate::core::context::Context;
-use crate::core::effect::Effect;
+use crate::core::pace::Pace;
 use crate::core::registry::Registry;
+
+/// How long a leader goes slowly after most sessions fell silent: they are ended meanwhile, and their members missed.
+const CUT_OFF_FOR: Knob<Duration> = Knob::new("CUT_OFF_FOR", Duration::from_secs(10));
 
 /// This seed's part in every ballot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Voter {
-    probes: Probes,
+    probes: SeedProbes,
     /// Hints whose probe by this seed has not ended: a death that is carried meanwhile waits for them a little.
     hinted: BTreeSet<ProbeTarget>,
     /// Proposals that wait until this registry has reached the leader's, and who made them. Bounded, as the ballots of
     /// a leader are.
     ahead: BTreeMap<(BallotId, SeedId), Proposal>,
     cast: CastVotes,
+    health: LocalHealth,
 }
 
 /// What follows from a probe that has ended.
@@ -94,8 +103,8 @@ impl Voter {
         cx: &mut Context,
         registry: &Registry,
         me: SeedId,
-        leader: SeedId,
-        proposal: Proposal,
+        (leader, proposal): (SeedId, Proposal),
+        heard_lately: impl Fn(MemberId) -> bool,
     ) -> Option<VoteReply> {
         // Asked again, by a leader that may not have heard it.
         if let Some(cast) = self.cast.on(cx.now, leader, proposal.ballot()) {
@@ -104,11 +113,14 @@ impl Voter {
         if proposal.commit() <= registry.applied() {
             match proposal {
                 Proposal::Registration(proposal) => self.consider_joiner(cx, registry, me, leader, proposal),
-                Proposal::Death(proposal) => self.consider_death(cx, registry, me, leader, proposal),
+                Proposal::Death(proposal) => {
+                    let is_heard = proposal.cause.is_silence() && heard_lately(proposal.dead);
+                    self.consider_death(cx, registry, me, (leader, proposal), is_heard)
+                }
             }
         } else {
             let key = (proposal.ballot(), leader);
-            if self.ahead.len() >= BALLOTS_MAX && !self.ahead.contains_key(&key) {
+            if self.ahead.len() >= BALLOTS_MAX.get() && !self.ahead.contains_key(&key) {
                 cx.count("proposals_over_limit");
             } else if self.ahead.insert(key, proposal).is_none() {
                 cx.count("proposals_waited");
@@ -140,7 +152,7 @@ impl Voter {
         }
         let Candidate { address, life, wire, .. } = proposal.candidate;
         let purpose = ProbePurpose::Registration(leader, proposal);
-        self.probe(cx, ProbeTarget { address, life }, (wire, false), purpose);
+        self.probe(cx, registry, ProbeTarget { address, life }, (wire, false), purpose);
         None
     }
 
@@ -149,8 +161,8 @@ impl Voter {
         cx: &mut Context,
         registry: &Registry,
         me: SeedId,
-        leader: SeedId,
-        proposal: DeathProposal,
+        (leader, proposal): (SeedId, DeathProposal),
+        is_heard: bool,
     ) -> Option<VoteReply> {
         assert_reached(registry, proposal.commit);
         // It has ended already. Its ballot, where one is open, ends when the leader applies that entry.
@@ -160,16 +172,23 @@ impl Voter {
             return Some(vote(cx.now, me, (proposal.ballot, subject), nothing_found(cx.now), refusal));
         };
         let (target, wire) = (target_of(member), member.wire);
+        if is_heard && !self.health.is_unwell(cx.now) {
+            cx.count("votes_by_what_was_heard");
+            let found = ProbeResult { finding: Finding::Alive, ..nothing_found(cx.now) };
+            return Some(vote_on_death(cx.now, me, &proposal, found));
+        }
         match self.probes.recent(cx.now, target) {
             // A probe that could not be made is made anew: what was lacking, a port or a descriptor, may be there by
             // now.
-            Some(found) if found.finding != Finding::CannotProbe => {
+            Some(found) if serves(found, proposal.cause.is_break()) => {
                 Some(vote_on_death(cx.now, me, &proposal, found))
             }
             Some(_) | None => {
-                let broke = proposal.broke;
-                self.probe(cx, target, (wire, broke), ProbePurpose::Death(leader, proposal));
-                None
+                let about = (wire, proposal.cause.is_break());
+                let undecided = cannot_tell(cx.now, me, &proposal);
+                let is_probed =
+                    self.probe(cx, registry, target, about, ProbePurpose::Death(leader, proposal));
+                (!is_probed).then_some(undecided)
             }
         }
     }
@@ -187,85 +206,42 @@ impl Voter {
                 registry.at(address).is_none_or(|member| member.life != life)
             }
         };
-        let votes = self.cast.of_leader(cx.now, leader, cx.config.patience.scale(BALLOT_TIME_MAX));
+        let votes = self.cast.of_leader(cx.now, leader, cx.config.patience.scale(BALLOT_TIME_MAX.get()));
         votes.into_iter().filter(is_open).collect()
     }
 
-    // ---- hints, and looking after members ----
+    // ---- this seed itself ----
 
-    /// Somebody began to suspect a member: this seed probes it while the jury does, unless it does so already or has
-    /// just found it dead.
-    pub(crate) fn hint(&mut self, cx: &mut Context, registry: &Registry, suspect: MemberId, cause: Cause) {
-        // It has ended, or is not admitted here yet: the ballot will tell.
-        let Some(member) = registry.member(suspect) else { return cx.count("hints_dropped") };
-        let (target, wire) = (target_of(member), member.wire);
-        let is_dead = |found: ProbeResult| found.finding.is_dead() == Some(true);
-        // That it was alive just now is no reason to spare it: the suspicion is newer than that probe.
-        if self.probes.is_running(target) || self.probes.recent(cx.now, target).is_some_and(is_dead) {
-            return;
+    /// The loop wished to run at `deadline` and runs now. If it was late, what waits in the sockets counts before what
+    /// was not heard meanwhile; returns for how long it stood still.
+    pub(crate) fn woke(&mut self, cx: &mut Context, deadline: Instant) -> Option<Duration> {
+        let late = cx.now.since(deadline);
+        let was_late = self.health.woke(cx.now, deadline);
+        if was_late {
+            cx.count("loops_late");
         }
-        self.hinted.insert(target);
-        self.probe(cx, target, (wire, cause.is_break()), ProbePurpose::Result);
+        was_late.then_some(late)
     }
 
-    /// The lives that were hinted at and are still being probed.
-    pub(crate) fn hinted(&self) -> &BTreeSet<ProbeTarget> {
-        &self.hinted
+    /// So many of this seed's sessions with members are quiet. Where that is most of them at once, this seed doubts
+    /// itself first.
+    pub(crate) fn saw_quiet(&mut self, cx: &mut Context, (quiet, sessions): (usize, usize)) {
+        let borne = cx.config.patience.for_probe(0.0, false);
+        if self.health.saw_silence(cx.now, quiet, sessions, borne) {
+            cx.count("sessions_silent_together");
+        }
     }
 
-    /// Looks after a member that has been quiet for long. A look, not a suspicion: nothing waits for it, and no death
-    /// follows from it.
-    pub(crate) fn look_after(&mut self, cx: &mut Context, member: &Member) {
-        self.probe(cx, target_of(member), (member.wire, false), ProbePurpose::Result);
+    /// How many probes this seed may have under way.
+    pub(crate) fn pace(&self, cx: &Context, registry: &Registry) -> Pace {
+        let members = registry.members().len();
+        let probes = probes::allowance(members, self.health.score(cx.now)).probes;
+        let borne = cx.config.patience.for_probe(0.0, false);
+        let is_cut_off = self.health.heard_hardly_anybody(cx.now, CUT_OFF_FOR.get());
+        Pace::new(probes, members, is_cut_off, borne)
     }
 
     // ---- probes ----
-
-    /// Probes `target` for somebody who waits, unless a probe of it runs. In that case it is told with the others what
-    /// that one finds.
-    fn probe(
-        &mut self,
-        cx: &mut Context,
-        target: ProbeTarget,
-        (wire, broke): (Wire, bool),
-        purpose: ProbePurpose,
-    ) {
-        // Not stretched by losses of its own, as a peer's is: a seed measures none.
-        let patience = cx.config.patience.for_probe(0.0, false);
-        if self.probes.wait(cx.now, target, purpose, patience) {
-            let ProbeTarget { address, life } = target;
-            let open_within = cx.config.patience.for_opening(broke, 0.0, false);
-            let spacing = PROBE_SPACING_MIN;
-            cx.want(Effect::Probe(ProbeOrder { address, life, wire, patience, open_within, spacing }));
-        }
-    }
-
-    /// A probe has ended: what follows from it, in the order in which it was asked for.
-    #[must_use]
-    pub(crate) fn probed(
-        &mut self,
-        now: Instant,
-        me: SeedId,
-        target: ProbeTarget,
-        (finding, host): (Finding, HostEvidence),
-    ) -> Vec<ProbeOutcome> {
-        // Before the votes: with the last hint gone, what is carried need not wait for it any more.
-        self.hinted.remove(&target);
-        let (found, purposes) = self.probes.ended(now, target, finding, host);
-        let outcome = |purpose| match purpose {
-            ProbePurpose::Registration(leader, proposal) => {
-                let reply = vote_on_joiner(now, me, &proposal, found, None);
-                ProbeOutcome::Vote { leader, reply }
-            }
-            ProbePurpose::Death(leader, proposal) => {
-                ProbeOutcome::Vote { leader, reply: vote_on_death(now, me, &proposal, found) }
-            }
-            ProbePurpose::Result => {
-                ProbeOutcome::Looked { target, is_gone: found.finding.is_dead() == Some(true) }
-            }
-        };
-        purposes.into_iter().map(outcome).collect()
-    }
 
     /// Checks what must hold between steps.
     ///
@@ -276,7 +252,7 @@ impl Voter {
         let unprobed = self.hinted.iter().find(|target| !self.probes.is_running(**target));
         assert!(unprobed.is_none(), "{unprobed:?} was hinted at, and no probe of it runs");
         let ahead = self.ahead.len();
-        assert!(ahead <= BALLOTS_MAX, "{ahead} proposals wait, {BALLOTS_MAX} are the most");
+        assert!(ahead <= BALLOTS_MAX.get(), "{ahead} proposals wait, {BALLOTS_MAX} are the most");
         let reached = self.ahead.values().find(|proposal| proposal.commit() <= registry.applied());
         assert!(reached.is_none(), "a proposal waits that the registry has reached: {reached:?}");
     }
@@ -284,7 +260,7 @@ impl Voter {
     /// Forgets what serves no longer. Called at each upkeep; what is asked is held against the time anyway.
     pub(crate) fn expire(&mut self, cx: &Context) {
         self.probes.expire(cx.now);
-        self.cast.expire(cx.now, cx.config.patience.scale(BALLOT_TIME_MAX));
+        self.cast.expire(cx.now, cx.config.patience.scale(BALLOT_TIME_MAX.get()));
         let probes = &self.probes;
         self.hinted.retain(|target| probes.is_running(*target));
     }
@@ -299,50 +275,18 @@ fn target_of(member: &Member) -> ProbeTarget {
     ProbeTarget { address: member.id.address, life: member.life }
 }
 
-/// What is said of one who was not probed. It must go with a refusal: a yes needs a finding.
-fn nothing_found(now: Instant) -> ProbeResult {
-    ProbeResult { finding: Finding::CannotProbe, host: HostEvidence::Unknown, ended: now }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coterie_common::{Address, Life};
 
-/// A joiner must answer as the life that it says it is: who cannot be reached would be found dead at once.
-fn vote_on_joiner(
-    now: Instant,
-    me: SeedId,
-    proposal: &RegisterProposal,
-    found: ProbeResult,
-    refusal: Option<Refusal>,
-) -> VoteReply {
-    let Candidate { address, life, .. } = proposal.candidate;
-    let refusal = refusal.or_else(|| match found.finding {
-        Finding::Alive => None,
-        Finding::OtherLife(_) => Some(Why::AddressInUse.into()),
-        Finding::Refused | Finding::Silent => {
-            Some(Refusal::new(Why::NotAnswering, format!("{address} {}", found.finding)))
-        }
-        Finding::CannotProbe => Some(Why::CannotProbe.into()),
-    });
-    let subject = Subject::Admission { address, life, replaces: proposal.replaces };
-    vote(now, me, (proposal.ballot, subject), found, refusal)
-}
-
-/// A seed that could not probe votes no: it has found nobody dead.
-fn vote_on_death(now: Instant, me: SeedId, proposal: &DeathProposal, found: ProbeResult) -> VoteReply {
-    let refusal = match found.finding.is_dead() {
-        Some(true) => None,
-        Some(false) => Some(Why::Alive.into()),
-        None => Some(Why::CannotProbe.into()),
-    };
-    vote(now, me, (proposal.ballot, Subject::Death(proposal.dead)), found, refusal)
-}
-
-/// The leader holds no clock of another against its own, so a voter sends how old its finding is.
-fn vote(
-    now: Instant,
-    me: SeedId,
-    (ballot, subject): (BallotId, Subject),
-    found: ProbeResult,
-    refusal: Option<Refusal>,
-) -> VoteReply {
-    let vote = Vote { seed: me, ballot, subject, finding: found.finding, host: found.host };
-    VoteReply { vote, refusal, age_ms: now.since(found.ended).as_millis() as u64 }
+    #[test]
+    #[should_panic(expected = "was hinted at, and no probe of it runs")]
+    fn a_hint_without_a_probe_is_found() {
+        let mut voter = Voter::default();
+        voter.verify(&Registry::default());
+        let target = ProbeTarget { address: Address::new([127, 0, 0, 1].into(), 1), life: Life(7) };
+        voter.hinted.insert(target);
+        voter.verify(&Registry::default());
+    }
 }

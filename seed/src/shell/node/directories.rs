@@ -11,7 +11,6 @@ use coterie_common::limits::{
     DIRECTORY_TOLD_AT_LEAST, DIRECTORY_TOLD_EVERY, OLDER_RUN_ANSWER_HOLDS, OLDER_RUN_TIME_MAX,
 };
 use coterie_common::message::{CloseReason, DirectoryState, History, MeshMessage, SeedHello, SeedId};
-use coterie_common::net::listener::connections_max;
 use coterie_common::net::process::Failure;
 use coterie_common::{Instant, Message};
 
@@ -77,18 +76,17 @@ impl Node {
         let now = self.clock.now();
         let (told_at, told) = self.directories.told.unzip();
         let is_over = |pause| told_at.is_none_or(|at| now.since(at) >= pause);
-        if is_over(DIRECTORY_TOLD_EVERY) {
-            let (open, most) = (self.connections.len(), connections_max());
-            let full = (open >= most).then(|| format!("{open} are open, {most} may be"));
-            self.core.trouble("no room for more connections", full);
+        if is_over(DIRECTORY_TOLD_EVERY.get()) {
+            self.note_shortages();
+            self.core.silent_seeds().for_each(|seed| self.mesh.give_up(seed));
             let state = self.directory();
             self.core.note_log_end(state.last);
-            if told != Some(state) || is_over(DIRECTORY_TOLD_AT_LEAST) {
+            if told != Some(state) || is_over(DIRECTORY_TOLD_AT_LEAST.get()) {
                 self.directories.told = Some((now, state));
                 self.mesh.say_to_all(&MeshMessage::Directory(state));
             }
         }
-        if self.directories.is_news && now.since(self.directories.kept_at) >= DIRECTORY_TOLD_AT_LEAST {
+        if self.directories.is_news && now.since(self.directories.kept_at) >= DIRECTORY_TOLD_AT_LEAST.get() {
             self.directories.kept_at = now;
             self.keep_known_directories();
         }

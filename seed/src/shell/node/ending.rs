@@ -1,5 +1,7 @@
 //! How a seed ends.
 
+use coterie_common::message::CloseReason;
+
 /// How far its end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shutdown {
@@ -23,6 +25,14 @@ pub(super) enum Reason {
 }
 
 impl Reason {
+    /// Why a seed ends that is none any more, and is told so.
+    pub(super) fn told(parting: &CloseReason) -> Self {
+        match parting {
+            CloseReason::Replaced(_) => Reason::Replaced,
+            _ => Reason::Removed,
+        }
+    }
+
     /// Why it ends that was not told to.
     pub(super) fn text(self) -> Option<&'static str> {
         match self {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coterie_common::Backoff;
 use coterie_common::message::{History, SeedHello, SeedId};
 use coterie_common::seed_list::SeedEntry;
 use tokio::sync::Notify;
 
-use super::REDIAL;
+/// How long to wait before another seed is dialled again.
+const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The other seeds, as far as this one has heard.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use coterie_common::seed_list::SeedEntry;
 
 use super::{Arrival, ConsensusBox, Node, SAID_EVERY, SAID_MAX};
 use crate::core::Input;
-use crate::core::formation::{Decision, Waiver, decide};
+use crate::core::formation::{Decision, Founding, Waiver, decide};
 use crate::raft::{Consensus, Notice, StateRequest};
 
 /// What is wrong with a seed that is in no cluster yet.
@@ -55,7 +55,7 @@ impl Node {
         }
         let seeds: Vec<SeedId> = self.greetings.listed.keys().copied().collect();
         let decision = match self.log.store.history() {
-            Some(history) => Decision::GoOn(history.cluster),
+            Some(history) => Decision::GoOn(Founding::of(&history)),
             None => {
                 let own = self.options.own.to_string();
                 let me = (self.identity.id, own.as_str(), self.identity.directory_id);
@@ -63,13 +63,13 @@ impl Node {
             }
         };
         let form = match decision {
-            Decision::GoOn(cluster) => {
-                self.step(Input::Forms(cluster));
+            Decision::GoOn(founding) => {
+                self.step(Input::Forms(founding));
                 None
             }
-            Decision::Form(cluster) => {
+            Decision::Form(founding) => {
                 self.say_who_is_left_out(&seeds);
-                self.step(Input::Forms(cluster));
+                self.step(Input::Forms(founding));
                 Some(seeds)
             }
             Decision::Lost(cluster) => {

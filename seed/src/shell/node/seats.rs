@@ -12,6 +12,7 @@ use super::ending::Reason;
 use super::traffic::not_connected;
 use super::{Arrival, Node, Options, unusable};
 use crate::core::Input;
+use crate::core::hello::parting;
 use crate::raft::Store;
 use crate::raft::store::Identity;
 
@@ -82,39 +83,53 @@ impl Node {
         let gone: Vec<SeedId> =
             self.greetings.listed.keys().copied().filter(|id| gone.contains(id)).collect();
         let new = entries(seeds.iter().map(|(id, name)| (*id, name.as_str())));
-        let new: Vec<(SeedId, SeedEntry)> =
-            new.into_iter().filter(|(id, _)| !self.greetings.listed.contains_key(id)).collect();
+        // Those too whose seats another address had in a log whose end was taken back.
+        let is_new = |(id, entry): &(SeedId, SeedEntry)| {
+            let listed = self.greetings.listed.get(id);
+            listed.is_none_or(|listed| listed.to_string() != entry.to_string())
+        };
+        let new: Vec<(SeedId, SeedEntry)> = new.into_iter().filter(is_new).collect();
         for seed in gone {
             let entry = self.greetings.listed.remove(&seed);
             let address = entry.map(|entry| entry.to_string()).unwrap_or_default();
             if seed == self.identity.id {
-                self.end_as(self.removal(&self.options.own.to_string()));
+                let own = self.options.own.to_string();
+                self.end_as(Reason::told(&parting(self.core.registry(), seed, &own)));
             } else {
                 self.part_with(seed, &address);
             }
         }
         for (seed, entry) in new {
-            self.greetings.listed.insert(seed, entry);
-            if seed != self.identity.id {
-                self.greetings.dial_again_and_again(seed);
-                self.dial(seed, Duration::ZERO);
+            let former = self.greetings.listed.insert(seed, entry);
+            if seed == self.identity.id {
+                continue;
             }
+            if let Some(former) = former {
+                self.leave_address(seed, &former.to_string(), &CloseReason::ShuttingDown);
+            }
+            self.greetings.dial_again_and_again(seed);
+            self.dial(seed, Duration::ZERO);
         }
         self.tell_history();
     }
 
     /// A seed is none any more: it is told so, and not listened to.
     fn part_with(&mut self, seed: SeedId, address: &str) {
-        let parting = self.parting(seed, address);
+        let parting = parting(self.core.registry(), seed, address);
+        self.leave_address(seed, address, &parting);
+        self.step(Input::SeedSilent(seed));
+    }
+
+    /// A seed is not there any more: who listens there is told why, and not dialled again.
+    fn leave_address(&mut self, seed: SeedId, address: &str, why: &CloseReason) {
         self.greetings.redials.remove(&seed);
         self.core.trouble(&not_connected(address), None);
         for id in self.connections.that_are(|kind| kind.leads_to(seed)) {
-            self.refuse(id, parting.clone());
+            self.refuse(id, why.clone());
         }
         self.mesh.disconnect(seed);
         self.greetings.hellos.remove(&seed);
         self.step(Input::SeedDown(seed));
-        self.step(Input::SeedSilent(seed));
     }
 
     /// This seed is none any more. It ends when leadership is handed over, if it has it.
@@ -122,52 +137,6 @@ impl Node {
         if !self.ending.has_begun() {
             self.stop(reason);
         }
-    }
-
-    /// How a seed at that address, which is none any more, has come to be none.
-    fn removal(&self, address: &str) -> Reason {
-        match self.core.registry().seed_at(address) {
-            Some(_) => Reason::Replaced,
-            None => Reason::Removed,
-        }
-    }
-
-    /// What is said to a seed at that address, which is none any more.
-    fn parting(&self, seed: SeedId, address: &str) -> CloseReason {
-        match self.removal(address) {
-            Reason::Replaced => CloseReason::Replaced(seed),
-            Reason::Removed | Reason::Asked => CloseReason::Removed(seed),
-        }
-    }
-
-    /// The hello of another seed, by the seat that this seed's log has for it: one whose own log is empty does not know
-    /// its id yet. Or why it is none of this cluster.
-    pub(super) fn seated(&self, mut hello: SeedHello) -> Result<SeedHello, CloseReason> {
-        let Some(history) = self.log.store.history() else { return Ok(hello) };
-        if hello.history.as_ref().is_some_and(|theirs| theirs.cluster != history.cluster) {
-            // Its id is one of another cluster's. `mesh::check_hello` refuses it by both names.
-            return Ok(hello);
-        }
-        if hello.history.is_none() {
-            match history.seat_at(&hello.address) {
-                Some((id, _)) => hello.id = id,
-                None => {
-                    let (cluster, address) = (history.cluster, &hello.address);
-                    let reason =
-                        format!("{address} is no seed of cluster {cluster}: run coterie seed-add {address}");
-                    return Err(CloseReason::Refused(reason));
-                }
-            }
-        } else if self.core.registry().is_gone(hello.id) {
-            // By what is committed: an entry that is merely in the log may never be.
-            return Err(self.parting(hello.id, &hello.address));
-        } else if let Some(seat) = history.seats.get(&hello.id)
-            && seat.address != hello.address
-        {
-            let text = format!("seed {} has the address {}, not {}", hello.id, seat.address, hello.address);
-            return Err(CloseReason::Refused(text));
-        }
-        Ok(hello)
     }
 
     /// A cluster keeps a seat for this seed's address: it is that seed from now on, and greets the others again as

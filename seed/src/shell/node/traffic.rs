@@ -14,6 +14,7 @@ use super::connections::{ConnectionKind, Speaker};
 use super::directories::is_a_copy;
 use super::ending::Reason;
 use super::{Arrival, Node, unusable};
+use crate::core::hello::welcome;
 use crate::core::{Input, SessionId};
 use crate::shell::mesh;
 
@@ -153,8 +154,7 @@ impl Node {
                 Message::Close(reason @ (CloseReason::Removed(seed) | CloseReason::Replaced(seed))),
             ) => {
                 if seed == self.identity.id && self.log.store.history().is_some() {
-                    let is_replaced = matches!(reason, CloseReason::Replaced(_));
-                    self.end_as(if is_replaced { Reason::Replaced } else { Reason::Removed });
+                    self.end_as(Reason::told(&reason));
                 }
                 Ok(())
             }
@@ -223,6 +223,18 @@ impl Node {
         self.greetings.dial_at_once(hello.id);
         let own = Message::Mesh(MeshMessage::Hello(self.hello()));
         self.say(id, &own);
+        self.hear_hello(hello)
+    }
+
+    /// The hello of a seed that was not dialled by its id. Two clusters give the same ids, and a list may name seeds of
+    /// both: who was dialled by an id and has answered is the one that it means.
+    fn hear_hello(&mut self, hello: SeedHello) -> Result<(), Failure> {
+        let is_dialled = |kind| kind == ConnectionKind::MeshOut(hello.id);
+        let held = self.greetings.hellos.get(&hello.id).and_then(SeedHello::cluster);
+        let are_two = held.zip(hello.cluster()).is_some_and(|(held, other)| held != other);
+        if are_two && !self.connections.that_are(is_dialled).is_empty() {
+            return Ok(());
+        }
         self.note_hello(hello)
     }
 
@@ -230,8 +242,7 @@ impl Node {
     /// reason: at whichever end, and whenever one of them has changed.
     fn welcome(&mut self, id: u64, hello: SeedHello) -> Option<SeedHello> {
         let (own, address) = (self.hello(), hello.address.clone());
-        let checked = self.seated(hello).and_then(|hello| {
-            mesh::check_hello(&own, &hello).map_err(CloseReason::Refused)?;
+        let checked = welcome(&own, self.core.registry(), hello).and_then(|hello| {
             self.check_directory(&hello)?;
             Ok(hello)
         });
@@ -317,7 +328,7 @@ impl Node {
     /// then what it is told counts, but not the connection, on which it would take one seed for another.
     fn on_met_another(&mut self, id: u64, seed: SeedId, hello: SeedHello) -> Result<(), Failure> {
         if self.log.store.history().is_none() && hello.history.is_some() {
-            self.note_hello(hello)?;
+            self.hear_hello(hello)?;
         } else {
             self.say_sometimes("id", &format!("dialled seed {seed}, met seed {}", hello.id));
         }
@@ -336,7 +347,7 @@ impl Node {
     fn on_mesh(&mut self, id: u64, seed: SeedId, message: MeshMessage) -> Result<(), Failure> {
         match message {
             MeshMessage::Hello(hello) => match self.welcome(id, hello) {
-                Some(hello) => self.note_hello(hello),
+                Some(hello) => self.hear_hello(hello),
                 None => Ok(()),
             },
             MeshMessage::Raft { .. } if self.is_emptied(seed) => {
