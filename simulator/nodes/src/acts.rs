@@ -1,5 +1,6 @@
 //! What is done to hosts, and what may become of the nodes on them.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -76,10 +77,14 @@ impl SimulatedCluster {
         self.forgetful.get(&host).is_some_and(|lost| *lost == seat)
     }
 
+    /// Whether a majority is left of those that vote, and of those that are to: a change on its way cannot be made
+    /// without one, nor taken back.
     fn can_spare_one(&self) -> bool {
         let seen = self.common.seen.borrow();
-        let mut sets = seen.checker.truth().registry().seed_sets().iter();
-        sets.all(|set| majority(set.len()) < set.len())
+        let registry = seen.checker.truth().registry();
+        let wanted = registry.voters_wanted().len();
+        let mut sets = registry.seed_sets().iter().map(BTreeSet::len).chain([wanted]);
+        sets.all(|seeds| majority(seeds) < seeds)
     }
 
     /// Whether a seed of the list that all peers have is left, when this one goes and all those that are to go.

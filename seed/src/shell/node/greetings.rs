@@ -17,7 +17,8 @@ const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 pub(super) struct Greetings {
     /// The seeds in force, this one among them: by the log, once there is one, over any list.
     pub(super) listed: BTreeMap<SeedId, SeedEntry>,
-    /// Seeds that are in no list of this one, whose log is empty: others have told of them.
+    /// Seeds that are in no list of this one: its log is empty, and others have told of them; or they are removed, and
+    /// vote until the log's own entry says otherwise, and this one has started meanwhile.
     pub(super) met: BTreeMap<SeedId, SeedEntry>,
     /// What the other seeds said last, while they are connected.
     pub(super) hellos: BTreeMap<SeedId, SeedHello>,
@@ -68,6 +69,17 @@ impl Greetings {
     /// Where a seed is reached, as the list, the log or another seed has it.
     pub(super) fn entry(&self, seed: SeedId) -> Option<&SeedEntry> {
         self.listed.get(&seed).or_else(|| self.met.get(&seed))
+    }
+
+    /// The seeds that are reached somewhere, this one among them.
+    pub(super) fn known(&self) -> impl Iterator<Item = SeedId> {
+        self.listed.keys().chain(self.met.keys()).copied()
+    }
+
+    /// A seed is none any more; returns where it was reached.
+    pub(super) fn forget(&mut self, seed: SeedId) -> Option<SeedEntry> {
+        let met = self.met.remove(&seed);
+        self.listed.remove(&seed).or(met)
     }
 
     /// The seeds in force but for this one.

@@ -71,17 +71,28 @@ impl Node {
         for seed in unknown {
             let mut histories = self.greetings.hellos.values().filter_map(|hello| hello.history.as_ref());
             let told = histories.find_map(|history| history.seats.get(&seed));
-            let entry = told.map(|seat| entries([(seed, seat.address.as_str())].into_iter()));
-            self.greetings.met.extend(entry.unwrap_or_default());
-            self.greetings.dial_again_and_again(seed);
-            self.dial(seed, Duration::ZERO);
+            let address = told.map(|seat| seat.address.clone()).unwrap_or_default();
+            self.meet_at(seed, &address);
         }
+    }
+
+    /// A seed that has dialled this one may have been removed, and have a vote all the same until the log's own entry
+    /// takes it. A seed that has started since then has it in no list.
+    pub(super) fn meet_leaving(&mut self, seed: SeedId, address: &str) {
+        if self.greetings.entry(seed).is_none() && self.core.registry().votes(seed) {
+            self.meet_at(seed, address);
+        }
+    }
+
+    fn meet_at(&mut self, seed: SeedId, address: &str) {
+        self.greetings.met.extend(entries([(seed, address)].into_iter()));
+        self.greetings.dial_again_and_again(seed);
+        self.dial(seed, Duration::ZERO);
     }
 
     /// Connects with seeds that are new, and leaves those alone that are none any more.
     pub(super) fn follow_seeds(&mut self, seeds: &BTreeMap<SeedId, String>, gone: &BTreeSet<SeedId>) {
-        let gone: Vec<SeedId> =
-            self.greetings.listed.keys().copied().filter(|id| gone.contains(id)).collect();
+        let gone: BTreeSet<SeedId> = self.greetings.known().filter(|id| gone.contains(id)).collect();
         let new = entries(seeds.iter().map(|(id, name)| (*id, name.as_str())));
         // Those too whose seats another address had in a log whose end was taken back.
         let is_new = |(id, entry): &(SeedId, SeedEntry)| {
@@ -90,7 +101,7 @@ impl Node {
         };
         let new: Vec<(SeedId, SeedEntry)> = new.into_iter().filter(is_new).collect();
         for seed in gone {
-            let entry = self.greetings.listed.remove(&seed);
+            let entry = self.greetings.forget(seed);
             let address = entry.map(|entry| entry.to_string()).unwrap_or_default();
             if seed == self.identity.id {
                 let own = self.options.own.to_string();

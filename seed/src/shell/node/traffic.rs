@@ -221,6 +221,7 @@ impl Node {
         let Some(hello) = self.welcome(id, hello) else { return Ok(()) };
         self.connections.set_kind(id, ConnectionKind::MeshIn(hello.id));
         self.greetings.dial_at_once(hello.id);
+        self.meet_leaving(hello.id, &hello.address);
         let own = Message::Mesh(MeshMessage::Hello(self.hello()));
         self.say(id, &own);
         self.hear_hello(hello)
