@@ -8,7 +8,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,7 @@ use super::tcp::{TcpStream, connect};
 use crate::clock::Clock;
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
-use crate::{Address, Finding, HostEvidence, Instant, Life, Message, ProbeOrder};
+use crate::{Address, Finding, HostEvidence, Instant, Life, Message, OPEN_AT_ONCE, ProbeOrder};
 
 /// A refusal is itself the host's answer, so ICMP is only asked when the first connection has not settled by then.
 const ICMP_AFTER: Duration = Duration::from_millis(5);
@@ -64,11 +64,11 @@ impl Prober {
             self.icmp.ping(order.address.ip(), patience).await
         };
         let shortages = AtomicU32::new(0);
-        let opened = Arc::new(AtomicBool::new(false));
+        let opened = Arc::new(Opened::default());
         let silence = async {
             // Who was late himself has not seen yet what may have come meanwhile.
             let in_time = punctually(order.open_within).await;
-            if in_time && !opened.load(Ordering::Relaxed) {
+            if in_time && !opened.ever.load(Ordering::Relaxed) {
                 return Finding::Silent;
             }
             let rest = order.patience.saturating_sub(order.open_within);
@@ -103,14 +103,16 @@ impl Prober {
     }
 
     /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
-    /// `opened` is set when one opens; `shortages` counts those that failed for want of this host's own means.
-    async fn attempts(&self, order: ProbeOrder, shortages: &AtomicU32, opened: &Arc<AtomicBool>) -> Finding {
+    /// `opened` tells of those that open; `shortages` counts those that failed for want of this host's own means.
+    async fn attempts(&self, order: ProbeOrder, shortages: &AtomicU32, opened: &Arc<Opened>) -> Finding {
         let clock = Clock::start();
         let mut opens_at = order.opens_at().into_iter().peekable();
         let (mut running, mut begun) = (JoinSet::new(), 0);
         while opens_at.next().is_some() {
-            begun += 1;
-            running.spawn(attempt(order, self.me, Arc::clone(opened)));
+            if opened.now.load(Ordering::Relaxed) < OPEN_AT_ONCE {
+                begun += 1;
+                running.spawn(attempt(order, self.me, Arc::clone(opened)));
+            }
             let next = opens_at.peek().copied();
             let pause = sleep(next.unwrap_or_default().saturating_sub(clock.now().since(Instant::START)));
             tokio::pin!(pause);
@@ -143,6 +145,30 @@ impl Prober {
     }
 }
 
+/// The connections of a probe that have opened.
+#[derive(Debug, Default)]
+struct Opened {
+    ever: AtomicBool,
+    now: AtomicUsize,
+}
+
+impl Opened {
+    /// One has opened, and is open as long as what is returned lives.
+    fn one(&self) -> impl Drop {
+        self.ever.store(true, Ordering::Relaxed);
+        self.now.fetch_add(1, Ordering::Relaxed);
+        Open(self)
+    }
+}
+
+struct Open<'a>(&'a Opened);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Sleeps so long; returns whether it woke in time.
 async fn punctually(time: Duration) -> bool {
     let clock = Clock::start();
@@ -150,7 +176,7 @@ async fn punctually(time: Duration) -> bool {
     clock.now() < Instant::START + time + LATE
 }
 
-async fn attempt(order: ProbeOrder, me: Address, opened: Arc<AtomicBool>) -> Attempt {
+async fn attempt(order: ProbeOrder, me: Address, opened: Arc<Opened>) -> Attempt {
     match ask(order, me, &opened).await {
         Ok(Some(life)) => Attempt::Answered(life),
         Ok(None) => Attempt::Closed,
@@ -162,9 +188,9 @@ async fn attempt(order: ProbeOrder, me: Address, opened: Arc<AtomicBool>) -> Att
 }
 
 /// Connects, asks, and waits for the PONG, whose life it returns; `None` when the connection ended before.
-async fn ask(order: ProbeOrder, me: Address, opened: &AtomicBool) -> io::Result<Option<Option<Life>>> {
+async fn ask(order: ProbeOrder, me: Address, opened: &Opened) -> io::Result<Option<Option<Life>>> {
     let mut stream = connect(order.address.socket()).await?;
-    opened.store(true, Ordering::Relaxed);
+    let _open = opened.one();
     stream.set_nodelay(true)?;
     stream.write_all(&codec::encode(&Message::Ping { nonce: NONCE }, order.wire, me)).await?;
     let pong = read_message(&mut stream, |message| match message {

@@ -4,6 +4,7 @@ mod crowd;
 mod detect;
 mod figures;
 mod floor;
+mod form;
 pub mod logs;
 mod register;
 pub mod stub_peer;
@@ -26,6 +27,8 @@ enum Benchmark {
     Detect(detect::DetectArgs),
     /// A crowd of peers on this machine: how it forms, and what it does when the machine is taken away from it
     Crowd(crowd::CrowdArgs),
+    /// Thousands of peers in this process beside 3 seeds: how they form, a newcomer, and a mass death
+    Form(form::FormArgs),
     /// What is killed to measure the floor
     #[command(hide = true)]
     Hold(floor::HoldArgs),
@@ -39,6 +42,7 @@ pub fn run(args: BenchArgs) -> Result<(), Failure> {
     match args.what {
         Benchmark::Detect(args) => detect::run(&args),
         Benchmark::Crowd(args) => crowd::run(&args),
+        Benchmark::Form(args) => form::run(&args),
         Benchmark::Hold(args) => floor::hold(&args),
         Benchmark::Register(args) => register::run(&args),
     }

@@ -249,8 +249,9 @@ impl Node {
         for effect in effects {
             self.perform(effect);
         }
-        if self.core.view().epoch != epoch && self.happenings.receiver_count() > 0 {
-            let _ = self.happenings.send(PeerEvent::View(Arc::new(self.core.view().clone())));
+        let view = self.core.view();
+        if view.epoch != epoch {
+            let _ = self.happenings.send(PeerEvent::View { epoch: view.epoch, members: view.len() });
         }
     }
 }

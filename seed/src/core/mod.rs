@@ -50,6 +50,7 @@ pub mod registry;
 mod request;
 mod routes;
 mod sessions;
+mod spreading;
 mod voter;
 
 use std::collections::BTreeMap;
@@ -137,7 +138,9 @@ impl Seed {
         self.settle_registrations();
         self.settle_deaths();
         self.upkeep();
-        self.deadline = self.leader.deadline().min(self.forwarding.deadline()).min(self.upkeep_next);
+        self.sessions.push_what_waited(&mut self.cx, &self.registry, &self.presence);
+        let asked = self.leader.deadline().min(self.forwarding.deadline());
+        self.deadline = asked.min(self.sessions.push_deadline()).min(self.upkeep_next);
         self.cx.take_effects(self.leadership.leads())
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::{Address, Instant};
+use coterie_common::{Address, Instant, OPEN_AT_ONCE};
 use rand::{Rng, RngExt};
 
 use super::latency::Latency;
@@ -160,23 +160,26 @@ impl Network {
         delay
     }
 
-    /// A probe that opens a connection at each of those times: how long after its start the first of them opens, and
-    /// how long after it the answer comes of one that answers.
+    /// A probe that opens a connection at each of those times, unless enough are open and silent: how long after its
+    /// start the first of them opens, how long after it the answer comes of one that answers, and how many they are.
     pub(crate) fn probe(
         &self,
         (from, to): (Address, Address),
         opens_at: &[Duration],
         rng: &mut impl Rng,
-    ) -> (Duration, Duration) {
-        let (mut opens, mut answers) = (Duration::MAX, Duration::MAX);
+    ) -> (Duration, Duration, usize) {
+        let (mut opened, mut answers): (Vec<Duration>, Duration) = (Vec::new(), Duration::MAX);
         for at in opens_at {
             if *at >= answers {
                 break;
             }
             let open = *at + self.handshake(from, to, rng);
-            opens = opens.min(open);
-            answers = answers.min(open + self.delay(from, to, rng) + self.delay(to, from, rng));
+            let answer = open + self.delay(from, to, rng) + self.delay(to, from, rng);
+            if opened.iter().filter(|opened| *opened <= at).count() < OPEN_AT_ONCE {
+                opened.push(open);
+                answers = answers.min(answer);
+            }
         }
-        (opens, answers)
+        (opened.iter().copied().min().unwrap_or(Duration::MAX), answers, opened.len())
     }
 }

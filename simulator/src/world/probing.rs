@@ -23,8 +23,8 @@ impl World {
             self.plan.planted_bug == Some(PlantedBug::ProbesGiveUp) && matches!(from.0, Host::Seed(_));
         let carried_out = if gives_up { ProbeOrder { effort: Effort::FirstOnly, ..order } } else { order };
         let ends = (from.0.address(), order.address);
-        let (opens, answers) = self.traffic.network.probe(ends, &carried_out.opens_at(), &mut self.rng);
-        let connections = carried_out.opens_at().iter().filter(|at| **at < answers).count();
+        let (opens, answers, connections) =
+            self.traffic.network.probe(ends, &carried_out.opens_at(), &mut self.rng);
         self.observe(&Observed::Probing { by: from.0, connections });
         self.tally.marks.add("connections_of_probes", connections as u64);
         let accepts = self.accepts(from.0, order);
@@ -69,6 +69,7 @@ impl World {
             return self.schedule(at, Happening::ProbeAnswered { from, target, order, until });
         }
         if self.now + waits >= until {
+            self.is_too_busy(order);
             let finding = Finding::Silent;
             return self.schedule(until, Happening::ProbeEnds { from, target, order, finding });
         }
@@ -86,6 +87,15 @@ impl World {
         let finding = self.finding(from.0, order);
         let at = if finding == Finding::Silent { until } else { self.now };
         self.schedule(at, Happening::ProbeEnds { from, target, order, finding });
+    }
+
+    /// A peer that would answer after the time to do so has not been reached, whatever the network is like.
+    fn is_too_busy(&mut self, order: ProbeOrder) {
+        self.tally.marks.hit("probes_of_the_busy");
+        if let Some(Host::Peer(index)) = Host::at(order.address) {
+            self.checker.truth_mut().reaches(self.now, order.address, None);
+            self.update_reached(index);
+        }
     }
 
     fn answers_after(&self, order: ProbeOrder) -> Duration {

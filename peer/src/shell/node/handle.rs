@@ -1,10 +1,9 @@
 //! A peer, for those in the same process.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use coterie_common::{Address, Incarnation, MemberId, View};
+use coterie_common::{Address, Epoch, Incarnation, MemberId, View};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Arrival;
@@ -19,8 +18,13 @@ pub enum PeerEvent {
         /// What.
         content: Bytes,
     },
-    /// The view has changed.
-    View(Arc<View>),
+    /// The view has changed. It is not copied for everybody who listens: who wants the members looks.
+    View {
+        /// Its epoch.
+        epoch: Epoch,
+        /// How many members it has.
+        members: usize,
+    },
 }
 
 /// A peer as it is now.

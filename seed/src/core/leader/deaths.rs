@@ -17,7 +17,9 @@
 //! when each is carried.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::{BALLOT_TIME_MAX, DEATH_GATHER_TIME, DEATHS_PER_ENTRY_MAX, EVIDENCE_AGE_MAX};
 use coterie_common::message::{
     BallotId, Cause, DeathProposal, DeathReport, SeedId, Stages, Subject, VoteReply,
@@ -32,6 +34,15 @@ use crate::core::entry::Body;
 use crate::core::pace::{Openings, Pace};
 use crate::core::registry::Registry;
 use crate::core::request::RequestId;
+use crate::core::spreading::{Pauses, Spreading};
+
+/// How long deaths may wait for others to share their entry, where one after the other is found: after a mass death
+/// everybody would be sent a view for each few. A guess. A death after a quiet time never waits, nor any in a cluster of
+/// fewer than 80.
+const DEATHS_WAIT: Knob<Pauses> = Knob::new(
+    "DEATHS_WAIT",
+    Pauses { each: Duration::from_micros(250), longest: Duration::from_millis(500), first: 8 },
+);
 
 /// The deaths that this leader conducts. One ballot for each life.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +52,8 @@ pub(super) struct Deaths {
     openings: Openings,
     /// When it was last looked which of those that wait may be opened.
     looked: Instant,
+    /// When deaths are proposed.
+    entries: Spreading,
 }
 
 /// A report, and which request is to be answered with what came of it.
@@ -217,11 +230,13 @@ impl Deaths {
     /// Deaths that happen together should share an entry: one durable write, one new view for everybody. A hint whose
     /// probe still runs is the earliest sign of another death; hints about lives with a ballot do not count, their
     /// ballot does. A lone death does not pay for that: its own hint ended with the probe that carried it. How long
-    /// any of them waits for the others is bounded by [`DEATH_GATHER_TIME`].
+    /// any of them waits for the others is bounded by [`DEATH_GATHER_TIME`]; in a large cluster, where hundreds die, by
+    /// `DEATHS_WAIT`.
     #[must_use]
     pub(super) fn propose_carried(
         &mut self,
         cx: &mut Context,
+        members: usize,
         hinted: &BTreeSet<ProbeTarget>,
     ) -> Vec<(MemberId, BallotId)> {
         let Some(first) = self.open.values().filter_map(DeathBallot::carried_at).min() else {
@@ -233,6 +248,9 @@ impl Deaths {
         let is_open = |target: &ProbeTarget| self.open.keys().any(|dead| dead.address == target.address);
         let hints = hinted.iter().any(|target| !is_open(target));
         if (others || hints) && cx.now < first + DEATH_GATHER_TIME.get() {
+            return Vec::new();
+        }
+        if !self.entries.take(cx.now, DEATHS_WAIT.get(), members) {
             return Vec::new();
         }
         // A member may have come back since: a death that waited long for its entry is asked about again.
@@ -304,7 +322,7 @@ impl Deaths {
             // It was looked at and had to wait for others, which end by themselves, or for the next patience.
             BallotState::Waiting(_) => Some(self.openings.until()).filter(|until| *until > self.looked),
             BallotState::Voting => Some(open.ballot.ends()),
-            BallotState::Carried(at) => Some(at + DEATH_GATHER_TIME.get()),
+            BallotState::Carried(at) => Some((at + DEATH_GATHER_TIME.get()).max(self.entries.next())),
             BallotState::Proposed => None,
         };
         self.open.values().filter_map(of).min().unwrap_or(Instant::NEVER)

@@ -16,6 +16,7 @@
 mod death_ballot;
 mod deaths;
 mod departures;
+mod joiner_queue;
 mod registrations;
 mod reports;
 mod seed_changes;
@@ -84,6 +85,12 @@ impl Leader {
         requests: Vec<RequestId>,
     ) -> Opened {
         self.registrations.open(cx, &mut self.numbers, registry, joiner, requests)
+    }
+
+    /// The next joiner that waited, once the seeds can look at another. To be called until there is none.
+    #[must_use]
+    pub(crate) fn next_registration(&mut self, cx: &Context, registry: &Registry) -> Option<Opened> {
+        self.registrations.open_next(cx, &mut self.numbers, registry)
     }
 
     /// A vote on a registration came. A carried ballot is proposed at once.
@@ -180,9 +187,10 @@ impl Leader {
     pub(crate) fn propose_deaths(
         &mut self,
         cx: &mut Context,
+        members: usize,
         hinted: &BTreeSet<ProbeTarget>,
     ) -> Vec<(MemberId, BallotId)> {
-        self.deaths.propose_carried(cx, hinted)
+        self.deaths.propose_carried(cx, members, hinted)
     }
 
     /// The ballot about that life is over; none if there was none.

@@ -17,10 +17,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX};
+use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, JOINERS_PROBED_MAX};
 use coterie_common::message::{Answer, BallotId, Candidate, RegisterProposal, SeedId, Subject, VoteReply};
 use coterie_common::{Address, Incarnation, Instant, Life, Refusal, Why};
 
+use super::joiner_queue::JoinerQueue;
 use crate::core::ballot::{Ballot, BallotNumbers, Proposal, Verdict};
 use crate::core::context::Context;
 use crate::core::entry::Body;
@@ -31,6 +32,9 @@ use crate::core::request::RequestId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Registrations {
     open: BTreeMap<BallotId, RegistrationBallot>,
+    /// How many of them are not proposed yet: the seeds look at their joiners.
+    asked: usize,
+    queue: JoinerQueue,
     /// The ballot about each life: whoever asks again for one joins it.
     by_life: BTreeMap<(Address, Life), BallotId>,
     /// All ballots have the same time, so they end in the order of their opening. A ballot that is over stays here
@@ -61,8 +65,8 @@ impl RegistrationBallot {
 /// What came of a request to be admitted.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    /// A ballot about that life is open already. Its result is for these, too.
-    Joined,
+    /// A ballot about that life is open already, or will be. Its result is for these, too.
+    Waits,
     /// It needs none: these are to be answered.
     Answered(Vec<RequestId>, Answer),
     /// The seeds are to vote on this.
@@ -96,23 +100,44 @@ impl Registrations {
             ballot.requests.extend(requests);
             ballot.requests.sort_unstable();
             ballot.requests.dedup();
-            return Opened::Joined;
+            return Opened::Waits;
         }
-        match registry.at(joiner.address) {
-            Some(member) if member.life == joiner.life => {
-                let incarnation = member.id.incarnation;
-                Opened::Answered(requests, Answer::Admitted { incarnation, index: incarnation.0 })
-            }
-            // After the question whether it is a member: that answer costs nothing, however much is under way.
-            _ if self.open.len() >= BALLOTS_MAX.get() => {
-                let detail = format!("{BALLOTS_MAX} registrations are under way");
-                Opened::Answered(requests, Answer::Refused(Refusal::new(Why::Limit, detail)))
-            }
-            present => {
-                let replaces = present.map_or(Incarnation::NONE, |member| member.id.incarnation);
-                Opened::Proposed(self.hold(cx, numbers.next(), registry, (joiner, replaces), requests))
-            }
+        if self.queue.join(cx.now, life, &requests) {
+            return Opened::Waits;
         }
+        if let Some(answer) = known(registry, &joiner) {
+            return Opened::Answered(requests, answer);
+        }
+        // After the question whether it is a member: that answer costs nothing, however much is under way.
+        if self.len() >= BALLOTS_MAX.get() {
+            let detail = format!("{BALLOTS_MAX} registrations are under way");
+            return Opened::Answered(requests, Answer::Refused(Refusal::new(Why::Limit, detail)));
+        }
+        if self.has_room() && self.queue.len() == 0 {
+            return Opened::Proposed(self.hold(cx, numbers.next(), registry, joiner, requests));
+        }
+        self.queue.push(cx.now, joiner, requests);
+        Opened::Waits
+    }
+
+    /// The next that waited, once the seeds have room for another. It may be a member by now.
+    #[must_use]
+    pub(super) fn open_next(
+        &mut self,
+        cx: &Context,
+        numbers: &mut BallotNumbers,
+        registry: &Registry,
+    ) -> Option<Opened> {
+        let (joiner, requests) = if self.has_room() { self.queue.pop(cx.now)? } else { return None };
+        Some(match known(registry, &joiner) {
+            Some(answer) => Opened::Answered(requests, answer),
+            None => Opened::Proposed(self.hold(cx, numbers.next(), registry, joiner, requests)),
+        })
+    }
+
+    /// Whether the seeds can look at another joiner.
+    fn has_room(&self) -> bool {
+        self.asked < JOINERS_PROBED_MAX.get()
     }
 
     /// Opens the ballot. Among the sets of voters in force now.
@@ -121,15 +146,17 @@ impl Registrations {
         cx: &Context,
         id: BallotId,
         registry: &Registry,
-        (joiner, replaces): (Candidate, Incarnation),
+        joiner: Candidate,
         requests: Vec<RequestId>,
     ) -> RegisterProposal {
+        let replaces = registry.at(joiner.address).map_or(Incarnation::NONE, |member| member.id.incarnation);
         let ends = cx.now + cx.config.patience.scale(BALLOT_TIME_MAX.get());
         let ballot = Ballot::new(registry.seed_sets().to_vec(), ends);
         self.by_life.insert((joiner.address, joiner.life), id);
         let open = RegistrationBallot { joiner, replaces, ballot, requests, is_proposed: false };
         let proposal = open.proposal(registry, id);
         self.open.insert(id, open);
+        self.asked += 1;
         self.expiry.push_back((ends, id));
         proposal
     }
@@ -169,6 +196,7 @@ impl Registrations {
             Verdict::Pending => Settled::Open,
             Verdict::Carried => {
                 open.is_proposed = true;
+                self.asked -= 1;
                 let (candidate, replaces, votes) = (open.joiner.clone(), open.replaces, open.ballot.votes());
                 cx.propose(Body::Join { ballot: id, candidate, replaces, votes });
                 Settled::Open
@@ -204,6 +232,7 @@ impl Registrations {
         let ballot = self.open.remove(&id)?;
         let named = self.by_life.remove(&(ballot.joiner.address, ballot.joiner.life));
         assert_eq!(named, Some(id), "the ballot about {}", ballot.joiner.address);
+        self.asked -= usize::from(!ballot.is_proposed);
         Some(ballot)
     }
 
@@ -218,9 +247,9 @@ impl Registrations {
         Some(id)
     }
 
-    /// How many are open.
+    /// How many are open, or wait.
     pub(super) fn len(&self) -> usize {
-        self.open.len()
+        self.open.len() + self.queue.len()
     }
 
     /// Checks what must hold between steps.
@@ -235,6 +264,14 @@ impl Registrations {
             assert_eq!(joiner, Some(*life), "ballot {id} about a life, and that life");
         }
         self.open.values().for_each(|open| open.ballot.verify());
+        let asked = self.open.values().filter(|open| !open.is_proposed).count();
+        assert_eq!(asked, self.asked, "ballots on which the seeds are to vote, and their count");
+        self.queue.verify();
+        let waiting = self.queue.len();
+        assert!(
+            waiting == 0 || !self.has_room(),
+            "{waiting} joiners wait, and the seeds are asked about {asked}"
+        );
         self.open.values().filter(|open| open.is_proposed).for_each(|open| open.ballot.assert_carried());
         let unasked = self.open.iter().find(|(_, open)| open.requests.is_empty());
         assert!(unasked.is_none(), "a ballot for which nobody asked: {unasked:?}");
@@ -247,6 +284,13 @@ impl Registrations {
     pub(super) fn deadline(&self) -> Instant {
         self.expiry.front().map_or(Instant::NEVER, |(at, _)| *at)
     }
+}
+
+/// The answer for one that is a member already.
+fn known(registry: &Registry, joiner: &Candidate) -> Option<Answer> {
+    let member = registry.at(joiner.address).filter(|member| member.life == joiner.life)?;
+    let incarnation = member.id.incarnation;
+    Some(Answer::Admitted { incarnation, index: incarnation.0 })
 }
 
 #[cfg(test)]

@@ -214,8 +214,13 @@ impl Seed {
     }
 
     pub(super) fn open_registration(&mut self, joiner: Candidate, requests: Vec<RequestId>) {
-        match self.leader.register(&self.cx, &self.registry, joiner, requests) {
-            Opened::Joined => {}
+        let opened = self.leader.register(&self.cx, &self.registry, joiner, requests);
+        self.on_opened(opened);
+    }
+
+    fn on_opened(&mut self, opened: Opened) {
+        match opened {
+            Opened::Waits => {}
             Opened::Answered(requests, answer) => self.reply_to_all(requests, &answer),
             Opened::Proposed(proposal) => self.ask_voters(&Proposal::Registration(proposal)),
         }
@@ -234,6 +239,9 @@ impl Seed {
         while let Some(id) = self.leader.next_registration_due(self.cx.now) {
             let settled = self.leader.settle_registration(&mut self.cx, id);
             self.on_settled(settled);
+        }
+        while let Some(opened) = self.leader.next_registration(&self.cx, &self.registry) {
+            self.on_opened(opened);
         }
     }
 
@@ -264,7 +272,8 @@ impl Seed {
         while let Some(dead) = self.leader.next_death_due(&self.cx, pace) {
             self.hold_death_again(dead);
         }
-        for (dead, ballot) in self.leader.propose_deaths(&mut self.cx, self.voter.hinted()) {
+        let members = self.registry.members().len();
+        for (dead, ballot) in self.leader.propose_deaths(&mut self.cx, members, self.voter.hinted()) {
             // This seed votes on the one before at once, which may settle the others of this list.
             if self.leader.holds_death(dead, ballot) {
                 self.hold_death_again(dead);

@@ -33,6 +33,7 @@ use crate::core::context::Context;
 use crate::core::effect::{Effect, SessionId};
 use crate::core::presence::Presence;
 use crate::core::registry::Registry;
+use crate::core::spreading::Spreading;
 
 /// Registrations that one session may ask for in a second. A guess: a peer needs one.
 pub(crate) const REGISTRATIONS_PER_SECOND: Knob<u32> = Knob::new("REGISTRATIONS_PER_SECOND", 10);
@@ -51,6 +52,10 @@ pub(crate) struct Sessions {
     /// Invariant: the counts of all bound sessions, and none that is 0.
     holders: BTreeMap<MemberId, u32>,
     recent: RecentChanges,
+    /// The epoch of the last change that nobody should wait for.
+    urgent: Epoch,
+    /// When joins are pushed.
+    joins: Spreading,
     reads: Reads,
     /// The entry of the voters that all sessions were told of last; 0 while they are those of everybody's list.
     voters_told_at: u64,
@@ -63,6 +68,8 @@ impl Sessions {
             all: BTreeMap::new(),
             holders: BTreeMap::new(),
             recent: RecentChanges::new(epoch),
+            urgent: epoch,
+            joins: Spreading::default(),
             reads: Reads::default(),
             voters_told_at: 0,
         }

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use coterie_common::knob::Knob;
 use coterie_common::limits::JSON_PEER_LIST_MAX;
 use coterie_common::message::{CloseReason, Registration, Roster, SessionMessage};
-use coterie_common::{Address, Change, Epoch, Event, Life, Member, MemberId, Message, Wire};
+use coterie_common::{Address, Change, Epoch, Event, Instant, Life, Member, MemberId, Message, Wire};
 use rand::seq::SliceRandom;
 
 use super::recent_changes::RecentChanges;
@@ -18,6 +20,14 @@ use crate::core::context::Context;
 use crate::core::effect::{Effect, SessionId};
 use crate::core::presence::Presence;
 use crate::core::registry::Registry;
+use crate::core::spreading::Pauses;
+
+/// How long a push of joins may wait for other joins. A guess, by how long a crowd of two thousand took to form. Not
+/// longer than a neighbour bears with the hello of a newcomer that it was not told of. What ends a life never waits.
+const JOINS_WAIT: Knob<Pauses> = Knob::new(
+    "JOINS_WAIT",
+    Pauses { each: Duration::from_millis(1), longest: Duration::from_secs(1), first: 4 },
+);
 
 impl Sessions {
     // ---- changes ----
@@ -25,20 +35,45 @@ impl Sessions {
     /// The view has changed. Before anything is pushed of them: what is pushed is read from here.
     pub(crate) fn note(&mut self, changes: &[Change]) {
         self.recent.extend(changes);
+        let is_urgent = |change: &&Change| !matches!(change.event, Event::Joined(_));
+        let last = changes.iter().rev().find(is_urgent);
+        self.urgent = last.map_or(self.urgent, |change| change.epoch);
     }
 
     /// The view is another one, and how it came about is not known. A session that was told an earlier epoch is sent
     /// the whole view next, but for JSON programs (`tell_json_difference`).
     pub(crate) fn begin_anew(&mut self, epoch: Epoch) {
         self.recent = RecentChanges::new(epoch);
+        self.urgent = epoch;
     }
 
-    /// Pushes what is new to every session that has no push in flight.
+    /// Pushes what is new to every session that has no push in flight: at once what nobody should wait for, joins at
+    /// their pace.
     pub(crate) fn push(&mut self, cx: &mut Context, registry: &Registry, presence: &Presence) {
-        let is_idle = |session: &Session| session.told.is_some() && !session.in_flight;
-        let idle: Vec<SessionId> =
-            self.all.iter().filter(|(_, session)| is_idle(session)).map(|(id, _)| *id).collect();
-        self.push_to(cx, registry, presence, &idle);
+        let epoch = registry.epoch();
+        let is_behind =
+            |session: &Session| !session.in_flight && session.told.is_some_and(|told| told < epoch);
+        if !self.all.values().any(is_behind) {
+            // Told otherwise, ended, or busy with the push before: what is new follows that.
+            return self.joins.nobody_waits();
+        }
+        let may = self.joins.take(cx.now, JOINS_WAIT.get(), self.all.len());
+        let is_due = |session: &Session| is_behind(session) && (may || session.told < Some(self.urgent));
+        let due: Vec<SessionId> =
+            self.all.iter().filter(|(_, session)| is_due(session)).map(|(id, _)| *id).collect();
+        self.push_to(cx, registry, presence, &due);
+    }
+
+    /// Joins that have waited for others are pushed with them. Asked at each step.
+    pub(crate) fn push_what_waited(&mut self, cx: &mut Context, registry: &Registry, presence: &Presence) {
+        if cx.now >= self.joins.deadline() {
+            self.push(cx, registry, presence);
+        }
+    }
+
+    /// When joins that wait are to be pushed.
+    pub(crate) fn push_deadline(&self) -> Instant {
+        self.joins.deadline()
     }
 
     fn push_to(
@@ -92,8 +127,10 @@ impl Sessions {
         id: SessionId,
     ) {
         // It may have been closed while that was written.
-        if let Some(session) = self.all.get_mut(&id) {
-            session.in_flight = false;
+        let Some(session) = self.all.get_mut(&id) else { return };
+        session.in_flight = false;
+        let is_urgent = session.told < Some(self.urgent);
+        if is_urgent || session.told >= Some(registry.epoch()) || self.joins.may(cx.now) {
             self.push_to(cx, registry, presence, &[id]);
         }
     }

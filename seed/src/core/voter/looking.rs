@@ -56,9 +56,11 @@ impl Voter {
         (wire, broke): (Wire, bool),
         purpose: ProbePurpose,
     ) -> bool {
-        // Not stretched by losses of its own, as a peer's is: a seed measures none.
-        let patience = cx.config.patience.for_probe(0.0, false);
-        let open_within = cx.config.patience.for_opening(broke, 0.0, false);
+        // Not stretched by losses of its own, as a peer's is: a seed measures none. But nothing is wrong with who takes
+        // long to join: it may be one of a crowd.
+        let is_joiner = matches!(purpose, ProbePurpose::Registration(..));
+        let patience = cx.config.patience.for_probe(0.0, is_joiner);
+        let open_within = cx.config.patience.for_opening(broke, 0.0, is_joiner);
         let ProbeTarget { address, life } = target;
         let (round_trip, effort) = (Duration::ZERO, Effort::Whole);
         let order = ProbeOrder { address, life, wire, patience, open_within, round_trip, effort };

@@ -1,0 +1,118 @@
+//! How often everybody is told what keeps happening.
+//!
+//! News costs as many frames as there are sessions, and each makes a member take in a view. Where members come or die
+//! by the hundred, each of a hundred batches told at once would be a hundred times that, at a moment when all are busy.
+//! So they wait for each other: the first after a quiet time is told at once, the next ones less and less often.
+
+use std::time::Duration;
+
+use coterie_common::Instant;
+use coterie_common::knob::Quantity;
+
+/// Where the longest pause comes to less than this, nothing waits.
+const NOT_WORTH_IT: Duration = Duration::from_millis(20);
+
+/// How long news may wait for more of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Pauses {
+    /// For each of those who are told: that is what telling them costs.
+    pub(crate) each: Duration,
+    /// And however many they are.
+    pub(crate) longest: Duration,
+    /// The first pause after a quiet time is that part of the longest.
+    pub(crate) first: u32,
+}
+
+impl Quantity for Pauses {
+    fn times(self, factor: f64) -> Self {
+        Pauses { each: self.each.times(factor), longest: self.longest.times(factor), ..self }
+    }
+}
+
+/// When news of one kind is told next.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spreading {
+    /// Not before then.
+    next: Instant,
+    /// How long it is from the last to the next.
+    pause: Duration,
+    /// Whether anything waits for that.
+    is_awaited: bool,
+}
+
+impl Spreading {
+    /// There is news for so many: whether it may be told now. If not it waits.
+    pub(crate) fn take(&mut self, now: Instant, pauses: Pauses, many: usize) -> bool {
+        if !self.may(now) {
+            return false;
+        }
+        let many = u32::try_from(many).unwrap_or(u32::MAX);
+        let longest = pauses.each.saturating_mul(many).min(pauses.longest);
+        let first = longest / pauses.first;
+        let was_quiet = !self.is_awaited && now >= self.next + self.pause;
+        self.pause = match (longest < NOT_WORTH_IT, was_quiet) {
+            (true, _) => Duration::ZERO,
+            (false, true) => first,
+            (false, false) => (self.pause * 2).clamp(first, longest),
+        };
+        self.next = now + self.pause;
+        self.is_awaited = false;
+        true
+    }
+
+    /// Whether news may be told now. If not it waits.
+    pub(crate) fn may(&mut self, now: Instant) -> bool {
+        self.is_awaited |= now < self.next;
+        now >= self.next
+    }
+
+    /// There is nobody whom what waits could be told now.
+    pub(crate) fn nobody_waits(&mut self) {
+        self.is_awaited = false;
+    }
+
+    /// Before then nothing is told.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// When what waits is to be told.
+    pub(crate) fn deadline(&self) -> Instant {
+        if self.is_awaited { self.next } else { Instant::NEVER }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const PAUSES: Pauses = Pauses { each: MS, longest: Duration::from_secs(1), first: 4 };
+
+    #[test]
+    fn what_keeps_happening_is_told_less_and_less_often() {
+        let mut spreading = Spreading::default();
+        let start = Instant::START + 1_000 * MS;
+        let mut told = Vec::new();
+        for ms in 0..2_000 {
+            if spreading.take(start + ms * MS, PAUSES, 2_000) {
+                told.push(ms);
+            }
+        }
+        assert_eq!(told, [0, 250, 750, 1_750]);
+        assert_eq!(spreading.deadline(), start + 2_750 * MS);
+    }
+
+    #[test]
+    fn the_first_after_a_quiet_time_is_told_at_once_and_a_few_never_wait() {
+        let mut spreading = Spreading::default();
+        let start = Instant::START + 1_000 * MS;
+        assert!(spreading.take(start, PAUSES, 2_000));
+        assert!(!spreading.take(start + MS, PAUSES, 2_000));
+        assert!(spreading.take(spreading.deadline(), PAUSES, 2_000));
+        assert!(spreading.take(start + 2_000 * MS, PAUSES, 2_000));
+        assert_eq!((spreading.deadline(), spreading.next()), (Instant::NEVER, start + 2_250 * MS));
+        let mut few = Spreading::default();
+        assert!((0..9).all(|ms| few.take(start + ms * MS, PAUSES, 9)));
+    }
+}
