@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use coterie_common::limits::{
     ABSENCE_GRACE, ALL_TAGS_BYTES_MAX, BALLOTS_MAX, DEATHS_PER_ENTRY_MAX, FORWARDED_MAX, HINTS_PER_SECOND,
-    JSON_PEER_LIST_MAX, MEMBERS_MAX, REQUESTS_PER_SECOND, SEEDS_MAX, TAG_BYTES_MAX, VIA_BYTES_MAX,
+    JOINERS_PROBED_MAX, JSON_PEER_LIST_MAX, MEMBERS_MAX, REQUESTS_PER_SECOND, SEEDS_MAX, TAG_BYTES_MAX,
+    VIA_BYTES_MAX,
 };
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, ClusterId, DeathReport, SeedChange, SeedId, SessionMessage, Subject,
@@ -17,7 +18,7 @@ use coterie_common::{
     ProbeTarget, Tags, Timestamp, Why, Wire,
 };
 use coterie_seed::core::entry::{Body, SeedRecord};
-use coterie_seed::core::{Config, Effect, Entry, Input, Registry, Seed, SessionId};
+use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
 
 fn address(number: usize) -> Address {
     let [_, high, middle, low] = (number as u32).to_be_bytes();
@@ -110,6 +111,37 @@ fn one_ballot_too_many_is_refused_and_those_under_way_go_on() {
 }
 
 #[test]
+fn joiners_are_asked_about_as_many_at_a_time_as_the_seeds_can_probe() {
+    let mut seed = leader(registry(0, 0));
+    let mut probed = Vec::new();
+    let mut step = |seed: &mut Seed, now: Instant, input: Input| {
+        for effect in seed.step(now, input) {
+            if let Effect::Probe(order) = effect {
+                probed.push(order.target());
+            }
+        }
+        probed.len()
+    };
+    let most = JOINERS_PROBED_MAX.get();
+    for number in 0..most + 2 {
+        let input = Input::Register { request: number as u64, candidate: candidate(number, 0) };
+        step(&mut seed, Instant::START, input);
+        seed.verify();
+    }
+    assert_eq!(step(&mut seed, Instant::START, Input::Wake), most);
+    let target = ProbeTarget { address: address(3), life: Life(1) };
+    let found = Input::Probed { target, finding: Finding::Alive, host: HostEvidence::Unknown };
+    assert_eq!(step(&mut seed, Instant::START, found), most + 1, "one is found, the next is looked at");
+    seed.verify();
+    assert_eq!(probed[..most], (0..most).map(joiner).collect::<Vec<_>>());
+    assert_eq!(probed[most], joiner(most), "who came first comes first");
+}
+
+fn joiner(number: usize) -> ProbeTarget {
+    ProbeTarget { address: address(number), life: Life(1) }
+}
+
+#[test]
 fn a_full_cluster_takes_no_new_member_but_a_new_life_of_an_old_one() {
     let mut seed = leader(registry(MEMBERS_MAX, 0));
     assert_limit(register(&mut seed, 1, candidate(MEMBERS_MAX, 0)), MEMBERS_MAX);
@@ -181,6 +213,87 @@ fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
     take(seed.step(Instant::START + Duration::from_millis(40), Input::Wake));
     assert_eq!(sizes.iter().sum::<usize>(), count, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size <= DEATHS_PER_ENTRY_MAX), "{sizes:?}");
+}
+
+/// The first after a quiet time is told at once.
+#[test]
+fn deaths_that_are_found_one_after_the_other_share_entries_in_a_large_cluster() {
+    for (members, expected) in [(400, vec![1, 9]), (40, vec![1; 10])] {
+        let mut seed = leader(registry(members, 0));
+        let mut sizes = Vec::new();
+        let mut step = |seed: &mut Seed, now: Instant, input: Input| {
+            for effect in seed.step(now, input) {
+                if let Effect::Propose(Entry { body: Body::Deaths(deaths), .. }) = effect {
+                    sizes.push(deaths.len());
+                }
+            }
+        };
+        let mut now = Instant::START + Duration::from_secs(1);
+        seed.step(now, Input::Wake);
+        for number in 0..10 {
+            now = now + Duration::from_millis(1);
+            for target in report(&mut seed, 1, members - 1, number..number + 1) {
+                let (finding, host) = (Finding::Refused, HostEvidence::Unknown);
+                step(&mut seed, now, Input::Probed { target, finding, host });
+                seed.verify();
+            }
+        }
+        let due = seed.next_deadline();
+        assert!(due > now, "it waits for what is to come");
+        step(&mut seed, due.max(now + Duration::from_millis(25)), Input::Wake);
+        assert_eq!(sizes, expected, "{members} members");
+    }
+}
+
+fn pushes(effects: Vec<Effect>) -> usize {
+    effects.into_iter().filter(|effect| matches!(effect, Effect::Push { .. })).count()
+}
+
+/// Who ends is told at once, and who joined before with it.
+#[test]
+fn joins_wait_for_each_other_where_there_are_many_sessions() {
+    let members = 100;
+    let mut seed = leader(registry(members, 0));
+    let start = Instant::START + Duration::from_secs(1);
+    seed.step(start, Input::Wake);
+    for number in 0..members {
+        report(&mut seed, number as u64 + 1, number, 0..0);
+    }
+    let join = |seed: &mut Seed, now: Instant, number: usize| {
+        let (ballot, candidate) = (BallotId { term: 1, number: number as u64 }, candidate(number, 0));
+        let (replaces, subject) = (
+            Incarnation::NONE,
+            Subject::Admission { address: candidate.address, life: Life(1), replaces: Incarnation::NONE },
+        );
+        let vote =
+            Vote { seed: SeedId(0), ballot, subject, finding: Finding::Alive, host: HostEvidence::Unknown };
+        apply(seed, now, Body::Join { ballot, candidate, replaces, votes: vec![vote] })
+    };
+    let at = |ms| start + Duration::from_millis(ms);
+    assert_eq!(join(&mut seed, at(0), members), 1, "the first after a quiet time");
+    for id in 1..=members {
+        seed.step(at(0), Input::SessionDrained(SessionId(id as u64)));
+    }
+    assert_eq!(join(&mut seed, at(1), members + 1), 0);
+    assert_eq!(seed.next_deadline(), at(25), "a quarter of what 100 sessions cost");
+    assert_eq!(pushes(seed.step(at(25), Input::Wake)), 1);
+    for id in 1..=members {
+        seed.step(at(25), Input::SessionDrained(SessionId(id as u64)));
+    }
+    assert_eq!(join(&mut seed, at(26), members + 2), 0);
+    assert_eq!(apply(&mut seed, at(27), Body::Leave(member(3))), 1, "who leaves is no join");
+    seed.verify();
+}
+
+/// The log has another entry; returns how many things are pushed.
+fn apply(seed: &mut Seed, now: Instant, body: Body) -> usize {
+    let index = seed.registry().applied() + 1;
+    let mut after = seed.registry().clone();
+    let outcome = after.apply(index, &Entry::new(body.clone()));
+    assert!(!outcome.changes.is_empty(), "{outcome:?}");
+    pushes(
+        seed.step(now, Input::Committed(vec![Commit { index, payload: Payload::Entry(Entry::new(body)) }])),
+    )
 }
 
 /// The rest are found absent again when some of these are over. Of those that there may be the seeds are asked about

@@ -64,7 +64,7 @@ impl Prober {
             self.icmp.ping(order.address.ip(), patience).await
         };
         let shortages = AtomicU32::new(0);
-        let opened = Arc::new(Opened::default());
+        let opened = Arc::new(OpenConnections::default());
         let silence = async {
             // Who was late himself has not seen yet what may have come meanwhile.
             let in_time = punctually(order.open_within).await;
@@ -104,7 +104,12 @@ impl Prober {
 
     /// Opens connections until one decides. Never returns [`Finding::Silent`]: the patience is the caller's.
     /// `opened` tells of those that open; `shortages` counts those that failed for want of this host's own means.
-    async fn attempts(&self, order: ProbeOrder, shortages: &AtomicU32, opened: &Arc<Opened>) -> Finding {
+    async fn attempts(
+        &self,
+        order: ProbeOrder,
+        shortages: &AtomicU32,
+        opened: &Arc<OpenConnections>,
+    ) -> Finding {
         let clock = Clock::start();
         let mut opens_at = order.opens_at().into_iter().peekable();
         let (mut running, mut begun) = (JoinSet::new(), 0);
@@ -147,12 +152,12 @@ impl Prober {
 
 /// The connections of a probe that have opened.
 #[derive(Debug, Default)]
-struct Opened {
+struct OpenConnections {
     ever: AtomicBool,
     now: AtomicUsize,
 }
 
-impl Opened {
+impl OpenConnections {
     /// One has opened, and is open as long as what is returned lives.
     fn one(&self) -> impl Drop {
         self.ever.store(true, Ordering::Relaxed);
@@ -161,7 +166,7 @@ impl Opened {
     }
 }
 
-struct Open<'a>(&'a Opened);
+struct Open<'a>(&'a OpenConnections);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
@@ -176,7 +181,7 @@ async fn punctually(time: Duration) -> bool {
     clock.now() < Instant::START + time + LATE
 }
 
-async fn attempt(order: ProbeOrder, me: Address, opened: Arc<Opened>) -> Attempt {
+async fn attempt(order: ProbeOrder, me: Address, opened: Arc<OpenConnections>) -> Attempt {
     match ask(order, me, &opened).await {
         Ok(Some(life)) => Attempt::Answered(life),
         Ok(None) => Attempt::Closed,
@@ -188,7 +193,7 @@ async fn attempt(order: ProbeOrder, me: Address, opened: Arc<Opened>) -> Attempt
 }
 
 /// Connects, asks, and waits for the PONG, whose life it returns; `None` when the connection ended before.
-async fn ask(order: ProbeOrder, me: Address, opened: &Opened) -> io::Result<Option<Option<Life>>> {
+async fn ask(order: ProbeOrder, me: Address, opened: &OpenConnections) -> io::Result<Option<Option<Life>>> {
     let mut stream = connect(order.address.socket()).await?;
     let _open = opened.one();
     stream.set_nodelay(true)?;

@@ -64,7 +64,7 @@ pub(super) fn run(args: &FormArgs) -> Result<(), Failure> {
     let base_port = free_base_port(layout.ip, SEEDS + args.peers + args.newcomers)?;
     let layout = Layout { base_port: Some(base_port), ..layout };
     let mut cluster = Cluster::prepare(Directory::take(&directory, true)?, layout)?;
-    let result = Bench::start(&mut cluster, base_port).and_then(|mut bench| bench.measure(args));
+    let result = Formation::start(&mut cluster, base_port).and_then(|mut bench| bench.measure(args));
     cluster.stop_all();
     if args.dir.is_none() && result.is_ok() {
         let _ = std::fs::remove_dir_all(&directory);
@@ -74,7 +74,7 @@ pub(super) fn run(args: &FormArgs) -> Result<(), Failure> {
 
 /// What one peer has seen.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenViews {
     /// How many members its view has.
     members: usize,
     /// How many views came since the count was begun.
@@ -89,19 +89,19 @@ struct Seen {
 struct Watched {
     address: Address,
     handle: Handle,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<SeenViews>>,
 }
 
 impl Watched {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenViews> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Bench {
+struct Formation {
     clock: Clock,
     seeds: Vec<SeedEntry>,
-    work: Work,
+    work: ProcessorTime,
     next: Address,
     staying: Runtime,
     /// Those that are to stop have a runtime of their own: it ends, and all of their sockets with it.
@@ -109,7 +109,7 @@ struct Bench {
     peers: Vec<Watched>,
 }
 
-impl Bench {
+impl Formation {
     fn start(cluster: &mut Cluster, base_port: u16) -> Result<Self, Failure> {
         cluster.start_all()?;
         let entry = |index: &usize| {
@@ -118,11 +118,11 @@ impl Bench {
         };
         let seeds: Vec<SeedEntry> = cluster.of(Role::Seed).iter().map(entry).collect();
         let first = base_port.saturating_add(u16::try_from(SEEDS).unwrap_or_default());
-        Ok(Bench {
+        Ok(Formation {
             clock: Clock::start(),
             next: Address::new(cluster.layout.ip, first),
             seeds,
-            work: Work::of(cluster.nodes.iter().filter_map(|node| node.record.pid)),
+            work: ProcessorTime::of(cluster.nodes.iter().filter_map(|node| node.record.pid)),
             staying: Builder::new_multi_thread().enable_all().build()?,
             stopping: Builder::new_multi_thread().enable_all().build()?,
             peers: Vec::new(),
@@ -225,8 +225,8 @@ impl Bench {
         let listener = tcp::bind(address.socket())
             .map_err(|problem| Failure::running(format!("{address}: {problem}")))?;
         let (handle, _running) = peer::start(listener, options)?;
-        let seen = Arc::<Mutex<Seen>>::default();
-        runtime.spawn(watch(handle.subscribe(), self.clock.clone(), Arc::clone(&seen)));
+        let seen = Arc::<Mutex<SeenViews>>::default();
+        runtime.spawn(watch(handle.subscribe(), self.clock, Arc::clone(&seen)));
         Ok(Watched { address, handle, seen })
     }
 
@@ -274,7 +274,7 @@ impl Bench {
     }
 }
 
-async fn watch(mut events: Receiver<PeerEvent>, clock: Clock, seen: Arc<Mutex<Seen>>) {
+async fn watch(mut events: Receiver<PeerEvent>, clock: Clock, seen: Arc<Mutex<SeenViews>>) {
     loop {
         let event = events.recv().await;
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,13 +293,13 @@ async fn watch(mut events: Receiver<PeerEvent>, clock: Clock, seen: Arc<Mutex<Se
 
 /// The time that processes have had on the processors.
 #[derive(Debug)]
-struct Work {
+struct ProcessorTime {
     processes: Vec<(u32, Duration)>,
 }
 
-impl Work {
+impl ProcessorTime {
     fn of(processes: impl Iterator<Item = u32>) -> Self {
-        Work { processes: processes.map(|process| (process, processor_time(process))).collect() }
+        ProcessorTime { processes: processes.map(|process| (process, processor_time(process))).collect() }
     }
 
     fn since_last(&mut self) -> String {

@@ -30,6 +30,9 @@ impl Amount {
         if let Some(count) = within("Duration::from_millis(") {
             return Some(Amount::Time(number(count)?));
         }
+        if let Some(count) = within("Duration::from_micros(") {
+            return Some(Amount::Time(number(count)? / 1_000.0));
+        }
         if text == "DEFAULT" {
             // That of `--patience`, beside it.
             let text = read(&root().join("common/src/patience.rs"));

@@ -7,27 +7,12 @@
 use std::time::Duration;
 
 use coterie_common::Instant;
-use coterie_common::knob::Quantity;
 
 /// Where the longest pause comes to less than this, nothing waits.
 const NOT_WORTH_IT: Duration = Duration::from_millis(20);
 
-/// How long news may wait for more of its kind.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(crate) struct Pauses {
-    /// For each of those who are told: that is what telling them costs.
-    pub(crate) each: Duration,
-    /// And however many they are.
-    pub(crate) longest: Duration,
-    /// The first pause after a quiet time is that part of the longest.
-    pub(crate) first: u32,
-}
-
-impl Quantity for Pauses {
-    fn times(self, factor: f64) -> Self {
-        Pauses { each: self.each.times(factor), longest: self.longest.times(factor), ..self }
-    }
-}
+/// The first pause after a quiet time is that part of the longest.
+const FIRST_PAUSE: u32 = 4;
 
 /// When news of one kind is told next.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,14 +26,15 @@ pub(crate) struct Spreading {
 }
 
 impl Spreading {
-    /// There is news for so many: whether it may be told now. If not it waits.
-    pub(crate) fn take(&mut self, now: Instant, pauses: Pauses, many: usize) -> bool {
+    /// There is news for so many: whether it may be told now. If not it waits: at the longest for as long as telling it
+    /// costs, so much for `each` of them, and never longer than `most`.
+    pub(crate) fn take(&mut self, now: Instant, (each, most): (Duration, Duration), many: usize) -> bool {
         if !self.may(now) {
             return false;
         }
         let many = u32::try_from(many).unwrap_or(u32::MAX);
-        let longest = pauses.each.saturating_mul(many).min(pauses.longest);
-        let first = longest / pauses.first;
+        let longest = each.saturating_mul(many).min(most);
+        let first = longest / FIRST_PAUSE;
         let was_quiet = !self.is_awaited && now >= self.next + self.pause;
         self.pause = match (longest < NOT_WORTH_IT, was_quiet) {
             (true, _) => Duration::ZERO,
@@ -87,7 +73,7 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const PAUSES: Pauses = Pauses { each: MS, longest: Duration::from_secs(1), first: 4 };
+    const WAIT: (Duration, Duration) = (MS, Duration::from_secs(1));
 
     #[test]
     fn what_keeps_happening_is_told_less_and_less_often() {
@@ -95,7 +81,7 @@ mod tests {
         let start = Instant::START + 1_000 * MS;
         let mut told = Vec::new();
         for ms in 0..2_000 {
-            if spreading.take(start + ms * MS, PAUSES, 2_000) {
+            if spreading.take(start + ms * MS, WAIT, 2_000) {
                 told.push(ms);
             }
         }
@@ -107,12 +93,12 @@ mod tests {
     fn the_first_after_a_quiet_time_is_told_at_once_and_a_few_never_wait() {
         let mut spreading = Spreading::default();
         let start = Instant::START + 1_000 * MS;
-        assert!(spreading.take(start, PAUSES, 2_000));
-        assert!(!spreading.take(start + MS, PAUSES, 2_000));
-        assert!(spreading.take(spreading.deadline(), PAUSES, 2_000));
-        assert!(spreading.take(start + 2_000 * MS, PAUSES, 2_000));
+        assert!(spreading.take(start, WAIT, 2_000));
+        assert!(!spreading.take(start + MS, WAIT, 2_000));
+        assert!(spreading.take(spreading.deadline(), WAIT, 2_000));
+        assert!(spreading.take(start + 2_000 * MS, WAIT, 2_000));
         assert_eq!((spreading.deadline(), spreading.next()), (Instant::NEVER, start + 2_250 * MS));
         let mut few = Spreading::default();
-        assert!((0..9).all(|ms| few.take(start + ms * MS, PAUSES, 9)));
+        assert!((0..9).all(|ms| few.take(start + ms * MS, WAIT, 9)));
     }
 }

@@ -34,15 +34,13 @@ use crate::core::entry::Body;
 use crate::core::pace::{Openings, Pace};
 use crate::core::registry::Registry;
 use crate::core::request::RequestId;
-use crate::core::spreading::{Pauses, Spreading};
+use crate::core::spreading::Spreading;
 
-/// How long deaths may wait for others to share their entry, where one after the other is found: after a mass death
-/// everybody would be sent a view for each few. A guess. A death after a quiet time never waits, nor any in a cluster of
-/// fewer than 80.
-const DEATHS_WAIT: Knob<Pauses> = Knob::new(
-    "DEATHS_WAIT",
-    Pauses { each: Duration::from_micros(250), longest: Duration::from_millis(500), first: 8 },
-);
+/// How long deaths may wait for others to share their entry, where one after the other is found: for each member, and
+/// at most. After a mass death everybody would be sent a view for each few. A guess. A death after a quiet time never
+/// waits, nor any in a cluster of fewer than 80.
+const DEATHS_WAIT: Knob<(Duration, Duration)> =
+    Knob::new("DEATHS_WAIT", (Duration::from_micros(250), Duration::from_millis(500)));
 
 /// The deaths that this leader conducts. One ballot for each life.
 #[derive(Clone, Debug, Default)]

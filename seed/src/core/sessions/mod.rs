@@ -52,8 +52,6 @@ pub(crate) struct Sessions {
     /// Invariant: the counts of all bound sessions, and none that is 0.
     holders: BTreeMap<MemberId, u32>,
     recent: RecentChanges,
-    /// The epoch of the last change that nobody should wait for.
-    urgent: Epoch,
     /// When joins are pushed.
     joins: Spreading,
     reads: Reads,
@@ -68,7 +66,6 @@ impl Sessions {
             all: BTreeMap::new(),
             holders: BTreeMap::new(),
             recent: RecentChanges::new(epoch),
-            urgent: epoch,
             joins: Spreading::default(),
             reads: Reads::default(),
             voters_told_at: 0,

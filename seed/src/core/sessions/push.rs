@@ -20,14 +20,12 @@ use crate::core::context::Context;
 use crate::core::effect::{Effect, SessionId};
 use crate::core::presence::Presence;
 use crate::core::registry::Registry;
-use crate::core::spreading::Pauses;
 
-/// How long a push of joins may wait for other joins. A guess, by how long a crowd of two thousand took to form. Not
-/// longer than a neighbour bears with the hello of a newcomer that it was not told of. What ends a life never waits.
-const JOINS_WAIT: Knob<Pauses> = Knob::new(
-    "JOINS_WAIT",
-    Pauses { each: Duration::from_millis(1), longest: Duration::from_secs(1), first: 4 },
-);
+/// How long a push of joins may wait for other joins: for each session, and at most. A guess, by how long a crowd of
+/// two thousand took to form. Half of what a neighbour bears with the hello of a newcomer that it was not told of.
+/// What ends a life never waits.
+const JOINS_WAIT: Knob<(Duration, Duration)> =
+    Knob::new("JOINS_WAIT", (Duration::from_millis(1), Duration::from_secs(1)));
 
 impl Sessions {
     // ---- changes ----
@@ -35,16 +33,12 @@ impl Sessions {
     /// The view has changed. Before anything is pushed of them: what is pushed is read from here.
     pub(crate) fn note(&mut self, changes: &[Change]) {
         self.recent.extend(changes);
-        let is_urgent = |change: &&Change| !matches!(change.event, Event::Joined(_));
-        let last = changes.iter().rev().find(is_urgent);
-        self.urgent = last.map_or(self.urgent, |change| change.epoch);
     }
 
     /// The view is another one, and how it came about is not known. A session that was told an earlier epoch is sent
     /// the whole view next, but for JSON programs (`tell_json_difference`).
     pub(crate) fn begin_anew(&mut self, epoch: Epoch) {
         self.recent = RecentChanges::new(epoch);
-        self.urgent = epoch;
     }
 
     /// Pushes what is new to every session that has no push in flight: at once what nobody should wait for, joins at
@@ -58,7 +52,8 @@ impl Sessions {
             return self.joins.nobody_waits();
         }
         let may = self.joins.take(cx.now, JOINS_WAIT.get(), self.all.len());
-        let is_due = |session: &Session| is_behind(session) && (may || session.told < Some(self.urgent));
+        let is_due =
+            |session: &Session| is_behind(session) && (may || session.told < Some(self.recent.urgent()));
         let due: Vec<SessionId> =
             self.all.iter().filter(|(_, session)| is_due(session)).map(|(id, _)| *id).collect();
         self.push_to(cx, registry, presence, &due);
@@ -129,7 +124,7 @@ impl Sessions {
         // It may have been closed while that was written.
         let Some(session) = self.all.get_mut(&id) else { return };
         session.in_flight = false;
-        let is_urgent = session.told < Some(self.urgent);
+        let is_urgent = session.told < Some(self.recent.urgent());
         if is_urgent || session.told >= Some(registry.epoch()) || self.joins.may(cx.now) {
             self.push_to(cx, registry, presence, &[id]);
         }

@@ -14,6 +14,8 @@ pub(super) struct RecentChanges {
     /// A session that was told less than this needs the whole view.
     floor: Epoch,
     changes: VecDeque<Change>,
+    /// The epoch of the last one that nobody should wait for: any but a join.
+    urgent: Epoch,
     /// About what all of them take in one frame, in which they must fit.
     bytes: usize,
 }
@@ -21,7 +23,7 @@ pub(super) struct RecentChanges {
 impl RecentChanges {
     /// Nothing has changed yet since `epoch`. After a snapshot, too: how its view came about is not known.
     pub(super) fn new(epoch: Epoch) -> Self {
-        RecentChanges { floor: epoch, changes: VecDeque::new(), bytes: 0 }
+        RecentChanges { floor: epoch, changes: VecDeque::new(), urgent: epoch, bytes: 0 }
     }
 
     /// Changes were made.
@@ -29,6 +31,8 @@ impl RecentChanges {
         let last = self.changes.back().map_or(self.floor, |change| change.epoch);
         let is_later = changes.iter().all(|change| change.epoch >= last);
         assert!(is_later, "changes of epochs before {last}: {changes:?}");
+        let is_urgent = |change: &&Change| !matches!(change.event, Event::Joined(_));
+        self.urgent = changes.iter().rev().find(is_urgent).map_or(self.urgent, |change| change.epoch);
         self.changes.extend(changes.iter().cloned());
         self.bytes += changes.iter().map(size).sum::<usize>();
         while self.changes.len() > CHANGES_KEPT.get() || self.bytes > CHANGES_BYTES_MAX {
@@ -36,6 +40,11 @@ impl RecentChanges {
             self.bytes -= size(&oldest);
             self.floor = oldest.epoch;
         }
+    }
+
+    /// Who was told less than this is not to wait.
+    pub(super) fn urgent(&self) -> Epoch {
+        self.urgent
     }
 
     /// Checks that it tells of all changes up to `epoch`, that of the view.
