@@ -1,7 +1,7 @@
 //! What a seed counts, and what each count means to an operator.
 
 /// Every counter, and what it tells. A seed shows those that are not 0.
-pub const COUNTERS: [(&str, &str); 33] = [
+pub const COUNTERS: [(&str, &str); 32] = [
     ("admissions_held_again", "ballots about a joiner whose predecessor changed meanwhile"),
     ("ballots_held_again", "ballots about a death that nobody could decide, or whose evidence was too old"),
     ("ballots_joined", "reports about a member of whom a ballot was open"),
@@ -19,7 +19,6 @@ pub const COUNTERS: [(&str, &str); 33] = [
     ("loops_late", "times that this process stood still; what waits is read before anybody is judged"),
     ("mesh_frames_out_of_place", "messages of seeds that came on a connection for other things"),
     ("neighbours_over_limit", "lists of links with more than a peer may have"),
-    ("probes_once_more", "probes of members that gave no answer and spoke on their sessions meanwhile"),
     ("probes_of_one_connection", "probes beyond what doubts may cost: they can prove a death, or life"),
     ("probes_over_limit", "probes that were not made, so many were under way"),
     ("proposals_failed", "entries that the log did not take, mostly for another seed leads"),

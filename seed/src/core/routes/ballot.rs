@@ -109,20 +109,17 @@ impl Seed {
     /// Without a line: a proposal that waited was logged when it came.
     pub(super) fn consider(&mut self, leader: SeedId, proposal: Proposal) {
         let me = self.leadership.me();
-        let sessions = &self.sessions;
-        let last_heard = |member| sessions.last_heard(member);
-        let reply = self.voter.consider(&mut self.cx, &self.registry, me, (leader, proposal), last_heard);
+        let (now, sessions) = (self.cx.now, &self.sessions);
+        let heard = |member| sessions.heard_lately(now, member);
+        let reply = self.voter.consider(&mut self.cx, &self.registry, me, (leader, proposal), heard);
         if let Some(reply) = reply {
             self.cast(leader, reply);
         }
     }
 
-    pub(super) fn on_probed(&mut self, target: ProbeTarget, (finding, host): (Finding, HostEvidence)) {
+    pub(super) fn on_probed(&mut self, target: ProbeTarget, found: (Finding, HostEvidence)) {
         let me = self.leadership.me();
-        let sessions = &self.sessions;
-        let last_heard = |member| sessions.last_heard(member);
-        let found = (target, finding, host);
-        for outcome in self.voter.probed(&mut self.cx, &self.registry, me, found, last_heard) {
+        for outcome in self.voter.probed(&mut self.cx, &self.registry, me, target, found) {
             match outcome {
                 ProbeOutcome::Vote { leader, reply } => self.cast(leader, reply),
                 ProbeOutcome::Looked { target, is_gone } => self.on_looked(target, is_gone),

@@ -315,9 +315,10 @@ impl Sessions {
         }
     }
 
-    /// When the last frame of that member came on a session; none, if it holds none here.
-    pub(crate) fn last_heard(&self, member: MemberId) -> Option<Instant> {
-        self.of(member).iter().map(|id| self.all[id].heard).max()
+    /// Whether a frame of that member came on a session in the last moment.
+    pub(crate) fn heard_lately(&self, now: Instant, member: MemberId) -> bool {
+        let is_his = |session: &&Session| session.member == Some(member);
+        self.all.values().filter(is_his).any(|session| now.since(session.heard) <= HEARD_LATELY.get())
     }
 
     /// How many members' sessions are quiet, and of how many: half of what ends one, when each should have pinged at
@@ -388,6 +389,9 @@ impl Sessions {
         assert_eq!(self.holders, holders, "holders, and the members of all sessions");
     }
 }
+
+/// A frame that came so lately says that its sender lives.
+const HEARD_LATELY: Knob<Duration> = Knob::new("seed/sessions/HEARD_LATELY", Duration::from_millis(100));
 
 /// How long the other end of a session may be silent.
 fn silence_max(cx: &Context) -> Duration {

@@ -6,8 +6,7 @@ use std::time::Duration;
 use coterie_common::limits::BALLOT_TIME_MAX;
 use coterie_common::message::{Cause, SeedId};
 use coterie_common::{
-    Effort, Finding, HostEvidence, Instant, Member, MemberId, PROBE_CONNECTIONS, ProbeOrder, ProbeTarget,
-    Wire,
+    Effort, Finding, HostEvidence, Member, MemberId, PROBE_CONNECTIONS, ProbeOrder, ProbeTarget, Wire,
 };
 
 use super::probes::{self, ProbePurpose, ProbeResult};
@@ -99,22 +98,10 @@ impl Voter {
         cx: &mut Context,
         registry: &Registry,
         me: SeedId,
-        (target, finding, host): (ProbeTarget, Finding, HostEvidence),
-        last_heard: impl Fn(MemberId) -> Option<Instant>,
+        target: ProbeTarget,
+        (finding, host): (Finding, HostEvidence),
     ) -> Vec<ProbeOutcome> {
         let now = cx.now;
-        let member = registry.at(target.address).filter(|member| member.life == target.life);
-        if let (Finding::Silent, Some(member)) = (finding, member) {
-            let patience = cx.config.patience.for_probe(0.0, true);
-            let allowance = probes::allowance(registry.members().len(), self.health.score(now));
-            let speaks_since = |began| last_heard(member.id).is_some_and(|at| at > began);
-            if let Some(order) = self.probes.look_once_more(now, target, (patience, allowance), speaks_since)
-            {
-                cx.count("probes_once_more");
-                cx.want(Effect::Probe(order));
-                return Vec::new();
-            }
-        }
         // Before the votes: with the last hint gone, what is carried need not wait for it any more.
         self.hinted.remove(&target);
         if finding == Finding::CannotProbe {

@@ -53,9 +53,6 @@ use crate::core::registry::Registry;
 /// How long a leader goes slowly after most sessions fell silent: they are ended meanwhile, and their members missed.
 const CUT_OFF_FOR: Knob<Duration> = Knob::new("CUT_OFF_FOR", Duration::from_secs(10));
 
-/// A frame that came so lately says that its sender lives.
-const HEARD_LATELY: Knob<Duration> = Knob::new("seed/voter/HEARD_LATELY", Duration::from_millis(100));
-
 /// This seed's part in every ballot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Voter {
@@ -107,7 +104,7 @@ impl Voter {
         registry: &Registry,
         me: SeedId,
         (leader, proposal): (SeedId, Proposal),
-        last_heard: impl Fn(MemberId) -> Option<Instant>,
+        heard_lately: impl Fn(MemberId) -> bool,
     ) -> Option<VoteReply> {
         // Asked again, by a leader that may not have heard it.
         if let Some(cast) = self.cast.on(cx.now, leader, proposal.ballot()) {
@@ -117,9 +114,7 @@ impl Voter {
             match proposal {
                 Proposal::Registration(proposal) => self.consider_joiner(cx, registry, me, leader, proposal),
                 Proposal::Death(proposal) => {
-                    let is_recent = |at: Instant| cx.now.since(at) <= HEARD_LATELY.get();
-                    let is_heard =
-                        proposal.cause.is_silence() && last_heard(proposal.dead).is_some_and(is_recent);
+                    let is_heard = proposal.cause.is_silence() && heard_lately(proposal.dead);
                     self.consider_death(cx, registry, me, (leader, proposal), is_heard)
                 }
             }

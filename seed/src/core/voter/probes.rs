@@ -75,10 +75,7 @@ impl ProbePurpose {
 
 #[derive(Clone, Debug)]
 struct Running {
-    order: ProbeOrder,
     probe: UnderWay,
-    /// Whether it follows another one, to which somebody gave no answer who spoke all the same.
-    is_second: bool,
     /// Whether it was begun for somebody who wants to be a member, and takes nothing from the budget of doubts.
     is_of_joiner: bool,
     /// In the order in which they asked; each is told.
@@ -127,8 +124,8 @@ impl SeedProbes {
         if let Some(share) = share {
             order.effort = self.budget.begin(now, share, order.opens_at().len());
         }
-        let (probe, is_of_joiner) = (UnderWay::new(now, &order), share.is_none());
-        let running = Running { order, probe, is_second: false, is_of_joiner, waiting: vec![purpose] };
+        let probe = UnderWay::new(now, &order);
+        let running = Running { probe, is_of_joiner: share.is_none(), waiting: vec![purpose] };
         self.running.insert(target, running);
         Ok(Some(order))
     }
@@ -161,30 +158,6 @@ impl SeedProbes {
     pub(super) fn recent(&self, now: Instant, target: ProbeTarget) -> Option<ProbeResult> {
         let fresh = |found: &&ProbeResult| now.since(found.ended) <= PROBE_SERVES_FOR.get();
         self.ended.get(&target).filter(fresh).filter(|_| !self.running.contains_key(&target)).copied()
-    }
-
-    /// A probe was silent. If somebody spoke since it began, `speaks_since` tells, it is rather busy than dead: it is
-    /// looked at once more, for so long, and whoever waits goes on waiting. A second time only: who hears nothing may
-    /// speak for ever.
-    pub(super) fn look_once_more(
-        &mut self,
-        now: Instant,
-        target: ProbeTarget,
-        (patience, allowance): (Duration, Allowance),
-        speaks_since: impl FnOnce(Instant) -> bool,
-    ) -> Option<ProbeOrder> {
-        let running = self.running.get_mut(&target)?;
-        let is_silent = running.probe.weigh(now, Finding::Silent) == Finding::Silent;
-        if running.is_second || running.is_of_joiner || !is_silent || !speaks_since(running.probe.began()) {
-            return None;
-        }
-        self.budget.end(running.probe.effort());
-        let follows_a_break = running.probe.follows_a_break();
-        let open_within = if follows_a_break { running.order.open_within } else { patience };
-        let mut order = ProbeOrder { patience, open_within, ..running.order };
-        order.effort = self.budget.begin(now, allowance, order.opens_at().len());
-        (running.order, running.probe, running.is_second) = (order, UnderWay::new(now, &order), true);
-        Some(order)
     }
 
     /// A probe ended. Returns what that is worth, and who waited for it. A finding of death that comes much later than
