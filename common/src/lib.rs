@@ -40,7 +40,7 @@ pub use majority::majority;
 pub use member::{Epoch, Incarnation, Life, Member, MemberId, Tags, Wire, tag_bytes};
 pub use message::Message;
 pub use patience::Patience;
-pub use probe::{Effort, OPEN_AT_ONCE, PROBE_CONNECTIONS, ProbeOrder, ProbeTarget, UnderWay};
+pub use probe::{Effort, PROBE_CONNECTIONS, ProbeOrder, ProbeTarget, UnderWay};
 pub use refusal::{Refusal, Why};
 pub use troubles::Troubles;
 pub use view::{Change, Ended, Ending, Event, Tally, View};

@@ -80,9 +80,9 @@ pub const PROBES_MAX: Knob<usize> = Knob::new("PROBES_MAX", 256);
 /// Probes that a seed carries out at once, those with one connection among them: as many as ballots may be open.
 pub const PROBES_OF_A_SEED_MAX: Knob<usize> = Knob::new("PROBES_OF_A_SEED_MAX", 4_096);
 
-/// Joiners that a seed probes at once, and about whom a leader asks at once; more wait for their turn. They answer
-/// within a round trip, so that is many thousand in a second. With 256, two thousand that came together on one machine
-/// were each probed while it was busy with the others, and none was admitted.
+/// Joiners that a seed probes at once, and about whom a leader asks at once; more wait for their turn. On a local
+/// network that is several thousand in a second, over round trips of 100 ms about two hundred. With 256, two thousand
+/// that came together on one machine were each probed while it was busy with the others, and none was admitted.
 pub const JOINERS_PROBED_MAX: Knob<usize> = Knob::new("JOINERS_PROBED_MAX", 64);
 
 /// What sessions asked of one seed and the leader has not decided yet: twice what the leader conducts.

@@ -26,7 +26,7 @@ const AFTER_A_BREAK: Duration = Duration::from_millis(200);
 /// The longest patience of one probe, however much is lost on the way.
 const LONGEST: Duration = Duration::from_millis(1500);
 
-/// How far a probe is stretched by a node that is unwell itself.
+/// How far a probe is stretched where there is a reason to be lenient: a node that is unwell, a joiner in a crowd.
 const UNWELL_FACTOR: f64 = 1.5;
 
 /// The value of `--patience`, from which the others follow.
@@ -56,18 +56,18 @@ impl Patience {
     }
 
     /// How long one probe waits: longer by the share of this node's own pings that needed a repeat (`loss`, 0 to 1),
-    /// and where it is `unwell` itself.
-    pub fn for_probe(self, loss: f64, unwell: bool) -> Duration {
-        self.stretched(DEFAULT, loss, unwell)
+    /// and where it is to be `lenient`.
+    pub fn for_probe(self, loss: f64, lenient: bool) -> Duration {
+        self.stretched(DEFAULT, loss, lenient)
     }
 
     /// How long it waits for a connection to open: shorter when a connection to the suspect `broke`.
-    pub fn for_opening(self, broke: bool, loss: f64, unwell: bool) -> Duration {
-        self.stretched(if broke { AFTER_A_BREAK } else { DEFAULT }, loss, unwell)
+    pub fn for_opening(self, broke: bool, loss: f64, lenient: bool) -> Duration {
+        self.stretched(if broke { AFTER_A_BREAK } else { DEFAULT }, loss, lenient)
     }
 
-    fn stretched(self, base: Duration, loss: f64, unwell: bool) -> Duration {
-        let doubt = if unwell { UNWELL_FACTOR } else { 1.0 };
+    fn stretched(self, base: Duration, loss: f64, lenient: bool) -> Duration {
+        let doubt = if lenient { UNWELL_FACTOR } else { 1.0 };
         self.scale(base.mul_f64((1.0 + loss) * doubt).min(LONGEST))
     }
 }

@@ -54,9 +54,11 @@ const AFTER_SILENCE: [f64; 8] = [0.0, 0.03, 0.07, 0.12, 0.19, 0.28, 0.40, 0.53];
 const AFTER_A_BREAK: [f64; 8] = [0.0, 0.12, 0.24, 0.36, 0.48, 0.60, 0.72, 0.84];
 
 /// While so many of its connections are open and silent, a probe opens no other: what is lost on them the kernel
-/// repeats, and whoever is only busy must not be given more to do. Where each fifth packet is lost, three that are open
-/// stay silent for the whole time in one of ten thousand probes.
-pub const OPEN_AT_ONCE: usize = 3;
+/// repeats, after 200 ms and again after 400, and whoever is only busy must not be given more to do. Where each fifth
+/// packet is lost, three that are open stay silent for the whole time in about one of ten thousand probes. A probe that
+/// ends before the second repetition has its number of connections alone.
+const OPEN_AT_ONCE: usize = 3;
+const REPEATED_TWICE: Duration = Duration::from_millis(600);
 
 /// What a probe opens that may open all.
 pub const PROBE_CONNECTIONS: usize = AFTER_SILENCE.len();
@@ -75,6 +77,11 @@ impl ProbeOrder {
             times.push(self.open_within.mul_f64(*part).max(earliest));
         }
         times
+    }
+
+    /// How many of its connections may be open and silent before it opens no other.
+    pub fn open_at_once(&self) -> usize {
+        if self.patience > REPEATED_TWICE { OPEN_AT_ONCE } else { PROBE_CONNECTIONS }
     }
 
     /// Whom it is about.

@@ -41,6 +41,19 @@ async fn who_accepts_and_says_nothing_is_silent() {
     assert_eq!(prober(address).probe(order(address)).await.0, Finding::Silent);
 }
 
+/// Who is only busy is not given more to do. With so little time that nothing is repeated the number has to do.
+#[tokio::test]
+async fn no_further_connection_is_opened_while_three_are_open_and_silent() {
+    for (patience, expected) in [(Duration::from_millis(700), 3), (Duration::from_millis(300), 8)] {
+        let (listener, address) = mute();
+        let order = ProbeOrder { patience, open_within: patience, ..order(address) };
+        assert_eq!(prober(address).probe(order).await.0, Finding::Silent);
+        listener.set_nonblocking(true).unwrap();
+        let opened = std::iter::from_fn(|| listener.accept().ok()).count();
+        assert_eq!(opened, expected, "within {patience:?}");
+    }
+}
+
 #[tokio::test]
 async fn where_nobody_listens_the_probe_is_refused() {
     let (listener, address) = mute();

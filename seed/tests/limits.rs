@@ -10,12 +10,12 @@ use coterie_common::limits::{
     VIA_BYTES_MAX,
 };
 use coterie_common::message::{
-    Answer, BallotId, Candidate, Cause, ClusterId, DeathReport, SeedChange, SeedId, SessionMessage, Subject,
-    Vote,
+    Answer, BallotId, Candidate, Cause, ClusterId, DeathReport, MeshMessage, SeedChange, SeedId,
+    SessionMessage, Subject, Vote, VoteReply,
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience,
-    ProbeTarget, Tags, Timestamp, Why, Wire,
+    ProbeTarget, Refusal, Tags, Timestamp, Why, Wire,
 };
 use coterie_seed::core::entry::{Body, SeedRecord};
 use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
@@ -47,20 +47,29 @@ fn founded(seeds: u64) -> Registry {
 fn registry(members: usize, tag_bytes: usize) -> Registry {
     let mut registry = founded(1);
     for number in 0..members {
-        let candidate = candidate(number, tag_bytes);
-        let ballot = BallotId { term: 1, number: number as u64 };
-        let replaces = Incarnation::NONE;
-        let subject = Subject::Admission { address: candidate.address, life: candidate.life, replaces };
-        let (finding, host) = (Finding::Alive, HostEvidence::Unknown);
-        let votes = vec![Vote { seed: SeedId(0), ballot, subject, finding, host }];
-        registry.apply(number as u64 + 2, &Entry::new(Body::Join { ballot, candidate, replaces, votes }));
+        registry.apply(number as u64 + 2, &Entry::new(admission(number, tag_bytes)));
     }
     assert_eq!(registry.members().len(), members);
     registry
 }
 
+/// The entry that admits a member, by the vote of the only seed.
+fn admission(number: usize, tag_bytes: usize) -> Body {
+    let candidate = candidate(number, tag_bytes);
+    let ballot = BallotId { term: 1, number: number as u64 };
+    let replaces = Incarnation::NONE;
+    let subject = Subject::Admission { address: candidate.address, life: candidate.life, replaces };
+    let (finding, host) = (Finding::Alive, HostEvidence::Unknown);
+    let votes = vec![Vote { seed: SeedId(0), ballot, subject, finding, host }];
+    Body::Join { ballot, candidate, replaces, votes }
+}
+
 /// The only seed of a cluster, leading.
 fn leader(registry: Registry) -> Seed {
+    leader_with(registry, Patience::default())
+}
+
+fn leader_with(registry: Registry, patience: Patience) -> Seed {
     let config = Config {
         id: SeedId(0),
         address: "10.255.0.1:5011".parse().unwrap(),
@@ -68,7 +77,7 @@ fn leader(registry: Registry) -> Seed {
         directory_id: 1,
         cluster: None,
         requests_from: 0,
-        patience: Patience::default(),
+        patience,
         printed: 0,
         started: Timestamp::default(),
     };
@@ -110,35 +119,60 @@ fn one_ballot_too_many_is_refused_and_those_under_way_go_on() {
     );
 }
 
+/// Three seeds, and this one leads: what it asks another about.
 #[test]
-fn joiners_are_asked_about_as_many_at_a_time_as_the_seeds_can_probe() {
-    let mut seed = leader(registry(0, 0));
-    let mut probed = Vec::new();
+fn joiners_are_asked_about_in_turn_as_many_as_the_seeds_can_probe() {
+    let mut registry = founded(3);
+    registry.set_seeds(2, vec![(0..3).map(SeedId).collect()]);
+    let mut seed = leader(registry);
+    let mut asked: Vec<(BallotId, Address)> = Vec::new();
     let mut step = |seed: &mut Seed, now: Instant, input: Input| {
-        for effect in seed.step(now, input) {
-            if let Effect::Probe(order) = effect {
-                probed.push(order.target());
+        let effects = seed.step(now, input);
+        seed.verify();
+        for effect in &effects {
+            if let Effect::ToSeed { to: SeedId(1), message: MeshMessage::RegisterProposal(proposal) } = effect
+            {
+                asked.push((proposal.ballot, proposal.candidate.address));
             }
         }
-        probed.len()
+        (asked.clone(), effects)
     };
     let most = JOINERS_PROBED_MAX.get();
-    for number in 0..most + 2 {
+    for number in 0..most + 3 {
         let input = Input::Register { request: number as u64, candidate: candidate(number, 0) };
         step(&mut seed, Instant::START, input);
-        seed.verify();
     }
-    assert_eq!(step(&mut seed, Instant::START, Input::Wake), most);
-    let target = ProbeTarget { address: address(3), life: Life(1) };
-    let found = Input::Probed { target, finding: Finding::Alive, host: HostEvidence::Unknown };
-    assert_eq!(step(&mut seed, Instant::START, found), most + 1, "one is found, the next is looked at");
-    seed.verify();
-    assert_eq!(probed[..most], (0..most).map(joiner).collect::<Vec<_>>());
-    assert_eq!(probed[most], joiner(most), "who came first comes first");
+    let (first, _) = step(&mut seed, Instant::START, Input::Wake);
+    let addresses = |asked: &[(BallotId, Address)]| asked.iter().map(|(_, at)| *at).collect::<Vec<_>>();
+    assert_eq!(addresses(&first), (0..most).map(address).collect::<Vec<_>>());
+    // Two vote for the fourth: it is the log's, and the next is asked about.
+    for voter in [1, 2] {
+        let input = vote(voter, &first[3], None);
+        step(&mut seed, Instant::START, input);
+    }
+    let (asked, _) = step(&mut seed, Instant::START, Input::Wake);
+    assert_eq!(addresses(&asked)[most..], [address(most)]);
+    // Two vote against the fifth: it is lost, and another is asked about.
+    for voter in [1, 2] {
+        let input = vote(voter, &first[4], Some(Why::NotAnswering.into()));
+        step(&mut seed, Instant::START, input);
+    }
+    let (asked, _) = step(&mut seed, Instant::START, Input::Wake);
+    assert_eq!(addresses(&asked)[most..], [address(most), address(most + 1)]);
+    // The time of all others is over, and not that of the one which waited.
+    let later = Instant::START + Duration::from_millis(2_001);
+    let (asked, _) = step(&mut seed, later, Input::Wake);
+    assert_eq!(addresses(&asked)[most..], [address(most), address(most + 1), address(most + 2)]);
 }
 
-fn joiner(number: usize) -> ProbeTarget {
-    ProbeTarget { address: address(number), life: Life(1) }
+/// What that seed has to say about a joiner.
+fn vote(voter: u64, (ballot, joiner): &(BallotId, Address), refusal: Option<Refusal>) -> Input {
+    let (address, life, replaces) = (*joiner, Life(1), Incarnation::NONE);
+    let subject = Subject::Admission { address, life, replaces };
+    let finding = if refusal.is_none() { Finding::Alive } else { Finding::Silent };
+    let vote = Vote { seed: SeedId(voter), ballot: *ballot, subject, finding, host: HostEvidence::Unknown };
+    let message = MeshMessage::Vote(VoteReply { vote, refusal, age_ms: 0 });
+    Input::Mesh { from: SeedId(voter), message }
 }
 
 #[test]
@@ -215,38 +249,57 @@ fn many_deaths_are_shared_out_among_entries_that_fit_a_frame() {
     assert!(sizes.iter().all(|size| *size <= DEATHS_PER_ENTRY_MAX), "{sizes:?}");
 }
 
-/// The first after a quiet time is told at once.
+/// The first after a quiet time is told at once. With a low patience evidence is soon too old: deaths wait less than
+/// that for each other.
 #[test]
 fn deaths_that_are_found_one_after_the_other_share_entries_in_a_large_cluster() {
-    for (members, expected) in [(400, vec![1, 9]), (40, vec![1; 10])] {
-        let mut seed = leader(registry(members, 0));
+    let (usual, low) = (Patience::default(), Patience::new(Duration::from_millis(50)));
+    for (members, patience, expected) in
+        [(400, usual, vec![1, 9]), (2_000, low, vec![1, 7, 2]), (40, usual, vec![1; 10])]
+    {
+        let mut seed = leader_with(registry(members, 0), patience);
         let mut sizes = Vec::new();
-        let mut step = |seed: &mut Seed, now: Instant, input: Input| {
-            for effect in seed.step(now, input) {
-                if let Effect::Propose(Entry { body: Body::Deaths(deaths), .. }) = effect {
-                    sizes.push(deaths.len());
-                }
-            }
-        };
         let mut now = Instant::START + Duration::from_secs(1);
         seed.step(now, Input::Wake);
         for number in 0..10 {
             now = now + Duration::from_millis(1);
+            sizes.extend(deaths(seed.step(now, Input::Wake)));
             for target in report(&mut seed, 1, members - 1, number..number + 1) {
                 let (finding, host) = (Finding::Refused, HostEvidence::Unknown);
-                step(&mut seed, now, Input::Probed { target, finding, host });
+                sizes.extend(deaths(seed.step(now, Input::Probed { target, finding, host })));
                 seed.verify();
             }
         }
-        let due = seed.next_deadline();
-        assert!(due > now, "it waits for what is to come");
-        step(&mut seed, due.max(now + Duration::from_millis(25)), Input::Wake);
+        while sizes.iter().sum::<usize>() < 10 {
+            assert!(seed.next_deadline() > now, "{members} members: due at once, again and again");
+            now = seed.next_deadline();
+            assert!(now < Instant::START + Duration::from_secs(2), "{members} members: {sizes:?}");
+            sizes.extend(deaths(seed.step(now, Input::Wake)));
+        }
         assert_eq!(sizes, expected, "{members} members");
     }
 }
 
-fn pushes(effects: Vec<Effect>) -> usize {
-    effects.into_iter().filter(|effect| matches!(effect, Effect::Push { .. })).count()
+/// How many deaths each entry has that is proposed.
+fn deaths(effects: Vec<Effect>) -> Vec<usize> {
+    let of = |effect| match effect {
+        Effect::Propose(Entry { body: Body::Deaths(deaths), .. }) => Some(deaths.len()),
+        _ => None,
+    };
+    effects.into_iter().filter_map(of).collect()
+}
+
+const NONE: [usize; 0] = [];
+
+/// How many changes each push has.
+fn pushes(effects: Vec<Effect>) -> Vec<usize> {
+    let of = |effect| match effect {
+        Effect::Push { message: Message::Session(SessionMessage::Changes { changes, .. }), .. } => {
+            Some(changes.len())
+        }
+        _ => None,
+    };
+    effects.into_iter().filter_map(of).collect()
 }
 
 /// Who ends is told at once, and who joined before with it.
@@ -259,34 +312,32 @@ fn joins_wait_for_each_other_where_there_are_many_sessions() {
     for number in 0..members {
         report(&mut seed, number as u64 + 1, number, 0..0);
     }
-    let join = |seed: &mut Seed, now: Instant, number: usize| {
-        let (ballot, candidate) = (BallotId { term: 1, number: number as u64 }, candidate(number, 0));
-        let (replaces, subject) = (
-            Incarnation::NONE,
-            Subject::Admission { address: candidate.address, life: Life(1), replaces: Incarnation::NONE },
-        );
-        let vote =
-            Vote { seed: SeedId(0), ballot, subject, finding: Finding::Alive, host: HostEvidence::Unknown };
-        apply(seed, now, Body::Join { ballot, candidate, replaces, votes: vec![vote] })
-    };
+    let join = |seed: &mut Seed, now: Instant, number: usize| apply(seed, now, admission(number, 0));
     let at = |ms| start + Duration::from_millis(ms);
-    assert_eq!(join(&mut seed, at(0), members), 1, "the first after a quiet time");
+    assert_eq!(join(&mut seed, at(0), members), [1], "the first after a quiet time");
     for id in 1..=members {
         seed.step(at(0), Input::SessionDrained(SessionId(id as u64)));
     }
-    assert_eq!(join(&mut seed, at(1), members + 1), 0);
+    assert_eq!(join(&mut seed, at(1), members + 1), NONE);
+    assert_eq!(join(&mut seed, at(2), members + 2), NONE);
     assert_eq!(seed.next_deadline(), at(25), "a quarter of what 100 sessions cost");
-    assert_eq!(pushes(seed.step(at(25), Input::Wake)), 1);
+    assert_eq!(pushes(seed.step(at(25), Input::Wake)), [2]);
+    // What joins while a push is being written waits, too.
+    assert_eq!(join(&mut seed, at(26), members + 3), NONE);
     for id in 1..=members {
-        seed.step(at(25), Input::SessionDrained(SessionId(id as u64)));
+        let effects = seed.step(at(27), Input::SessionDrained(SessionId(id as u64)));
+        assert_eq!(pushes(effects), NONE);
     }
-    assert_eq!(join(&mut seed, at(26), members + 2), 0);
-    assert_eq!(apply(&mut seed, at(27), Body::Leave(member(3))), 1, "who leaves is no join");
+    assert_eq!(seed.next_deadline(), at(75), "twice as long");
+    seed.step(at(28), Input::SessionClosed(SessionId(1)));
+    let left = apply(&mut seed, at(29), Body::Leave(member(3)));
+    assert_eq!(left, [2], "who leaves is no join, and whoever joined before is told with it");
     seed.verify();
+    assert_eq!(pushes(seed.step(at(75), Input::Wake)), NONE);
 }
 
-/// The log has another entry; returns how many things are pushed.
-fn apply(seed: &mut Seed, now: Instant, body: Body) -> usize {
+/// The log has another entry; returns what is pushed.
+fn apply(seed: &mut Seed, now: Instant, body: Body) -> Vec<usize> {
     let index = seed.registry().applied() + 1;
     let mut after = seed.registry().clone();
     let outcome = after.apply(index, &Entry::new(body.clone()));

@@ -21,7 +21,7 @@ use super::tcp::{TcpStream, connect};
 use crate::clock::Clock;
 use crate::codec::{self, Decoded};
 use crate::frame::Frames;
-use crate::{Address, Finding, HostEvidence, Instant, Life, Message, OPEN_AT_ONCE, ProbeOrder};
+use crate::{Address, Finding, HostEvidence, Instant, Life, Message, ProbeOrder};
 
 /// A refusal is itself the host's answer, so ICMP is only asked when the first connection has not settled by then.
 const ICMP_AFTER: Duration = Duration::from_millis(5);
@@ -114,7 +114,7 @@ impl Prober {
         let mut opens_at = order.opens_at().into_iter().peekable();
         let (mut running, mut begun) = (JoinSet::new(), 0);
         while opens_at.next().is_some() {
-            if opened.now.load(Ordering::Relaxed) < OPEN_AT_ONCE {
+            if opened.now.load(Ordering::Relaxed) < order.open_at_once() {
                 begun += 1;
                 running.spawn(attempt(order, self.me, Arc::clone(opened)));
             }

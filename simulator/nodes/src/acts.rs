@@ -82,8 +82,9 @@ impl SimulatedCluster {
     fn can_spare_one(&self) -> bool {
         let seen = self.common.seen.borrow();
         let registry = seen.checker.truth().registry();
-        let wanted = registry.voters_wanted().len();
-        let mut sets = registry.seed_sets().iter().map(BTreeSet::len).chain([wanted]);
+        // Before the founding none are wanted.
+        let wanted = Some(registry.voters_wanted().len()).filter(|seeds| *seeds > 0);
+        let mut sets = registry.seed_sets().iter().map(BTreeSet::len).chain(wanted);
         sets.all(|seeds| majority(seeds) < seeds)
     }
 

@@ -126,6 +126,13 @@ impl Truth {
         if *well == life { since.iter().filter_map(long).collect() } else { BTreeSet::new() }
     }
 
+    /// That seed has not reached who runs at `peer`, so far.
+    pub fn does_not_reach(&mut self, seed: SeedId, peer: Address) {
+        if let Some((_, since)) = self.reached.get_mut(&peer) {
+            since.remove(&seed);
+        }
+    }
+
     /// The life that runs at `peer`, and the seeds that reach it now.
     pub fn reaches(&mut self, now: Instant, peer: Address, life: Option<(Life, BTreeSet<SeedId>)>) {
         let Some((life, seeds)) = life else {

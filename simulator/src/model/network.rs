@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coterie_common::{Address, Instant, OPEN_AT_ONCE};
+use coterie_common::{Address, Instant, ProbeOrder};
 use rand::{Rng, RngExt};
 
 use super::latency::Latency;
@@ -160,22 +160,23 @@ impl Network {
         delay
     }
 
-    /// A probe that opens a connection at each of those times, unless enough are open and silent: how long after its
+    /// A probe that opens its connections, unless enough are open and silent: how long after its
     /// start the first of them opens, how long after it the answer comes of one that answers, and how many they are.
     pub(crate) fn probe(
         &self,
-        (from, to): (Address, Address),
-        opens_at: &[Duration],
+        from: Address,
+        order: &ProbeOrder,
         rng: &mut impl Rng,
     ) -> (Duration, Duration, usize) {
+        let to = order.address;
         let (mut opened, mut answers): (Vec<Duration>, Duration) = (Vec::new(), Duration::MAX);
-        for at in opens_at {
-            if *at >= answers {
+        for at in order.opens_at() {
+            if at >= answers {
                 break;
             }
-            let open = *at + self.handshake(from, to, rng);
+            let open = at + self.handshake(from, to, rng);
             let answer = open + self.delay(from, to, rng) + self.delay(to, from, rng);
-            if opened.iter().filter(|opened| *opened <= at).count() < OPEN_AT_ONCE {
+            if opened.iter().filter(|opened| **opened <= at).count() < order.open_at_once() {
                 opened.push(open);
                 answers = answers.min(answer);
             }

@@ -22,9 +22,8 @@ impl World {
         let gives_up =
             self.plan.planted_bug == Some(PlantedBug::ProbesGiveUp) && matches!(from.0, Host::Seed(_));
         let carried_out = if gives_up { ProbeOrder { effort: Effort::FirstOnly, ..order } } else { order };
-        let ends = (from.0.address(), order.address);
         let (opens, answers, connections) =
-            self.traffic.network.probe(ends, &carried_out.opens_at(), &mut self.rng);
+            self.traffic.network.probe(from.0.address(), &carried_out, &mut self.rng);
         self.observe(&Observed::Probing { by: from.0, connections });
         self.tally.marks.add("connections_of_probes", connections as u64);
         let accepts = self.accepts(from.0, order);
@@ -69,7 +68,9 @@ impl World {
             return self.schedule(at, Happening::ProbeAnswered { from, target, order, until });
         }
         if self.now + waits >= until {
-            self.is_too_busy(order);
+            if waits >= order.patience && order.effort == Effort::Whole {
+                self.is_too_busy(from.0, order);
+            }
             let finding = Finding::Silent;
             return self.schedule(until, Happening::ProbeEnds { from, target, order, finding });
         }
@@ -89,13 +90,14 @@ impl World {
         self.schedule(at, Happening::ProbeEnds { from, target, order, finding });
     }
 
-    /// A peer that would answer after the time to do so has not been reached, whatever the network is like.
-    fn is_too_busy(&mut self, order: ProbeOrder) {
+    /// A peer that would answer a seed after all of the time to do so has not been reached by it, whatever the network
+    /// is like.
+    fn is_too_busy(&mut self, from: Host, order: ProbeOrder) {
+        let (Host::Seed(seed), Some(Host::Peer(index))) = (from, Host::at(order.address)) else { return };
         self.tally.marks.hit("probes_of_the_busy");
-        if let Some(Host::Peer(index)) = Host::at(order.address) {
-            self.checker.truth_mut().reaches(self.now, order.address, None);
-            self.update_reached(index);
-        }
+        let id = self.seeds[seed].id;
+        self.checker.truth_mut().does_not_reach(id, order.address);
+        self.update_reached(index);
     }
 
     fn answers_after(&self, order: ProbeOrder) -> Duration {

@@ -238,7 +238,8 @@ impl Deaths {
         hinted: &BTreeSet<ProbeTarget>,
     ) -> Vec<(MemberId, BallotId)> {
         let Some(first) = self.open.values().filter_map(DeathBallot::carried_at).min() else {
-            // Nothing is carried.
+            // Nothing is carried, or not any more.
+            self.entries.nobody_waits();
             return Vec::new();
         };
         let others = self.open.values().any(|open| open.state == BallotState::Voting);
@@ -248,23 +249,28 @@ impl Deaths {
         if (others || hints) && cx.now < first + DEATH_GATHER_TIME.get() {
             return Vec::new();
         }
-        if !self.entries.take(cx.now, DEATHS_WAIT.get(), members) {
-            return Vec::new();
-        }
         // A member may have come back since: a death that waited long for its entry is asked about again.
         let age_max = cx.config.patience.scale(EVIDENCE_AGE_MAX.get());
         let is_stale =
             |open: &DeathBallot| open.ballot.evidence_from().is_none_or(|from| cx.now.since(from) > age_max);
-        let (mut stale, mut records) = (Vec::new(), Vec::new());
-        for (dead, open) in self.open.iter_mut().filter(|(_, open)| open.carried_at().is_some()) {
-            if is_stale(open) {
-                stale.push((*dead, open.id));
-                continue;
-            }
+        let carried = self.open.iter().filter(|(_, open)| open.carried_at().is_some());
+        let (stale, fresh): (Vec<_>, Vec<_>) = carried
+            .map(|(dead, open)| (*dead, open.id, is_stale(open)))
+            .partition(|(.., is_stale)| *is_stale);
+        let stale = stale.into_iter().map(|(dead, id, _)| (dead, id)).collect();
+        // Evidence must not become too old because it waits.
+        let (each, most) = DEATHS_WAIT.get();
+        if fresh.is_empty() || !self.entries.take(cx.now, (each, most.min(age_max / 4)), members) {
+            return stale;
+        }
+        let mut records = Vec::new();
+        for (dead, ..) in fresh {
+            let open = self.open.get_mut(&dead);
+            let Some(open) = open else { unreachable!("{dead} was open just now") };
             open.state = BallotState::Proposed;
             open.stages.proposed = cx.wall();
             open.ballot.assert_carried();
-            records.push(open.record(*dead));
+            records.push(open.record(dead));
         }
         // More in one entry would not fit a frame.
         for part in records.chunks(DEATHS_PER_ENTRY_MAX) {

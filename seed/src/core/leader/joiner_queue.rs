@@ -2,7 +2,8 @@
 //!
 //! Thousands may ask at once, as after a power cut. Were the seeds asked about all of them, each would look at others
 //! first, no ballot would be decided in its time, and all would ask again: the more work, the less would be done. So
-//! they are asked about as many as they can look at, and who came first comes first.
+//! they are asked about as many as they can look at, and who came first comes first. Who was asked about already, and
+//! is asked about anew since another life came to its address, comes last again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,7 +25,7 @@ struct Waiting {
     joiner: Candidate,
     /// Each once, though it may be asked again.
     requests: Vec<RequestId>,
-    /// Nobody waits for the answer any more.
+    /// By then nobody waits for the answer any more, unless it is asked again.
     until: Instant,
 }
 

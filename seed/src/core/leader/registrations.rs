@@ -102,11 +102,11 @@ impl Registrations {
             ballot.requests.dedup();
             return Opened::Waits;
         }
-        if self.queue.join(cx.now, life, &requests) {
-            return Opened::Waits;
-        }
         if let Some(answer) = known(registry, &joiner) {
             return Opened::Answered(requests, answer);
+        }
+        if self.queue.join(cx.now, life, &requests) {
+            return Opened::Waits;
         }
         // After the question whether it is a member: that answer costs nothing, however much is under way.
         if self.len() >= BALLOTS_MAX.get() {

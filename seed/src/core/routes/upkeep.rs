@@ -55,8 +55,15 @@ impl Seed {
                 self.cx.count("requests_undecided");
                 continue;
             }
-            let detail =
-                "no leader with a majority of the seeds answered within 10 s: undecided, it may still happen";
+            let detail = match request.forwarded {
+                ForwardedRequest::Register(_) => {
+                    "no leader with a majority of the seeds has decided within 10 s, which may have many before \
+                     this one: undecided, it may still happen"
+                }
+                _ => {
+                    "no leader with a majority of the seeds answered within 10 s: undecided, it may still happen"
+                }
+            };
             self.answer(request, Answer::Refused(Refusal::new(Why::NoQuorum, detail)));
         }
     }

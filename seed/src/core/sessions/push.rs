@@ -51,9 +51,11 @@ impl Sessions {
             // Told otherwise, ended, or busy with the push before: what is new follows that.
             return self.joins.nobody_waits();
         }
-        let may = self.joins.take(cx.now, JOINS_WAIT.get(), self.all.len());
-        let is_due =
-            |session: &Session| is_behind(session) && (may || session.told < Some(self.recent.urgent()));
+        // Where everybody is to be told of an end, joins go with it.
+        let is_patient = |session: &Session| is_behind(session) && session.told >= Some(self.recent.urgent());
+        let may =
+            !self.all.values().any(is_patient) || self.joins.take(cx.now, JOINS_WAIT.get(), self.all.len());
+        let is_due = |session: &Session| is_behind(session) && (may || !is_patient(session));
         let due: Vec<SessionId> =
             self.all.iter().filter(|(_, session)| is_due(session)).map(|(id, _)| *id).collect();
         self.push_to(cx, registry, presence, &due);

@@ -78,10 +78,12 @@ impl Node {
 
     /// A seed that has dialled this one may have been removed, and have a vote all the same until the log's own entry
     /// takes it. A seed that has started since then has it in no list.
-    pub(super) fn meet_leaving(&mut self, seed: SeedId, address: &str) {
-        if self.greetings.entry(seed).is_none() && self.core.registry().votes(seed) {
-            self.meet_at(seed, address);
-        }
+    pub(super) fn meet_leaving(&mut self) {
+        let registry = self.core.registry();
+        let is_unmet = |seed: SeedId| self.greetings.entry(seed).is_none() && registry.votes(seed);
+        let hellos = self.greetings.hellos.values().filter(|hello| is_unmet(hello.id));
+        let leaving: Vec<(SeedId, String)> = hellos.map(|hello| (hello.id, hello.address.clone())).collect();
+        leaving.iter().for_each(|(seed, address)| self.meet_at(*seed, address));
     }
 
     fn meet_at(&mut self, seed: SeedId, address: &str) {
@@ -121,6 +123,7 @@ impl Node {
             self.greetings.dial_again_and_again(seed);
             self.dial(seed, Duration::ZERO);
         }
+        self.meet_leaving();
         self.tell_history();
     }
 

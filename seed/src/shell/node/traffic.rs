@@ -221,10 +221,11 @@ impl Node {
         let Some(hello) = self.welcome(id, hello) else { return Ok(()) };
         self.connections.set_kind(id, ConnectionKind::MeshIn(hello.id));
         self.greetings.dial_at_once(hello.id);
-        self.meet_leaving(hello.id, &hello.address);
         let own = Message::Mesh(MeshMessage::Hello(self.hello()));
         self.say(id, &own);
-        self.hear_hello(hello)
+        self.hear_hello(hello)?;
+        self.meet_leaving();
+        Ok(())
     }
 
     /// The hello of a seed that was not dialled by its id. Two clusters give the same ids, and a list may name seeds of
