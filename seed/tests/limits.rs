@@ -165,7 +165,6 @@ fn joiners_are_asked_about_in_turn_as_many_as_the_seeds_can_probe() {
     assert_eq!(addresses(&asked)[most..], [address(most), address(most + 1), address(most + 2)]);
 }
 
-/// What that seed has to say about a joiner.
 fn vote(voter: u64, (ballot, joiner): &(BallotId, Address), refusal: Option<Refusal>) -> Input {
     let (address, life, replaces) = (*joiner, Life(1), Incarnation::NONE);
     let subject = Subject::Admission { address, life, replaces };
@@ -280,7 +279,6 @@ fn deaths_that_are_found_one_after_the_other_share_entries_in_a_large_cluster() 
     }
 }
 
-/// How many deaths each entry has that is proposed.
 fn deaths(effects: Vec<Effect>) -> Vec<usize> {
     let of = |effect| match effect {
         Effect::Propose(Entry { body: Body::Deaths(deaths), .. }) => Some(deaths.len()),
@@ -336,7 +334,6 @@ fn joins_wait_for_each_other_where_there_are_many_sessions() {
     assert_eq!(pushes(seed.step(at(75), Input::Wake)), NONE);
 }
 
-/// The log has another entry; returns what is pushed.
 fn apply(seed: &mut Seed, now: Instant, body: Body) -> Vec<usize> {
     let index = seed.registry().applied() + 1;
     let mut after = seed.registry().clone();
