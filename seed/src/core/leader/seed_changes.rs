@@ -51,6 +51,10 @@ pub(crate) fn check(registry: &Registry, change: SeedChange) -> Result<SeedChang
     let parsed = canonical(change.address());
     let address = parsed.map_err(|problem| Refusal::new(Why::BadRequest, problem))?;
     match (&change, registry.seed_at(&address)) {
+        // It may well be one: who the seeds are is not written down yet.
+        (SeedChange::Remove(_) | SeedChange::Replace { .. }, None) if registry.cluster().is_none() => {
+            Err(Refusal::new(Why::NoQuorum, "the cluster is not founded yet"))
+        }
         (SeedChange::Remove(_) | SeedChange::Replace { .. }, None) => Err(stranger(&address)),
         (SeedChange::Add(_), _) | (SeedChange::Remove(_) | SeedChange::Replace { .. }, Some(_)) => {
             Ok(change.at(address))
