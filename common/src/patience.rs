@@ -27,7 +27,7 @@ const AFTER_A_BREAK: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_millis(1500);
 
 /// How far a probe is stretched where there is a reason to be lenient: a node that is unwell, a joiner in a crowd.
-const UNWELL_FACTOR: f64 = 1.5;
+const LENIENT_FACTOR: f64 = 1.5;
 
 /// The value of `--patience`, from which the others follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Patience {
     }
 
     fn stretched(self, base: Duration, loss: f64, lenient: bool) -> Duration {
-        let doubt = if lenient { UNWELL_FACTOR } else { 1.0 };
+        let doubt = if lenient { LENIENT_FACTOR } else { 1.0 };
         self.scale(base.mul_f64((1.0 + loss) * doubt).min(LONGEST))
     }
 }

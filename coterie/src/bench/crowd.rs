@@ -15,6 +15,7 @@ use coterie_common::net::process::Failure;
 use coterie_common::{Address, Instant, Role, Timestamp};
 use rand::seq::IndexedRandom;
 
+use super::in_directory;
 use crate::cluster::{Cluster, Directory, Layout, LogEvent, NodeProcess, free_base_port};
 
 /// Seeds of the crowd.
@@ -57,23 +58,17 @@ pub(super) struct CrowdArgs {
 }
 
 pub(super) fn run(args: &CrowdArgs) -> Result<(), Failure> {
-    let directory = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-crowd-{}", std::process::id())));
-    let peer_args = vec!["--messages".to_owned(), "0".to_owned()];
-    let layout = Layout { peer_args, uid: args.uid, ..Layout::of_this_program(SEEDS, args.peers)? };
-    let base_port = Some(free_base_port(layout.ip, SEEDS + args.peers)?);
-    let layout = Layout { base_port, ..layout };
-    let cluster = Cluster::prepare(Directory::take(&directory, true)?, layout)?;
-    let mut crowd = Crowd { cluster, events: Vec::new(), victim: None };
-    let result = crowd.measure(args);
-    crowd.cluster.stop_all();
-    // What went wrong is to be looked up.
-    if args.dir.is_none() && result.is_ok() {
-        let _ = std::fs::remove_dir_all(&directory);
-    }
-    result
+    in_directory(args.dir.as_deref(), |directory| {
+        let peer_args = vec!["--messages".to_owned(), "0".to_owned()];
+        let layout = Layout { peer_args, uid: args.uid, ..Layout::of_this_program(SEEDS, args.peers)? };
+        let base_port = Some(free_base_port(layout.ip, SEEDS + args.peers)?);
+        let layout = Layout { base_port, ..layout };
+        let cluster = Cluster::prepare(Directory::take(directory, true)?, layout)?;
+        let mut crowd = Crowd { cluster, events: Vec::new(), victim: None };
+        let result = crowd.measure(args);
+        crowd.cluster.stop_all();
+        result
+    })
 }
 
 struct Crowd {

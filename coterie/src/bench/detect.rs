@@ -11,7 +11,7 @@ use coterie_common::net::process::Failure;
 use rand::seq::IndexedRandom;
 
 use super::floor::Floor;
-use super::{Figures, logs};
+use super::{Figures, in_directory, logs};
 use crate::cluster::process::STOP_TIME_MAX;
 use crate::cluster::{Cluster, Directory, Layout, LogEvent};
 
@@ -36,21 +36,16 @@ pub(super) struct DetectArgs {
 }
 
 pub(super) fn run(args: &DetectArgs) -> Result<(), Failure> {
-    let directory = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
-    let peer_args = vec!["--messages".to_owned(), "0".to_owned()];
-    let layout = Layout { peer_args, ..Layout::of_this_program(args.seeds, args.peers)? };
-    let cluster = Cluster::prepare(Directory::take(&directory, true)?, layout)?;
-    let floor = Floor::prepare(&directory).map_err(Failure::running)?;
-    let mut bench = Bench { cluster, floor };
-    let result = bench.measure(args.rounds);
-    bench.cluster.stop_all();
-    if args.dir.is_none() {
-        let _ = std::fs::remove_dir_all(&directory);
-    }
-    let rounds = result?;
+    let rounds = in_directory(args.dir.as_deref(), |directory| {
+        let peer_args = vec!["--messages".to_owned(), "0".to_owned()];
+        let layout = Layout { peer_args, ..Layout::of_this_program(args.seeds, args.peers)? };
+        let cluster = Cluster::prepare(Directory::take(directory, true)?, layout)?;
+        let floor = Floor::prepare(directory).map_err(Failure::running)?;
+        let mut bench = Bench { cluster, floor };
+        let result = bench.measure(args.rounds);
+        bench.cluster.stop_all();
+        result
+    })?;
     println!("kill -9 -> DEAD_CONFIRMED, {} seeds, {} peers, {} kills", args.seeds, args.peers, rounds.len());
     let row = |name: &str, pick: fn(&Round) -> Duration| {
         println!("{name:<14} {}", Figures::new(rounds.iter().map(pick).collect()));

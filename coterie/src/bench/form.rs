@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use coterie_common::clock::Clock;
+use coterie_common::limits::ABSENCE_GRACE;
 use coterie_common::net::journal::{Events, Format};
 use coterie_common::net::process::Failure;
 use coterie_common::net::{JournalOptions, tcp};
@@ -21,16 +22,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Figures;
+use super::{Figures, in_directory};
 use crate::cluster::{Cluster, Directory, Layout, free_base_port};
 
 const SEEDS: usize = 3;
 
 /// How long anything that is waited for may take.
 const TIME_MAX: Duration = Duration::from_secs(180);
-
-/// After an election the seeds miss nobody for 10 s. A death of which no neighbour is left to tell is found by that.
-const SEEDS_MISS_NOBODY: Duration = Duration::from_secs(11);
 
 /// How often it is looked whether it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -56,20 +54,15 @@ pub(super) fn run(args: &FormArgs) -> Result<(), Failure> {
     if args.stopped > args.peers {
         return Err(Failure::usage(format!("--stopped {}: there are {} peers", args.stopped, args.peers)));
     }
-    let directory = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-form-{}", std::process::id())));
-    let layout = Layout::of_this_program(SEEDS, 0)?;
-    let base_port = free_base_port(layout.ip, SEEDS + args.peers + args.newcomers)?;
-    let layout = Layout { base_port: Some(base_port), ..layout };
-    let mut cluster = Cluster::prepare(Directory::take(&directory, true)?, layout)?;
-    let result = Formation::start(&mut cluster, base_port).and_then(|mut bench| bench.measure(args));
-    cluster.stop_all();
-    if args.dir.is_none() && result.is_ok() {
-        let _ = std::fs::remove_dir_all(&directory);
-    }
-    result
+    in_directory(args.dir.as_deref(), |directory| {
+        let layout = Layout::of_this_program(SEEDS, 0)?;
+        let base_port = free_base_port(layout.ip, SEEDS + args.peers + args.newcomers)?;
+        let layout = Layout { base_port: Some(base_port), ..layout };
+        let mut cluster = Cluster::prepare(Directory::take(directory, true)?, layout)?;
+        let result = Formation::start(&mut cluster, base_port).and_then(|mut bench| bench.measure(args));
+        cluster.stop_all();
+        result
+    })
 }
 
 /// What one peer has seen.
@@ -165,7 +158,8 @@ impl Formation {
 
     /// Some stop as a process does that is killed: their ends of all connections are closed, and their ports with them.
     fn stop_some(&mut self, args: &FormArgs, staying: usize) -> Result<(), Failure> {
-        let old_enough = Instant::START + SEEDS_MISS_NOBODY;
+        // Of a death that no neighbour is left to tell of the absence tells, and soon after an election nobody is missed.
+        let old_enough = Instant::START + ABSENCE_GRACE.get() + Duration::from_secs(1);
         std::thread::park_timeout(old_enough.since(self.clock.now()));
         let stopped: Vec<Address> =
             self.peers.drain(staying..args.peers).map(|watched| watched.address).collect();

@@ -9,6 +9,8 @@ pub mod logs;
 mod register;
 pub mod stub_peer;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use coterie_common::net::process::{self, Failure};
 
@@ -34,6 +36,21 @@ enum Benchmark {
     Hold(floor::HoldArgs),
     /// Registrations a second: the commit path alone, and complete
     Register(register::RegisterArgs),
+}
+
+/// Measures something whose files are in the directory that is wished, or in a temporary one. That goes with the
+/// measurement, unless something went wrong that is to be looked up.
+fn in_directory<T>(
+    wished: Option<&Path>,
+    measure: impl FnOnce(&Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let temporary = || std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id()));
+    let directory = wished.map_or_else(temporary, Path::to_owned);
+    let result = measure(&directory);
+    if wished.is_none() && result.is_ok() {
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+    result
 }
 
 /// Measures.

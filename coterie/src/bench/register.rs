@@ -24,8 +24,8 @@ use coterie_common::{Address, Instant, Life, Patience, Tags, Wire};
 use coterie_seed::raft;
 use coterie_seed::shell::{Handle, Options, ProbeMode, start};
 
-use super::Figures;
 use super::stub_peer::StubPeer;
+use super::{Figures, in_directory};
 
 /// How long the seeds may take to elect a leader.
 const FORMING_TIME_MAX: Duration = Duration::from_secs(10);
@@ -46,24 +46,19 @@ pub(super) struct RegisterArgs {
 
 pub(super) fn run(args: &RegisterArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let directory = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("coterie-bench-{}", std::process::id())));
-    let result = runtime.block_on(async {
-        for (name, probe_mode) in [("commit path", ProbeMode::Assumed), ("complete", ProbeMode::Sockets)] {
-            println!("{name}:");
-            for in_flight in &args.in_flight {
-                let place = directory.join(format!("{}-{in_flight}", name.replace(' ', "-")));
-                measure(&place, probe_mode, *in_flight, args.time).await?;
+    in_directory(args.dir.as_deref(), |directory| {
+        runtime.block_on(async {
+            for (name, probe_mode) in [("commit path", ProbeMode::Assumed), ("complete", ProbeMode::Sockets)]
+            {
+                println!("{name}:");
+                for in_flight in &args.in_flight {
+                    let place = directory.join(format!("{}-{in_flight}", name.replace(' ', "-")));
+                    measure(&place, probe_mode, *in_flight, args.time).await?;
+                }
             }
-        }
-        Ok(())
-    });
-    if args.dir.is_none() {
-        let _ = std::fs::remove_dir_all(&directory);
-    }
-    result
+            Ok(())
+        })
+    })
 }
 
 async fn measure(

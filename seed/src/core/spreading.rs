@@ -35,7 +35,7 @@ impl Spreading {
         let many = u32::try_from(many).unwrap_or(u32::MAX);
         let longest = each.saturating_mul(many).min(most);
         let first = longest / FIRST_PAUSE;
-        let was_quiet = !self.is_awaited && now >= self.next + self.pause;
+        let was_quiet = now >= self.next + self.pause;
         self.pause = match (longest < NOT_WORTH_IT, was_quiet) {
             (true, _) => Duration::ZERO,
             (false, true) => first,

@@ -238,8 +238,7 @@ impl Deaths {
         hinted: &BTreeSet<ProbeTarget>,
     ) -> Vec<(MemberId, BallotId)> {
         let Some(first) = self.open.values().filter_map(DeathBallot::carried_at).min() else {
-            // Nothing is carried, or not any more.
-            self.entries.nobody_waits();
+            // Nothing is carried.
             return Vec::new();
         };
         let others = self.open.values().any(|open| open.state == BallotState::Voting);
@@ -253,24 +252,22 @@ impl Deaths {
         let age_max = cx.config.patience.scale(EVIDENCE_AGE_MAX.get());
         let is_stale =
             |open: &DeathBallot| open.ballot.evidence_from().is_none_or(|from| cx.now.since(from) > age_max);
-        let carried = self.open.iter().filter(|(_, open)| open.carried_at().is_some());
-        let (stale, fresh): (Vec<_>, Vec<_>) = carried
-            .map(|(dead, open)| (*dead, open.id, is_stale(open)))
-            .partition(|(.., is_stale)| *is_stale);
-        let stale = stale.into_iter().map(|(dead, id, _)| (dead, id)).collect();
+        let is_fresh = |open: &DeathBallot| open.carried_at().is_some() && !is_stale(open);
+        let stale = self.open.iter().filter(|(_, open)| open.carried_at().is_some() && is_stale(open));
+        let stale = stale.map(|(dead, open)| (*dead, open.id)).collect();
         // Evidence must not become too old because it waits.
         let (each, most) = DEATHS_WAIT.get();
-        if fresh.is_empty() || !self.entries.take(cx.now, (each, most.min(age_max / 4)), members) {
+        if !self.open.values().any(is_fresh)
+            || !self.entries.take(cx.now, (each, most.min(age_max / 4)), members)
+        {
             return stale;
         }
         let mut records = Vec::new();
-        for (dead, ..) in fresh {
-            let open = self.open.get_mut(&dead);
-            let Some(open) = open else { unreachable!("{dead} was open just now") };
+        for (dead, open) in self.open.iter_mut().filter(|(_, open)| is_fresh(open)) {
             open.state = BallotState::Proposed;
             open.stages.proposed = cx.wall();
             open.ballot.assert_carried();
-            records.push(open.record(dead));
+            records.push(open.record(*dead));
         }
         // More in one entry would not fit a frame.
         for part in records.chunks(DEATHS_PER_ENTRY_MAX) {

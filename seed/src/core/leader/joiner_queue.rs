@@ -42,9 +42,7 @@ impl JoinerQueue {
     /// It is asked again for one that waits: false, if it does not. It keeps its place, and its time begins anew.
     pub(super) fn join(&mut self, now: Instant, life: (Address, Life), requests: &[RequestId]) -> bool {
         let Some(waiting) = self.waiting.get_mut(&life) else { return false };
-        let new = requests.iter().filter(|request| !waiting.requests.contains(request));
-        let new: Vec<RequestId> = new.copied().collect();
-        waiting.requests.extend(new);
+        join(&mut waiting.requests, requests);
         waiting.until = now + REGISTRATION_TIME_MAX.get();
         true
     }
@@ -73,6 +71,13 @@ impl JoinerQueue {
         let lost = self.order.iter().find(|life| !self.waiting.contains_key(life));
         assert!(lost.is_none(), "a joiner has a place and does not wait: {lost:?}");
     }
+}
+
+/// Others ask for the same, or the same again: each is answered once.
+pub(super) fn join(own: &mut Vec<RequestId>, others: &[RequestId]) {
+    own.extend_from_slice(others);
+    own.sort_unstable();
+    own.dedup();
 }
 
 #[cfg(test)]

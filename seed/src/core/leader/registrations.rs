@@ -21,7 +21,7 @@ use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX, JOINERS_PROBED_MAX};
 use coterie_common::message::{Answer, BallotId, Candidate, RegisterProposal, SeedId, Subject, VoteReply};
 use coterie_common::{Address, Incarnation, Instant, Life, Refusal, Why};
 
-use super::joiner_queue::JoinerQueue;
+use super::joiner_queue::{JoinerQueue, join};
 use crate::core::ballot::{Ballot, BallotNumbers, Proposal, Verdict};
 use crate::core::context::Context;
 use crate::core::entry::Body;
@@ -97,9 +97,7 @@ impl Registrations {
     ) -> Opened {
         let life = (joiner.address, joiner.life);
         if let Some(ballot) = self.by_life.get(&life).and_then(|id| self.open.get_mut(id)) {
-            ballot.requests.extend(requests);
-            ballot.requests.sort_unstable();
-            ballot.requests.dedup();
+            join(&mut ballot.requests, &requests);
             return Opened::Waits;
         }
         if let Some(answer) = known(registry, &joiner) {

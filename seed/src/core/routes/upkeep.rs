@@ -50,17 +50,17 @@ impl Seed {
 
     fn expire_requests(&mut self) {
         for request in self.forwarding.expired(self.cx.now) {
-            if let ForwardedRequest::Report { .. } | ForwardedRequest::Leave(_) = request.forwarded {
-                // That nobody could decide is no verdict. Who reports or leaves asks again by itself.
-                self.cx.count("requests_undecided");
-                continue;
-            }
             let detail = match request.forwarded {
+                ForwardedRequest::Report { .. } | ForwardedRequest::Leave(_) => {
+                    // That nobody could decide is no verdict. Who reports or leaves asks again by itself.
+                    self.cx.count("requests_undecided");
+                    continue;
+                }
                 ForwardedRequest::Register(_) => {
                     "no leader with a majority of the seeds has decided within 10 s, which may have many before \
                      this one: undecided, it may still happen"
                 }
-                _ => {
+                ForwardedRequest::Seeds { .. } => {
                     "no leader with a majority of the seeds answered within 10 s: undecided, it may still happen"
                 }
             };

@@ -47,17 +47,18 @@ impl Sessions {
         let epoch = registry.epoch();
         let is_behind =
             |session: &Session| !session.in_flight && session.told.is_some_and(|told| told < epoch);
-        if !self.all.values().any(is_behind) {
+        let is_patient = |session: &Session| session.told >= Some(self.recent.urgent());
+        let behind = self.all.iter().filter(|(_, session)| is_behind(session));
+        let behind: Vec<(SessionId, bool)> = behind.map(|(id, session)| (*id, is_patient(session))).collect();
+        if behind.is_empty() {
             // Told otherwise, ended, or busy with the push before: what is new follows that.
             return self.joins.nobody_waits();
         }
         // Where everybody is to be told of an end, joins go with it.
-        let is_patient = |session: &Session| is_behind(session) && session.told >= Some(self.recent.urgent());
-        let may =
-            !self.all.values().any(is_patient) || self.joins.take(cx.now, JOINS_WAIT.get(), self.all.len());
-        let is_due = |session: &Session| is_behind(session) && (may || !is_patient(session));
-        let due: Vec<SessionId> =
-            self.all.iter().filter(|(_, session)| is_due(session)).map(|(id, _)| *id).collect();
+        let may = !behind.iter().any(|(_, is_patient)| *is_patient)
+            || self.joins.take(cx.now, JOINS_WAIT.get(), self.all.len());
+        let due = behind.into_iter().filter(|(_, is_patient)| may || !is_patient);
+        let due: Vec<SessionId> = due.map(|(id, _)| id).collect();
         self.push_to(cx, registry, presence, &due);
     }
 
