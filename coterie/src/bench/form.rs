@@ -158,7 +158,7 @@ impl Formation {
 
     /// Some stop as a process does that is killed: their ends of all connections are closed, and their ports with them.
     fn stop_some(&mut self, args: &FormArgs, staying: usize) -> Result<(), Failure> {
-        // Of a death that no neighbour is left to tell of the absence tells, and soon after an election nobody is missed.
+        // Where no neighbour is left to tell, the absence does; and soon after an election nobody is missed.
         let old_enough = Instant::START + ABSENCE_GRACE.get() + Duration::from_secs(1);
         std::thread::park_timeout(old_enough.since(self.clock.now()));
         let stopped: Vec<Address> =

@@ -1,7 +1,7 @@
 //! What a seed counts, and what each count means to an operator.
 
 /// Every counter, and what it tells. A seed shows those that are not 0.
-pub const COUNTERS: [(&str, &str); 32] = [
+pub const COUNTERS: [(&str, &str); 33] = [
     ("admissions_held_again", "ballots about a joiner whose predecessor changed meanwhile"),
     ("ballots_held_again", "ballots about a death that nobody could decide, or whose evidence was too old"),
     ("ballots_joined", "reports about a member of whom a ballot was open"),
@@ -27,6 +27,10 @@ pub const COUNTERS: [(&str, &str); 32] = [
     ("reports_late", "reports about members that were none any more: others had been sooner"),
     ("requests_dropped", "requests that were too many at a time; who asks asks again"),
     ("requests_undecided", "reports and departures that no majority answered in time"),
+    (
+        "seeds_of_the_same_id",
+        "seeds that have, by their log, the id by which this one goes while its own is empty",
+    ),
     ("sessions_behind", "times that a session was sent the whole view, for it lagged too far"),
     ("sessions_of_other_clusters", "sessions of members of another cluster, which were turned away"),
     (

@@ -196,6 +196,8 @@ impl Leadership {
         assert!(!self.leads(), "a seed that leads takes the id {id}");
         assert!(list.contains_key(&id), "the seed takes the id {id}, which none of these has: {list:?}");
         (self.me, self.list) = (id, list);
+        // Who went by that id was given it by an entry that was never committed.
+        self.others.remove(&id);
     }
 
     /// This seed begins a cluster, together with others, or takes part in it.
@@ -233,6 +235,10 @@ impl Leadership {
         seed: SeedId,
         (directory_id, address): (u64, String),
     ) {
+        if seed == self.me {
+            // With an empty log this one goes by its rank in a list, or by a seat that was never committed.
+            return cx.count("seeds_of_the_same_id");
+        }
         self.names.insert(seed, address);
         let other = OtherSeed { directory_id, heard: cx.now, committed: 0 };
         if self.others.insert(seed, other).is_none() {
@@ -292,12 +298,9 @@ impl Leadership {
         // Where there are two sets, the one that lacks more.
         let of_set =
             |set: &BTreeSet<SeedId>| (self.available(cx.now, registry, set), majority(set.len()), set.len());
+        let spare = |(available, needed, _): &(usize, usize, usize)| *available as i64 - *needed as i64;
         let sets = registry.seed_sets().iter().map(of_set);
-        let Some((available, needed, seeds)) =
-            sets.min_by_key(|(there, needed, _)| *there as i64 - *needed as i64)
-        else {
-            return;
-        };
+        let Some((available, needed, seeds)) = sets.min_by_key(spare) else { return };
         let has_quorum = available >= needed;
         let event = match (self.had_quorum, has_quorum) {
             // Before the first time there is nothing to be lost: LEADER tells of it.
