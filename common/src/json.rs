@@ -358,7 +358,7 @@ fn encode_session(message: &SessionMessage) -> Vec<Json> {
         | SessionMessage::Hint { .. }
         | SessionMessage::Report(_)
         | SessionMessage::Rejected { .. }
-        | SessionMessage::Leave(_)
+        | SessionMessage::Leave { .. }
         | SessionMessage::Neighbours(_)
         | SessionMessage::Seeds { .. }
         | SessionMessage::ChangeSeeds(_)

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Address;
 
-/// A random number that a peer draws at its start, and anew for every rejoin.
+/// A number of its own that a peer has from its start, and another one after every rejoin: the hash of a
+/// [`Secret`](crate::Secret) that it draws.
 ///
 /// Two programs at one address, one after the other, differ in it. A JSON program has none and counts as
 /// [`Life::NONE`].

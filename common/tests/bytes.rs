@@ -20,7 +20,7 @@ use coterie_common::message::{
 };
 use coterie_common::{
     Address, Change, Ended, Ending, Epoch, Event, Finding, HostEvidence, Incarnation, Life, Member, MemberId,
-    Message, Refusal, Timestamp, Why, Wire,
+    Message, Refusal, Secret, Timestamp, Why, Wire,
 };
 
 fn at(port: u16) -> Address {
@@ -173,7 +173,7 @@ fn sessions() -> Vec<SessionMessage> {
         SessionMessage::Hint { suspect: id(6001), cause: Cause::Asked },
         SessionMessage::Report(report()),
         SessionMessage::Rejected { dead: id(6001), refusal: refusal() },
-        SessionMessage::Leave(id(6001)),
+        SessionMessage::Leave { member: id(6001), secret: Secret([9; 16]) },
         SessionMessage::Neighbours(Links { number: 4, to: vec![at(6002)] }),
         SessionMessage::Dial(at(6002)),
         SessionMessage::Say { content: Bytes::from_static(b"hello"), via: "test".to_owned() },

@@ -15,7 +15,7 @@ use coterie_common::message::{
 };
 use coterie_common::{
     Address, Epoch, Finding, HostEvidence, Incarnation, Instant, Life, MemberId, Message, Patience,
-    ProbeTarget, Refusal, Tags, Timestamp, Why, Wire,
+    ProbeTarget, Refusal, Secret, Tags, Timestamp, Why, Wire,
 };
 use coterie_seed::core::entry::{Body, SeedRecord};
 use coterie_seed::core::{Commit, Config, Effect, Entry, Input, Payload, Registry, Seed, SessionId};
@@ -421,7 +421,7 @@ fn reports_and_reads_that_come_too_often_are_not_taken() {
     say(&mut seed, Wire::Native, SessionMessage::Cluster(Some(ClusterId([1; 16]))));
     say(&mut seed, Wire::Native, open);
     for _ in 0..=REQUESTS_PER_SECOND.get() {
-        say(&mut seed, Wire::Native, SessionMessage::Leave(id(1)));
+        say(&mut seed, Wire::Native, SessionMessage::Leave { member: id(1), secret: Secret([1; 16]) });
     }
     assert_eq!(seed.counters().get("requests_dropped"), Some(&1));
     let effects = say(&mut seed, Wire::Native, SessionMessage::Observe { linearizable: true });

@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cause, ClusterId, Evidence, LogPosition, SeedChange};
 use crate::{
-    Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Tags, Timestamp, Wire,
+    Address, Change, Ended, Epoch, Incarnation, Life, Line, Member, MemberId, Refusal, Secret, Tags,
+    Timestamp, Wire,
 };
 
 /// One message of a session.
@@ -90,7 +91,12 @@ pub enum SessionMessage {
         refusal: Refusal,
     },
     /// Peer: I am going.
-    Leave(MemberId),
+    Leave {
+        /// Who goes.
+        member: MemberId,
+        /// The secret of its life, which nobody else knows.
+        secret: Secret,
+    },
     /// Peer: these are my links now.
     Neighbours(Links),
     /// Seed: the overlay has come apart; dial this one.

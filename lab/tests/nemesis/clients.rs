@@ -10,7 +10,7 @@ use std::time::Duration;
 use coterie::bench::stub_peer::StubPeer;
 use coterie_common::message::{Candidate, Registration, Roster, SessionMessage};
 use coterie_common::net::observer::Observer;
-use coterie_common::{Address, Ending, Epoch, Event, Incarnation, Life, MemberId, Tags, Wire};
+use coterie_common::{Address, Ending, Epoch, Event, Incarnation, Life, MemberId, Secret, Tags, Wire};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{sleep, timeout};
@@ -41,7 +41,8 @@ impl Shared {
 /// Lives at `address` until it is told to stop; returns what still lives there then.
 pub(crate) async fn live(shared: Rc<Shared>, address: SocketAddr, number: u64) -> Option<(StubPeer, Life)> {
     let mut rng = StdRng::seed_from_u64(number);
-    for life in (1..).map(Life) {
+    for secret in (1..).map(|number: u128| Secret(number.to_be_bytes())) {
+        let life = secret.life();
         if !shared.goes_on() {
             break;
         }
@@ -56,7 +57,7 @@ pub(crate) async fn live(shared: Rc<Shared>, address: SocketAddr, number: u64) -
         let leaving = leaves.map(|incarnation| {
             let id = MemberId { address: place.address(), incarnation };
             let (seed, patience) = (shared.draw_seed(&mut rng), draw(&mut rng, PATIENCE_MS));
-            tokio::task::spawn_local(leave(Rc::clone(&shared), seed, id, life, patience))
+            tokio::task::spawn_local(leave(Rc::clone(&shared), seed, id, secret, patience))
         });
         if let Some(leaving) = leaving {
             // Some are gone before they know that they have left.
@@ -140,7 +141,8 @@ async fn register(
     incarnation
 }
 
-async fn leave(shared: Rc<Shared>, seed: String, id: MemberId, life: Life, patience: Duration) {
+async fn leave(shared: Rc<Shared>, seed: String, id: MemberId, secret: Secret, patience: Duration) {
+    let life = secret.life();
     let Some(mut session) = open(&seed, patience).await else { return };
     let number = shared.history.call(&seed, Call::Leave { id, life });
     // A member says of which cluster it is before it says who it is.
@@ -155,7 +157,7 @@ async fn leave(shared: Rc<Shared>, seed: String, id: MemberId, life: Life, patie
     };
     // From that epoch on it is told what happened, its own departure too.
     session.say(SessionMessage::Open { member: id, life, epoch: Epoch(id.incarnation.0) });
-    session.say(SessionMessage::Leave(id));
+    session.say(SessionMessage::Leave { member: id, secret });
     let answered = wait(&mut session, patience, |message| {
         let is_left = match message {
             SessionMessage::Changes { changes, .. } => changes.iter().find_map(|change| match change.event {

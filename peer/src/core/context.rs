@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use coterie_common::message::CloseReason;
-use coterie_common::{Address, Chance, Instant, Life, Line, Message, Timestamp, Troubles};
+use coterie_common::{Address, Chance, Instant, Line, Message, Secret, Timestamp, Troubles};
 use rand::RngExt;
 
 use crate::core::config::Config;
@@ -111,10 +111,9 @@ impl Context {
         *self.counters.entry(name).or_insert(0) += 1;
     }
 
-    /// A random number for a new life; never [`Life::NONE`]. That one stands for programs that name no life, and
-    /// would match any of them.
-    pub(crate) fn draw_life(&mut self) -> Life {
-        Life(self.rng.random_range(1..=u64::MAX))
+    /// The secret of a new life.
+    pub(crate) fn draw_secret(&mut self) -> Secret {
+        Secret(self.rng.random())
     }
 
     /// The time of day at a moment of this process, for what people read. Reckoned from the start of the process, not

@@ -70,10 +70,10 @@ impl Peer {
         let mut cx = Context::new(me, config, seed);
         let seeds = SeedSessions::new(&cx.config, &mut cx.rng);
         // After the order of the seeds: what is drawn in another order is another run of the same seed.
-        let life = cx.draw_life();
+        let secret = cx.draw_secret();
         Peer {
             seeds,
-            membership: Membership::new(me, life),
+            membership: Membership::new(me, secret),
             overlay: Overlay::default(),
             failure: FailureDetection::default(),
             gossip: Gossip::default(),

@@ -122,7 +122,7 @@ impl Player {
             SessionMessage::ChangesSince(epoch) => format!("changes-since {epoch}"),
             SessionMessage::Hint { suspect, cause } => format!("hint {suspect} {cause}"),
             SessionMessage::Report(report) => show_report(report),
-            SessionMessage::Leave(id) => format!("leave {id}"),
+            SessionMessage::Leave { member, .. } => format!("leave {member}"),
             SessionMessage::Neighbours(links) => {
                 format!(
                     "neighbours [{}]",

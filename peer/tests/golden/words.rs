@@ -1,7 +1,8 @@
 //! The words of the scripts: how nodes, lives, changes and reasons are written and read.
 //!
 //! `6002` is 127.0.0.1:6002, `6002#3` its incarnation 3. A member's life is the number of its incarnation unless
-//! `/9` names another; `j` marks a JSON program, whose life is 0. `died=6002#3@7` is a change of epoch 7.
+//! `/9` names another; `s` one whose life has a secret that the
+//! script knows; `j` marks a JSON program, whose life is 0. `died=6002#3@7` is a change of epoch 7.
 #![allow(dead_code, reason = "the scripts of peers and of seeds do not use quite the same words")]
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use coterie_common::message::{Candidate, Cause, CloseReason, ClusterId, DeathReport, JurorVote, Roster};
 use coterie_common::{
     Address, Change, Ended, Ending, Epoch, Event, Finding, HostEvidence, Incarnation, Life, Member, MemberId,
-    Refusal, Tags, Why, Wire,
+    Refusal, Secret, Tags, Why, Wire,
 };
 
 pub(crate) const HOST: &str = "127.0.0.1:";
@@ -80,6 +81,13 @@ pub(crate) fn id(text: &str) -> MemberId {
     MemberId { address: address(at), incarnation: Incarnation(number(incarnation)) }
 }
 
+/// The secret that a script knows of a life: its incarnation, sixteen times.
+pub(crate) fn secret(text: &str) -> Secret {
+    Secret(
+        [u8::try_from(id(text).incarnation.0).unwrap_or_else(|_| panic!("{text:?} is too late a life")); 16],
+    )
+}
+
 pub(crate) fn member(text: &str) -> Arc<Member> {
     let (text, tags) = match text.split_once('+') {
         Some((text, tag)) => (text, tag.split_once(':').map(|(k, v)| (k.to_owned(), v.to_owned()))),
@@ -90,11 +98,14 @@ pub(crate) fn member(text: &str) -> Arc<Member> {
         None => (text, Wire::Native),
     };
     let (text, named) = match text.split_once('/') {
-        Some((text, life)) => (text, Some(number(life))),
-        None => (text, None),
+        Some((text, life)) => (text, Some(Life(number(life)))),
+        None => match text.strip_suffix('s') {
+            Some(text) => (text, Some(secret(text).life())),
+            None => (text, None),
+        },
     };
     let id = id(text);
-    let life = if wire == Wire::Json { Life::NONE } else { Life(named.unwrap_or(id.incarnation.0)) };
+    let life = if wire == Wire::Json { Life::NONE } else { named.unwrap_or(Life(id.incarnation.0)) };
     Arc::new(Member { id, life, wire, tags: Tags::from_iter(tags) })
 }
 

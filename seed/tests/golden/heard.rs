@@ -53,7 +53,7 @@ impl Player {
             "changes-since" => SessionMessage::ChangesSince(Epoch(number(rest.at(0)))),
             "hint" => SessionMessage::Hint { suspect: words::id(rest.at(0)), cause: cause(rest.at(1)) },
             "report" => SessionMessage::Report(report(rest)),
-            "leave" => SessionMessage::Leave(words::id(rest.at(0))),
+            "leave" => SessionMessage::Leave { member: words::id(rest.at(0)), secret: secret(rest.at(0)) },
             "neighbours" => {
                 let to = list(rest.0.first().copied().unwrap_or_default()).into_iter().map(address).collect();
                 SessionMessage::Neighbours(Links { number: self.next_number(), to })

@@ -19,8 +19,8 @@ use std::time::Duration;
 use coterie_common::knob::Knob;
 use coterie_common::message::{Candidate, ClusterId, Roster};
 use coterie_common::{
-    Address, Change, Ended, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Tally, View,
-    Wire,
+    Address, Change, Ended, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Secret, Tally,
+    View, Wire,
 };
 
 pub(crate) use news::{News, begun_by, ended_by};
@@ -39,6 +39,8 @@ pub(crate) struct Membership {
     me: Address,
     /// The number by which probes tell this run of the process from another; a new one after each removal.
     life: Life,
+    /// Of which the life is the hash. Shown to a seed alone, by whoever leaves.
+    secret: Secret,
     /// It alone holds the incarnation, so there is none without a membership.
     phase: Phase,
     /// The cluster that admitted it; none before. It stays when this peer is removed, for it comes back to the same.
@@ -57,10 +59,11 @@ pub(crate) struct Membership {
 
 impl Membership {
     /// No member yet, at `me`.
-    pub(crate) fn new(me: Address, life: Life) -> Self {
+    pub(crate) fn new(me: Address, secret: Secret) -> Self {
         Membership {
             me,
-            life,
+            life: secret.life(),
+            secret,
             phase: Phase::Joining,
             cluster: None,
             view: View::default(),
@@ -73,6 +76,7 @@ impl Membership {
 
     /// What always holds between steps: a member finds itself in its view.
     pub(crate) fn verify(&self) {
+        assert_eq!(self.life, self.secret.life(), "the life is not that of its secret");
         let Some(incarnation) = self.incarnation() else { return }; // no member: nothing to find
         let own = MemberId { address: self.me, incarnation };
         assert!(self.view.get(own).is_some(), "{own} is a member and not in its own view");
@@ -166,6 +170,11 @@ impl Membership {
         self.degrees.get(&address).copied().unwrap_or(0)
     }
 
+    /// What shows that this peer is that life.
+    pub(crate) fn secret(&self) -> Secret {
+        self.secret
+    }
+
     /// The answer to a ping: by its life a prober knows whom it has reached. Who joins or leaves answers too, and is
     /// not `ready`; nor is a member whose seeds can have nothing decided.
     pub(crate) fn pong(&self, nonce: u64, seeds_decide: bool) -> Message {
@@ -204,7 +213,8 @@ impl Membership {
 
     /// The log knows that this life has ended: it can only join as another.
     pub(crate) fn take_another_life(&mut self, cx: &mut Context) {
-        self.life = cx.draw_life();
+        self.secret = cx.draw_secret();
+        self.life = self.secret.life();
     }
 
     /// The log has admitted this peer. Its view follows in the same step: between steps, a member stands in its view.

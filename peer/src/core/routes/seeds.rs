@@ -95,7 +95,7 @@ impl Peer {
             | SessionMessage::ChangesSince(_)
             | SessionMessage::Hint { .. }
             | SessionMessage::Report(_)
-            | SessionMessage::Leave(_)
+            | SessionMessage::Leave { .. }
             | SessionMessage::Neighbours(_)
             | SessionMessage::Said(_)
             | SessionMessage::ChangeSeeds(_)
@@ -329,8 +329,8 @@ impl Peer {
     fn ask_to_leave(&mut self, turn: usize) {
         let open: Vec<SeedSlot> = self.seeds.open().collect();
         if let (Some(member), false) = (self.membership.id(), open.is_empty()) {
-            let leave = Message::Session(SessionMessage::Leave(member));
-            self.seeds.tell(&mut self.cx, open[turn % open.len()], leave);
+            let leave = SessionMessage::Leave { member, secret: self.membership.secret() };
+            self.seeds.tell(&mut self.cx, open[turn % open.len()], Message::Session(leave));
         }
     }
 

@@ -9,7 +9,9 @@ use coterie_common::message::{
     Answer, Candidate, Cause, CloseReason, DeathReport, Evidence, ForwardedRequest, Links, Registration,
     SeedChange, SeedFinding, SeedStatus, SessionMessage, Vote,
 };
-use coterie_common::{Address, Epoch, Incarnation, Life, Line, MemberId, Message, Refusal, Why, Wire};
+use coterie_common::{
+    Address, Epoch, Incarnation, Life, Line, MemberId, Message, Refusal, Secret, Why, Wire,
+};
 
 use crate::core::Seed;
 use crate::core::effect::{Effect, SessionId};
@@ -66,11 +68,11 @@ impl Seed {
             }
             SessionMessage::Hint { suspect, cause } => self.on_hint(id, suspect, cause),
             // Who reports or leaves asks again by itself.
-            SessionMessage::Report(_) | SessionMessage::Leave(_) if !self.may_ask(id) => {
+            SessionMessage::Report(_) | SessionMessage::Leave { .. } if !self.may_ask(id) => {
                 self.cx.count("requests_dropped");
             }
             SessionMessage::Report(report) => self.on_report(id, report),
-            SessionMessage::Leave(member) => self.on_leave(id, member),
+            SessionMessage::Leave { member, secret } => self.on_leave(id, member, secret),
             SessionMessage::Neighbours(links) => self.on_links(id, links),
             SessionMessage::Say { content, via } => self.on_say(id, content, via),
             SessionMessage::ChangeSeeds(change) => self.on_change_seeds(id, change),
@@ -167,12 +169,18 @@ impl Seed {
         self.forward(ForwardedRequest::Report { report, reporter }, Caller::Session(id));
     }
 
-    /// On the member's own session, so nobody else can end its life. No answer is sent: the change is pushed.
-    fn on_leave(&mut self, id: SessionId, member: MemberId) {
-        if self.sessions.member_on(id) == Some(member) {
-            self.forward(ForwardedRequest::Leave(member), Caller::Session(id));
-        } else {
-            self.cx.count("frames_out_of_place");
+    /// On the member's own session, and with its secret: whoever reads the view knows its life, and could open one in
+    /// its name. No answer is sent: the change is pushed. Who is not applied here yet asks again.
+    fn on_leave(&mut self, id: SessionId, member: MemberId, secret: Secret) {
+        if self.sessions.member_on(id) != Some(member) {
+            return self.cx.count("frames_out_of_place");
+        }
+        match self.registry.member(member) {
+            Some(known) if known.life == secret.life() => {
+                self.forward(ForwardedRequest::Leave(member), Caller::Session(id));
+            }
+            Some(_) => self.cx.count("departures_without_the_secret"),
+            None => {}
         }
     }
 
