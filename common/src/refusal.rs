@@ -35,6 +35,8 @@ pub enum Why {
     CannotProbe,
     /// Somebody else's entry came first: what the ballot was about has changed.
     Superseded,
+    /// Not from where it was asked.
+    NotAllowed,
 }
 
 impl Why {
@@ -55,13 +57,14 @@ impl Why {
             Why::Alive => "alive",
             Why::CannotProbe => "cannot_probe",
             Why::Superseded => "superseded",
+            Why::NotAllowed => "not_allowed",
         }
     }
 
     /// Whether the same candidate may ask again and be granted it.
     pub fn may_retry(self) -> bool {
         match self {
-            Why::BadRequest | Why::AddressInUse => false,
+            Why::BadRequest | Why::AddressInUse | Why::NotAllowed => false,
             Why::NotAnswering
             | Why::TooOften
             | Why::Limit

@@ -14,7 +14,7 @@ use coterie_common::net::observer::{ANSWER_TIME_MAX, Observer, PING_EVERY};
 use coterie_common::net::options::find_seed_list;
 use coterie_common::net::process::{Failure, stop_signal};
 use coterie_common::seed_list::SeedList;
-use coterie_common::{Change, Event, Instant, Refusal, View};
+use coterie_common::{Change, Event, Instant, Refusal, View, Why};
 use coterie_seed::core::counters::explain;
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -62,19 +62,6 @@ impl AnySeed {
             }
         }
         Err(said.or(unreached).unwrap_or_else(|| Failure::usage("no seed to ask")))
-    }
-
-    /// A session with the first of them that can be reached, but not with `but`.
-    async fn open(&self, but: &str) -> Result<Observer, Failure> {
-        let mut problem = Failure::usage(format!("the seed list has no seed but {but}"));
-        let is_named = self.seed.is_some();
-        for name in self.names()?.iter().filter(|name| is_named || *name != but) {
-            match Observer::open(name).await {
-                Ok(session) => return Ok(session),
-                Err(unreachable) => problem = unreachable,
-            }
-        }
-        Err(problem)
     }
 }
 
@@ -297,13 +284,7 @@ pub async fn send(seed: AnySeed, text: String) -> Result<(), Failure> {
 
 /// Changes the seeds of a running cluster, and says what is left to do.
 pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failure> {
-    let mut session = seed.open(change.address()).await?;
-    session.say(SessionMessage::ChangeSeeds(change.clone()));
-    // It was asked: that the answer is lost does not tell that nothing happens.
-    let unknown = |failure: Failure| Failure::running(format!("{failure}: undecided, it may still happen"));
-    if let Err(refusal) = wait_for_change(&mut session).await.map_err(unknown)? {
-        return Err(session.failure(&refusal.to_string()));
-    }
+    ask_to_change(seed, &change).await?;
     print(&match change {
         SeedChange::Add(address) => format!("{address} is a seed: it gets a vote as soon as it runs"),
         SeedChange::Remove(address) => format!("{address} is a seed no longer, and stops"),
@@ -312,6 +293,34 @@ pub async fn change_seeds(seed: AnySeed, change: SeedChange) -> Result<(), Failu
         }
     })
     .map(|_| ())
+}
+
+/// Asks the first seed that can be reached, but not the one that the change is about; where that one takes no changes
+/// from here, nothing was done, and the next is asked.
+async fn ask_to_change(seed: AnySeed, change: &SeedChange) -> Result<(), Failure> {
+    let (but, is_named) = (change.address(), seed.seed.is_some());
+    let (mut said, mut unreached) = (None, None);
+    for name in seed.names()?.iter().filter(|name| is_named || *name != but) {
+        let mut session = match Observer::open(name).await {
+            Ok(session) => session,
+            Err(failure) => {
+                unreached = Some(failure);
+                continue;
+            }
+        };
+        session.say(SessionMessage::ChangeSeeds(change.clone()));
+        // It was asked: that the answer is lost does not tell that nothing happens.
+        let unknown =
+            |failure: Failure| Failure::running(format!("{failure}: undecided, it may still happen"));
+        match wait_for_change(&mut session).await.map_err(unknown)? {
+            Err(refusal) if refusal.why == Why::NotAllowed => {
+                said = Some(session.failure(&refusal.to_string()));
+            }
+            answer => return answer.map_err(|refusal| session.failure(&refusal.to_string())),
+        }
+    }
+    let nobody = || Failure::usage(format!("the seed list has no seed but {but}"));
+    Err(said.or(unreached).unwrap_or_else(nobody))
 }
 
 /// For as long as a seed may take to find a leader; where that takes a while, it says for what it waits.

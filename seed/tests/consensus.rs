@@ -16,7 +16,7 @@ use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Why, Wire};
 use coterie_seed::core::Registry;
 use coterie_seed::raft::{self, Store};
-use coterie_seed::shell::{Handle, Options, ProbeMode, start};
+use coterie_seed::shell::{ChangesFrom, Handle, Options, ProbeMode, start};
 use tokio::runtime::{Builder, Runtime};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -99,6 +99,7 @@ impl Seeds {
             patience: Patience::default(),
             raft: raft::Options { snapshot_every: self.snapshot_every, ..raft::Options::default() },
             probe_mode: ProbeMode::Assumed,
+            changes_from: ChangesFrom::Host,
             form_without: Vec::new(),
             directories: Vec::new(),
             force_new_cluster: None,

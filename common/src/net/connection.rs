@@ -5,6 +5,7 @@
 //! that is waiting in an outbox is written with one call, which makes one frame out of many small ones on the way.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,6 +67,7 @@ pub struct Outbox {
     closing: Arc<Notify>,
     cut: Arc<Notify>,
     remote: Option<Address>,
+    is_from_this_host: bool,
 }
 
 /// The outbox is full: the remote does not read.
@@ -77,6 +79,16 @@ impl Outbox {
     /// Where the other end is, for people.
     pub fn remote(&self) -> String {
         self.remote.map_or_else(|| "somewhere".to_owned(), |remote| remote.to_string())
+    }
+
+    /// The host at the other end; none, where the connection was gone as soon as it was made.
+    pub fn remote_ip(&self) -> Option<IpAddr> {
+        self.remote.map(Address::ip)
+    }
+
+    /// Whether the other end is a program on this host. No host takes packets from outside that claim to be its own.
+    pub fn is_from_this_host(&self) -> bool {
+        self.is_from_this_host
     }
 
     /// Sends encoded frames.
@@ -183,13 +195,18 @@ where
     let (queue, written) = mpsc::channel(OUTBOX_FRAMES_MAX);
     let (bytes, closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let cut = Arc::new(Notify::new());
+    // None, where it is gone already.
+    let remote = stream.peer_addr().ok().map(Address::from);
+    let here = stream.local_addr().ok().map(Address::from);
+    let is_from_this_host =
+        remote.zip(here).is_some_and(|(remote, here)| remote.ip().is_loopback() || remote.ip() == here.ip());
     let outbox = Outbox {
         queue,
         bytes: Arc::clone(&bytes),
         closing: Arc::clone(&closing),
         cut: Arc::clone(&cut),
-        // None, where it is gone already.
-        remote: stream.peer_addr().ok().map(Address::from),
+        remote,
+        is_from_this_host,
     };
     let (read, write) = stream.into_split();
     tokio::spawn(read_loop(key, read, inbox.clone(), Arc::clone(&closing)));

@@ -22,7 +22,7 @@ use coterie_common::net::{JournalOptions, tcp};
 use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Instant, Life, Patience, Tags, Wire};
 use coterie_seed::raft;
-use coterie_seed::shell::{Handle, Options, ProbeMode, start};
+use coterie_seed::shell::{ChangesFrom, Handle, Options, ProbeMode, start};
 
 use super::stub_peer::StubPeer;
 use super::{Figures, in_directory};
@@ -161,6 +161,7 @@ fn start_seeds(directory: &Path, probe_mode: ProbeMode) -> Result<Vec<Handle>, F
             form_without: Vec::new(),
             directories: Vec::new(),
             force_new_cluster: None,
+            changes_from: ChangesFrom::Host,
         };
         seeds.push(start(socket, options)?.0);
     }

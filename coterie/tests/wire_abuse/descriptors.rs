@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::common::{TestCluster, Watched, run, wait_until};
-use super::sockets::connect;
+use super::one_host::connect_from;
 
 /// What a container may be given by mistake.
 const DESCRIPTORS: u64 = 48;
 
-fn leave_few_descriptors(cluster: &TestCluster, node: usize) {
+pub(crate) fn leave_few_descriptors(cluster: &TestCluster, node: usize) {
     let pid = cluster.cluster.nodes[node].process.as_ref().unwrap().id();
     let pid = Pid::from_raw(i32::try_from(pid).unwrap());
     let few = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
@@ -30,8 +30,9 @@ fn strangers_that_say_nothing_take_no_descriptor_from_who_speaks() {
     }
     let strangers: Vec<TcpStream> = [crowded, peer]
         .iter()
-        .flat_map(|&node| (0..60).map(move |_| node))
-        .map(|node| connect(cluster.socket(node)))
+        // Of several hosts: of one alone they would be too many sooner.
+        .flat_map(|&node| (0..60).map(move |number| (number % 3, node)))
+        .map(|(host, node)| connect_from([127, 78, 0, host], cluster.socket(node)))
         .collect();
     for (node, role) in [(crowded, "seed"), (peer, "peer")] {
         let address = cluster.socket(node).to_string();

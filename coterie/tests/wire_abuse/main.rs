@@ -8,6 +8,7 @@ mod common;
 mod descriptors;
 mod endless;
 mod nonsense;
+mod one_host;
 mod registrations;
 mod shared;
 mod sockets;

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should end there")]
 
+mod changes;
 #[path = "../../../coterie/tests/common/mod.rs"]
 mod common;
 mod compose;
@@ -80,6 +81,13 @@ fn of_a_name_with_several_addresses_all_are_tried() {
 fn a_seed_that_returns_under_another_address_is_found_again() {
     if let Some(material) = containers() {
         stories::a_seed_that_returns_under_another_address_is_found_again(material);
+    }
+}
+
+#[test]
+fn seeds_are_changed_by_a_program_on_a_seeds_own_host() {
+    if let Some(material) = namespaces() {
+        changes::seeds_are_changed_by_a_program_on_a_seeds_own_host(material);
     }
 }
 

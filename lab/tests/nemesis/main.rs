@@ -97,8 +97,10 @@ impl Trial {
     fn new(seeds: usize) -> Self {
         let material = Material::Namespaces { program: common::program() };
         let peer_args = ["--messages", "0"].map(str::to_owned).into();
+        // The operator is on a host of its own.
+        let seed_args = ["--changes-from", "anywhere"].map(str::to_owned).into();
         // One peer more, whose node is never started: its host is the clients'.
-        let plan = HostLayout { seeds, peers: PEERS + 1, seed_args: Vec::new(), peer_args };
+        let plan = HostLayout { seeds, peers: PEERS + 1, seed_args, peer_args };
         let mut lab = Lab::new(material, &plan).expect("hosts can be made");
         let bystander = lab.hosts.len() - 1;
         for seed in lab.of(Role::Seed) {

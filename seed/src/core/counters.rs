@@ -1,7 +1,7 @@
 //! What a seed counts, and what each count means to an operator.
 
 /// Every counter, and what it tells. A seed shows those that are not 0.
-pub const COUNTERS: [(&str, &str); 34] = [
+pub const COUNTERS: [(&str, &str); 35] = [
     ("admissions_held_again", "ballots about a joiner whose predecessor changed meanwhile"),
     ("ballots_held_again", "ballots about a death that nobody could decide, or whose evidence was too old"),
     ("ballots_joined", "reports about a member of whom a ballot was open"),
@@ -12,6 +12,10 @@ pub const COUNTERS: [(&str, &str); 34] = [
     ("connections_broken_off", "connections on which somebody did not speak as a node does"),
     ("connections_cut_off", "connections whose other end did not read"),
     ("connections_over_limit", "connections turned away, for there were too many"),
+    (
+        "connections_with_a_host_over_limit",
+        "connections turned away, for one host had half of all that may be",
+    ),
     (
         "departures_without_the_secret",
         "departures that somebody asked for who does not know that life's secret",

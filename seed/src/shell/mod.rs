@@ -11,5 +11,5 @@ mod successor;
 #[cfg(coterie_simulated)]
 pub mod tap;
 
-pub use node::{Handle, Options, ProbeMode, run, start, start_on};
+pub use node::{ChangesFrom, Handle, Options, ProbeMode, run, start, start_on};
 pub use options::{SeedArgs, main};

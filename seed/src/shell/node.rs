@@ -1,5 +1,7 @@
 //! The task that owns a seed's core.
 
+mod callers;
+mod changes;
 mod connections;
 mod directories;
 mod disk;
@@ -30,6 +32,7 @@ use coterie_common::{Address, Finding, HostEvidence, Instant, Line, Patience, Pr
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use callers::Callers;
 use connections::Connections;
 use directories::{Directories, is_a_copy};
 use disk::DiskWatch;
@@ -43,6 +46,7 @@ use crate::core::{Config, Entry, Input, Registry, Seed};
 use crate::raft::store::Identity;
 use crate::raft::{self, Consensus, Notice, StateRequest, Store};
 
+pub use changes::ChangesFrom;
 pub use handle::Handle;
 
 /// How often a seed that cannot begin says for whom it waits, and a refused connection why.
@@ -90,6 +94,8 @@ pub struct Options {
     pub directories: Vec<u64>,
     /// The cluster that goes on as another one with this seed alone.
     pub force_new_cluster: Option<String>,
+    /// From where it takes changes of the seeds.
+    pub changes_from: ChangesFrom,
 }
 
 type Look = (Registry, Option<SeedId>, BTreeMap<&'static str, u64>);
@@ -203,30 +209,6 @@ struct NodeLog {
     proposals: Vec<Entry>,
     states: Queue<StateRequest>,
     notices: Queue<Notice>,
-}
-
-/// Those in the same process who wait for an answer.
-#[derive(Default)]
-struct Callers {
-    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
-    last: u64,
-}
-
-impl Callers {
-    /// Somebody waits; returns the number under which the core answers.
-    fn add(&mut self, reply: oneshot::Sender<Answer>) -> u64 {
-        self.last += 1;
-        self.waiting.insert(self.last, reply);
-        self.last
-    }
-
-    /// The core has answered.
-    fn answer(&mut self, request: u64, answer: Answer) {
-        if let Some(reply) = self.waiting.remove(&request) {
-            // Who waits no longer needs no answer.
-            let _ = reply.send(answer);
-        }
-    }
 }
 
 impl Node {

@@ -12,7 +12,7 @@ use coterie_common::net::{check, resolve, tcp};
 use coterie_common::seed_list::{SeedEntry, SeedList, canonical};
 use coterie_common::{Address, Role};
 
-use super::node::{Options, ProbeMode, run};
+use super::node::{ChangesFrom, Options, ProbeMode, run};
 use crate::raft;
 
 /// The options of a seed, as typed.
@@ -53,6 +53,10 @@ pub struct SeedArgs {
     /// names, once [example: 8f3a]
     #[arg(long, value_name = "CLUSTER", env = "COTERIE_FORCE_NEW_CLUSTER", conflicts_with = "form_without")]
     force_new_cluster: Option<String>,
+
+    /// Who may change the seeds (seed-add, seed-remove, seed-replace): programs on this host, or all that reach it
+    #[arg(long, value_enum, default_value_t = ChangesFrom::Host, env = "COTERIE_CHANGES_FROM")]
+    changes_from: ChangesFrom,
 }
 
 fn parse_directory_id(text: &str) -> Result<u64, String> {
@@ -105,6 +109,7 @@ impl SeedArgs {
             form_without,
             directories: self.directories,
             force_new_cluster: self.force_new_cluster,
+            changes_from: self.changes_from,
         };
         run(listener, options, stop_signal()).await
     }

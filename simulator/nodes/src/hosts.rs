@@ -16,7 +16,7 @@ use coterie_common::seed_list::SeedEntry;
 use coterie_common::{Address, Patience, Why};
 use coterie_peer::shell as peer;
 use coterie_seed::raft::{self, Store};
-use coterie_seed::shell::{self as seed, ProbeMode};
+use coterie_seed::shell::{self as seed, ChangesFrom, ProbeMode};
 use tokio::time::{sleep, timeout};
 
 use super::disk::Disk;
@@ -171,6 +171,7 @@ async fn run_seed(host: Host, schedule: &Schedule, common: &Common) -> Result<()
         probe_mode: ProbeMode::Sockets,
         form_without: Vec::new(),
         force_new_cluster: None,
+        changes_from: ChangesFrom::Anywhere,
         directories: Vec::new(),
     };
     let (_handle, running) = seed::start_on(store, tcp::bind(host.address().socket())?, options)?;

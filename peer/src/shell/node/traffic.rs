@@ -3,7 +3,7 @@
 use std::io;
 
 use coterie_common::message::CloseReason;
-use coterie_common::net::listener::connections_max;
+use coterie_common::net::listener::{connections_max, connections_with_a_host_max};
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{ConnectionEvent, connection};
 use coterie_common::{Message, Wire};
@@ -66,11 +66,21 @@ impl Node {
     }
 
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        if self.connections.len() >= connections_max() {
-            self.core.note("connections_over_limit");
+        let host = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
+        let is_from_host = |connection: &OpenConnection| connection.outbox.remote_ip() == host;
+        let most = connections_with_a_host_max();
+        let has_all = self.connections.len() >= most
+            && self.connections.values().filter(|connection| is_from_host(connection)).count() >= most;
+        if has_all || self.connections.len() >= connections_max() {
+            match has_all {
+                true => self.core.note("connections_with_a_host_over_limit"),
+                false => self.core.note("connections_over_limit"),
+            }
             // Who has nothing to say makes room for who may have: a neighbour and a prober speak at once.
-            let is_silent = |(_, connection): &(&ConnectionId, &OpenConnection)| !connection.has_spoken;
-            let Some((silent, _)) = self.connections.iter().find(is_silent) else { return };
+            let may_go = |(_, connection): &(&ConnectionId, &OpenConnection)| {
+                !connection.has_spoken && (!has_all || is_from_host(connection))
+            };
+            let Some((silent, _)) = self.connections.iter().find(may_go) else { return };
             let silent = *silent;
             self.say(&[silent], &Message::Close(CloseReason::Full));
             if let Some(connection) = self.connections.remove(&silent) {

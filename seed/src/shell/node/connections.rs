@@ -1,10 +1,12 @@
 //! The connections of a seed, and what each is for.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use coterie_common::Wire;
 use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::SeedId;
+use coterie_common::net::listener::connections_with_a_host_max;
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{ConnectionEvent, Outbox, connection};
 use tokio::sync::mpsc;
@@ -124,9 +126,18 @@ impl Connections {
         self.open.values().filter_map(|connection| connection.speaker).any(|it| it.process == process)
     }
 
-    /// The one that has been silent for longest since it was accepted.
-    pub(super) fn oldest_silent(&self) -> Option<u64> {
-        self.open.iter().find(|(_, c)| c.kind == ConnectionKind::New).map(|(id, _)| *id)
+    /// The one that has been silent for longest since it was accepted; of that host, if one is named.
+    pub(super) fn oldest_silent(&self, host: Option<IpAddr>) -> Option<u64> {
+        let is_from = |c: &OpenConnection| host.is_none() || c.outbox.remote_ip() == host;
+        let silent = self.open.iter().find(|(_, c)| c.kind == ConnectionKind::New && is_from(c));
+        silent.map(|(id, _)| *id)
+    }
+
+    /// Whether that host has as many of them as one may.
+    pub(super) fn has_as_many_as_it_may(&self, host: IpAddr) -> bool {
+        let most = connections_with_a_host_max();
+        let of_host = || self.open.values().filter(|c| c.outbox.remote_ip() == Some(host)).count();
+        self.len() >= most && of_host() >= most
     }
 
     /// It has ended, or is to end.

@@ -46,10 +46,15 @@ impl Node {
     }
 
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        if self.connections.len() >= connections_max() {
-            self.core.count("connections_over_limit");
+        let host = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
+        let has_all = host.is_some_and(|host| self.connections.has_as_many_as_it_may(host));
+        if has_all || self.connections.len() >= connections_max() {
+            match has_all {
+                true => self.core.count("connections_with_a_host_over_limit"),
+                false => self.core.count("connections_over_limit"),
+            }
             // Who has nothing to say makes room for who may have: a seed and a member speak at once.
-            let Some(silent) = self.connections.oldest_silent() else { return };
+            let Some(silent) = self.connections.oldest_silent(host.filter(|_| has_all)) else { return };
             self.refuse(silent, CloseReason::Full);
         }
         self.connections.keep(stream, ConnectionKind::New);
@@ -182,7 +187,9 @@ impl Node {
             (ConnectionKind::MeshIn(_), _) | (ConnectionKind::MeshOut(_), _) => Ok(()),
             (ConnectionKind::New | ConnectionKind::Session(_), message) if !self.ending.has_begun() => {
                 self.connections.set_kind(id, ConnectionKind::Session(wire));
-                self.step(Input::Session { session: SessionId(id), wire, message });
+                if !self.refuses_change(id, &message) {
+                    self.step(Input::Session { session: SessionId(id), wire, message });
+                }
                 Ok(())
             }
             (ConnectionKind::New | ConnectionKind::Session(_), _) => Ok(()),
