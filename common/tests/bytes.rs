@@ -14,7 +14,7 @@ use bytes::Bytes;
 use coterie_common::codec::{self, Decoded};
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, CloseReason, ClusterId, DeathProposal, DeathReport, DirectoryState,
-    Evidence, ForwardedRequest, History, JurorVote, LinkMessage, Links, LogPosition, MeshMessage,
+    Evidence, ForwardedRequest, History, JurorVote, LinkMessage, Links, LogPosition, Means, MeshMessage,
     RegisterProposal, Registration, Roster, Rumor, RumorId, Seat, SeedChange, SeedFinding, SeedHello, SeedId,
     SeedStatus, SessionMessage, SoftState, Stages, Subject, Vote, VoteReply,
 };
@@ -132,6 +132,7 @@ fn status() -> SeedStatus {
         as_of: Some(Duration::from_secs(4)),
         last: LogPosition { term: 2, index: 13 },
         troubles: vec![("no quorum".to_owned(), Duration::from_secs(3))],
+        health: 2,
         seed: "s1:5001".to_owned(),
         seeds: vec![("s1:5001".to_owned(), true)],
         available: 1,
@@ -253,6 +254,7 @@ fn mesh() -> Vec<MeshMessage> {
             lost: vec![id(6002)],
             links: vec![(id(6001), Links { number: 4, to: vec![at(6002)] })],
             term: 2,
+            means: Some(Means { probes: 64, is_cut_off: true }),
         }),
         MeshMessage::Relay { to: id(6001), message: Box::new(SessionMessage::Dial(at(6002))) },
         MeshMessage::Directory(directory),

@@ -370,6 +370,12 @@ pub async fn status(seed: AnySeed, explains: bool) -> Result<(), Failure> {
     let voters = status.seeds.iter().filter(|(_, votes)| *votes).count();
     print(&format!("{} of {voters} voters", status.available))?;
     print(&format!("epoch {}, {} members, {} sessions", status.epoch, status.members, status.sessions))?;
+    if status.health > 1 {
+        print(&format!(
+            "health {} of 1 to 8: it is slow, or hears hardly anybody, and bears silence longer",
+            status.health
+        ))?;
+    }
     if let Some(age) = status.as_of {
         print(&format!("for {} s it has not known what is decided: what it tells is older", age.as_secs()))?;
     }

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use coterie_common::message::{
     Answer, BallotId, Candidate, Cause, ClusterId, DeathProposal, DirectoryState, ForwardedRequest, Links,
-    LogPosition, MeshMessage, RegisterProposal, SeedChange, SeedId, SessionMessage, SoftState, Stages,
+    LogPosition, Means, MeshMessage, RegisterProposal, SeedChange, SeedId, SessionMessage, SoftState, Stages,
     Subject, Vote, VoteReply,
 };
 use coterie_common::{
@@ -172,6 +172,7 @@ impl Player {
             lost: Vec::new(),
             links: if words.has("unlinked") { Vec::new() } else { (0..ids.len()).map(ring).collect() },
             term: 0,
+            means: None,
         };
         if leader == SeedId(0) {
             self.core.step(self.now, Input::Mesh { from: SeedId(1), message: MeshMessage::Soft(soft) });

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Candidate, Cause, DeathReport, Links, SessionMessage};
+use super::{Candidate, Cause, DeathReport, SessionMessage, SoftState};
 use crate::line::hex;
 use crate::{Address, Finding, HostEvidence, Incarnation, Life, MemberId, Refusal};
 
@@ -380,19 +380,4 @@ pub struct VoteReply {
     pub refusal: Option<Refusal>,
     /// How long ago the probe behind it ended, in milliseconds.
     pub age_ms: u64,
-}
-
-/// What a seed knows of sessions and links: true for a moment, and never logged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SoftState {
-    /// Whether this replaces all that was told before.
-    pub whole: bool,
-    /// Members whose session the sender holds now.
-    pub held: Vec<MemberId>,
-    /// Members whose session it no longer holds.
-    pub lost: Vec<MemberId>,
-    /// Links of members, where they changed.
-    pub links: Vec<(MemberId, Links)>,
-    /// The term in which the sender tells it.
-    pub term: u64,
 }

@@ -17,6 +17,7 @@ mod evidence;
 mod link;
 mod mesh;
 mod session;
+mod soft_state;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +25,12 @@ pub use evidence::{Evidence, SeedFinding, Stages};
 pub use link::{Cause, LinkMessage, Rumor, RumorId};
 pub use mesh::{
     Answer, BallotId, ClusterId, DeathProposal, DirectoryState, ForwardedRequest, History, LogPosition,
-    MeshMessage, RegisterProposal, Seat, SeedChange, SeedHello, SeedId, SoftState, Subject, Vote, VoteReply,
+    MeshMessage, RegisterProposal, Seat, SeedChange, SeedHello, SeedId, Subject, Vote, VoteReply,
 };
 pub use session::{
     Candidate, DeathReport, JurorVote, Links, Registration, Roster, SeedStatus, SessionMessage,
 };
+pub use soft_state::{Means, SoftState};
 
 use crate::{Address, Epoch, Incarnation, Life};
 

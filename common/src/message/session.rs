@@ -254,6 +254,8 @@ pub struct SeedStatus {
     pub as_of: Option<Duration>,
     /// What is wrong, as it sees it: what, and for how long.
     pub troubles: Vec<(String, Duration)>,
+    /// How unwell it is itself, by its own measure: from 1, well, to 8.
+    pub health: u32,
 }
 
 #[cfg(test)]

@@ -203,9 +203,10 @@ impl Seed {
         self.leader.open_deaths()
     }
 
-    /// Whether it can have something decided, as far as it knows.
+    /// Whether it can have something decided, as far as it knows, and does its part in that: who cannot probe has no
+    /// vote to cast.
     pub fn takes_part(&self) -> bool {
-        self.leadership.takes_part(self.cx.now, &self.registry)
+        self.leadership.takes_part(self.cx.now, &self.registry) && !self.voter.cannot_probe(self.cx.now)
     }
 
     /// Where it listens.

@@ -9,9 +9,11 @@
 
 use std::time::Duration;
 
-use coterie_common::Instant;
+use coterie_common::message::Means;
+use coterie_common::{Instant, majority};
 
-/// So many may be open at once, and so many be opened in each patience.
+/// So many may be open at once, and so many be opened in each patience. By what every seed that takes part can do: one
+/// that has less to spare would find other lives than the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
     /// Open at once: half of what the seeds can probe.
@@ -23,11 +25,25 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// For a leader that can have so many probes under way, of so many members, which has just heard hardly anybody or
-    /// not.
-    pub(crate) fn new(probes: usize, members: usize, is_cut_off: bool, patience: Duration) -> Self {
-        assert!(probes > 0, "the seeds may probe nobody");
-        let in_each_patience = is_cut_off.then_some((members / 20).max(1));
+    /// For a leader with these means, where the other seeds told of those, of so many voters. The leader's own word is
+    /// enough to go slowly, and so is that of a majority: then it is the network of the seeds that is out.
+    pub(crate) fn new(
+        own: Means,
+        others: &[Means],
+        voters: usize,
+        members: usize,
+        patience: Duration,
+    ) -> Self {
+        assert!(
+            others.len() < voters.max(1),
+            "{} other seeds told what they can do, of {voters}",
+            others.len()
+        );
+        let all = || others.iter().chain([&own]);
+        let probes = all().map(|means| means.probes).min().unwrap_or_default() as usize;
+        let cut_off = all().filter(|means| means.is_cut_off).count();
+        let is_slow = own.is_cut_off || cut_off >= majority(voters);
+        let in_each_patience = is_slow.then_some((members / 20).max(1));
         Pace { at_once: (probes / 2).max(1), in_each_patience, patience }
     }
 }
@@ -64,9 +80,30 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(800);
 
+    const WELL: Means = Means { probes: 64, is_cut_off: false };
+    const CUT_OFF: Means = Means { probes: 64, is_cut_off: true };
+
+    #[test]
+    fn the_seed_with_the_least_to_spare_sets_the_pace() {
+        let weak = Means { probes: 8, ..WELL };
+        assert_eq!(Pace::new(WELL, &[WELL, weak], 3, 1_000, PATIENCE).at_once, 4);
+        assert_eq!(Pace::new(weak, &[], 3, 1_000, PATIENCE).at_once, 4);
+        let none = Means { probes: 0, ..WELL };
+        assert_eq!(Pace::new(WELL, &[none], 3, 1_000, PATIENCE).at_once, 1, "one at least");
+    }
+
+    #[test]
+    fn a_majority_that_hears_hardly_anybody_slows_a_leader_that_does() {
+        let is_slow =
+            |own, others: &[Means]| Pace::new(own, others, 5, 40, PATIENCE).in_each_patience.is_some();
+        assert!(!is_slow(WELL, &[CUT_OFF, CUT_OFF, WELL, WELL]));
+        assert!(is_slow(WELL, &[CUT_OFF, CUT_OFF, CUT_OFF, WELL]));
+        assert!(is_slow(CUT_OFF, &[WELL, WELL, WELL, WELL]), "its own sessions are enough");
+    }
+
     #[test]
     fn half_of_what_the_seeds_can_probe_is_open_at_once() {
-        let pace = Pace::new(64, 1_000, false, PATIENCE);
+        let pace = Pace::new(WELL, &[WELL, WELL], 3, 1_000, PATIENCE);
         let mut openings = Openings::default();
         assert!((0..32).all(|open| openings.take(Instant::START, pace, open)));
         assert!(!openings.take(Instant::START, pace, 32));
@@ -75,11 +112,11 @@ mod tests {
 
     #[test]
     fn a_leader_that_hears_hardly_anybody_asks_about_a_twentieth_of_the_members_in_each_patience() {
-        let pace = Pace::new(64, 40, true, PATIENCE);
+        let pace = Pace::new(CUT_OFF, &[], 3, 40, PATIENCE);
         let mut openings = Openings::default();
         assert!((0..2).all(|_| openings.take(Instant::START, pace, 0)));
         assert!(!openings.take(Instant::START, pace, 0));
         assert!(openings.take(openings.until(), pace, 0));
-        assert_eq!(Pace::new(64, 3, true, PATIENCE).in_each_patience, Some(1), "and one at least");
+        assert_eq!(Pace::new(CUT_OFF, &[], 3, 3, PATIENCE).in_each_patience, Some(1), "and one at least");
     }
 }

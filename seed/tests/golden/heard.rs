@@ -124,6 +124,10 @@ impl Player {
                 lost: rest.list("lost").into_iter().map(id).collect(),
                 links: rest.list("links").into_iter().map(|text| self.links(text)).collect(),
                 term: 0,
+                means: rest.number("probes").map(|probes| Means {
+                    probes: u32::try_from(probes).expect("a small number"),
+                    is_cut_off: rest.has("cut-off"),
+                }),
             }),
             "relay" => MeshMessage::Relay {
                 to: id(rest.at(0)),

@@ -1,7 +1,7 @@
 //! How a seed's effects are written in a script: one readable line each.
 
 use coterie_common::message::{
-    Answer, Candidate, ForwardedRequest, MeshMessage, Registration, SeedChange, SessionMessage, Vote,
+    Answer, Candidate, ForwardedRequest, Means, MeshMessage, Registration, SeedChange, SessionMessage, Vote,
 };
 use coterie_common::{Address, MemberId, Message, Refusal, Wire};
 use coterie_seed::core::Entry;
@@ -121,7 +121,14 @@ pub(super) fn show_mesh(message: &MeshMessage) -> String {
             let links: Vec<String> =
                 soft.links.iter().map(|(from, to)| format!("{}:[{}]", from.address, all(&to.to))).collect();
             let whole = if soft.whole { "whole " } else { "" };
-            format!("soft {whole}held={} lost={} links={}", ids(&soft.held), ids(&soft.lost), links.join(","))
+            let cut_off = |means: Means| if means.is_cut_off { " cut-off" } else { "" };
+            let means = soft.means.map(|means| format!(" probes={}{}", means.probes, cut_off(means)));
+            let (held, lost) = (ids(&soft.held), ids(&soft.lost));
+            format!(
+                "soft {whole}held={held} lost={lost} links={}{}",
+                links.join(","),
+                means.unwrap_or_default()
+            )
         }
         MeshMessage::Relay { to, message } => format!("relay {to} {}", show_session(message)),
         other => panic!("a seed says {other:?}"),

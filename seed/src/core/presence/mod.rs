@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use coterie_common::knob::Knob;
 use coterie_common::limits::{ABSENCE_TIME, SOFT_STATE_EVERY};
-use coterie_common::message::{Links, SeedId, SoftState};
+use coterie_common::message::{Links, Means, SeedId, SoftState};
 use coterie_common::{Address, Instant, MemberId};
 
 pub(crate) use repair::DialOrder;
@@ -53,6 +53,10 @@ pub(crate) struct Presence {
     told_held: BTreeSet<MemberId>,
     /// Whether the next is told whole, since what the leader has of it is not known.
     whole_is_due: bool,
+    /// What the leader was told that this seed can do about doubts.
+    told_means: Option<Means>,
+    /// At the leader: what each seed told of that.
+    means: BTreeMap<SeedId, Means>,
     tell_next: Instant,
     /// Soft state of a term that this seed has not heard of yet.
     early: Vec<(SeedId, SoftState)>,
@@ -138,7 +142,12 @@ impl Presence {
     /// What to tell the leader, if anything has changed since it was told last. Whole it is told also if there is
     /// nothing: the leader is to know that.
     #[must_use]
-    pub(crate) fn news(&mut self, held: BTreeSet<MemberId>, term: u64) -> Option<SoftState> {
+    pub(crate) fn news(
+        &mut self,
+        held: BTreeSet<MemberId>,
+        own_means: Means,
+        term: u64,
+    ) -> Option<SoftState> {
         let whole = std::mem::take(&mut self.whole_is_due);
         let (new, lost): (Vec<_>, Vec<_>) = match whole {
             true => (held.iter().copied().collect(), Vec::new()),
@@ -149,8 +158,10 @@ impl Presence {
         };
         let links = self.topology.news(whole, &held);
         self.told_held = held;
-        let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty();
-        anything.then_some(SoftState { whole, held: new, lost, links, term })
+        let known = self.told_means.replace(own_means).filter(|_| !whole);
+        let means = Some(own_means).filter(|own| known != Some(*own));
+        let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty() || means.is_some();
+        anything.then_some(SoftState { whole, held: new, lost, links, term, means })
     }
 
     // ---- at the leader ----
@@ -166,8 +177,11 @@ impl Presence {
     }
 
     fn absorb(&mut self, from: SeedId, state: SoftState, is_welcome: impl Fn(MemberId) -> bool) {
-        let SoftState { whole, held, lost, links, term: _ } = state;
+        let SoftState { whole, held, lost, links, term: _, means } = state;
         self.absences.take(from, whole, held, lost);
+        if let Some(means) = means {
+            self.means.insert(from, means);
+        }
         for (member, links) in links.into_iter().filter(|(member, _)| is_welcome(*member)) {
             self.topology.put(member, links);
         }
@@ -194,6 +208,12 @@ impl Presence {
     /// A seed is gone, and the sessions it held with it. What it told of links stays: links do not depend on seeds.
     pub(crate) fn seed_down(&mut self, seed: SeedId) {
         self.absences.seed_down(seed);
+        self.means.remove(&seed);
+    }
+
+    /// What these seeds can do about doubts, as far as they told.
+    pub(crate) fn means_of(&self, seeds: &[SeedId]) -> Vec<Means> {
+        seeds.iter().filter_map(|seed| self.means.get(seed).copied()).collect()
     }
 
     /// The members that have been absent for too long. The caller opens ballots about them; they are named again until
@@ -247,13 +267,16 @@ mod tests {
     fn only_changes_are_told_and_everything_to_a_new_leader() {
         let mut presence = Presence::default();
         presence.topology.told(id(1), links(1, &[2]));
-        let news = presence.news([id(1), id(2)].into(), 1).unwrap();
+        let (well, ill) = (Means { probes: 64, is_cut_off: false }, Means { probes: 8, is_cut_off: true });
+        let news = presence.news([id(1), id(2)].into(), well, 1).unwrap();
         assert_eq!((news.held.len(), news.links.len(), news.whole), (2, 1, false));
-        assert_eq!(presence.news([id(1), id(2)].into(), 1), None);
-        let news = presence.news([id(1)].into(), 1).unwrap();
-        assert_eq!((news.held, news.lost), (vec![], vec![id(2)]));
+        assert_eq!(presence.news([id(1), id(2)].into(), well, 1), None);
+        assert_eq!(presence.news([id(1), id(2)].into(), ill, 1).unwrap().means, Some(ill));
+        let news = presence.news([id(1)].into(), ill, 1).unwrap();
+        assert_eq!((news.held, news.lost, news.means), (vec![], vec![id(2)], None));
         presence.begin_anew();
-        let news = presence.news([id(1)].into(), 1).unwrap();
+        let news = presence.news([id(1)].into(), ill, 1).unwrap();
+        assert_eq!(news.means, Some(ill));
         assert_eq!((news.whole, news.held, news.links.len()), (true, vec![id(1)], 1));
     }
 

@@ -8,6 +8,7 @@ use coterie_common::{Address, Finding, HostEvidence, Line, MemberId, ProbeTarget
 use crate::core::Seed;
 use crate::core::ballot::Proposal;
 use crate::core::leader::{Accusation, Closed, Opened, Settled};
+use crate::core::pace::Pace;
 use crate::core::request::RequestId;
 use crate::core::voter::ProbeOutcome;
 
@@ -245,8 +246,21 @@ impl Seed {
         }
     }
 
+    /// How fast the seeds may be asked about the silent. By what each that takes part can do.
+    fn pace(&self) -> Pace {
+        let own = self.voter.means(&self.cx, &self.registry);
+        let voters = self.registry.voters();
+        let is_other = |seed: &SeedId| {
+            *seed != self.leadership.me() && self.leadership.is_available(self.cx.now, &self.registry, *seed)
+        };
+        let others: Vec<SeedId> = voters.iter().copied().filter(is_other).collect();
+        let (members, patience) =
+            (self.registry.members().len(), self.cx.config.patience.for_probe(0.0, false));
+        Pace::new(own, &self.presence.means_of(&others), voters.len(), members, patience)
+    }
+
     pub(super) fn open_death(&mut self, about: (MemberId, Cause), accusation: Option<Accusation>) {
-        let pace = self.voter.pace(&self.cx, &self.registry);
+        let pace = self.pace();
         let opened = self.leader.open_death(&mut self.cx, &self.registry, about, pace, accusation);
         if let Some(proposal) = opened {
             self.ask_voters(&Proposal::Death(proposal));
@@ -268,7 +282,7 @@ impl Seed {
         for (dead, refusal) in self.leader.lost_deaths(&mut self.cx) {
             self.reject_death(dead, &refusal);
         }
-        let pace = self.voter.pace(&self.cx, &self.registry);
+        let pace = self.pace();
         while let Some(dead) = self.leader.next_death_due(&self.cx, pace) {
             self.hold_death_again(dead);
         }

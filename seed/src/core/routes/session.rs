@@ -42,8 +42,7 @@ impl Seed {
 
     /// Ready means that it can have something decided, not merely that it listens.
     fn pong(&self, nonce: u64) -> Message {
-        let (address, ready) =
-            (self.cx.config.address, self.leadership.takes_part(self.cx.now, &self.registry));
+        let (address, ready) = (self.cx.config.address, self.takes_part());
         Message::Pong { nonce, address, life: None, incarnation: None, ready }
     }
 
@@ -298,6 +297,7 @@ impl Seed {
             counters: counters.collect(),
             as_of: leadership.as_of(now, registry),
             troubles: self.cx.troubles.told(now).collect(),
+            health: self.voter.health(now),
         }
     }
 

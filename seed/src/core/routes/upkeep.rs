@@ -14,6 +14,9 @@ use crate::core::Seed;
 /// How often everything is looked at.
 const EVERY: Knob<Duration> = Knob::new("seed/upkeep/EVERY", Duration::from_millis(100));
 
+/// What is wrong with a seed whose probes come to nothing.
+const CANNOT_PROBE: &str = "no probe can be made, and no vote cast";
+
 impl Seed {
     pub(in crate::core) fn upkeep(&mut self) {
         self.expire_requests();
@@ -25,6 +28,9 @@ impl Seed {
         self.leadership.note_taking_part(self.cx.now, &self.registry);
         self.leadership.note_quorum(&mut self.cx, &self.registry);
         self.leadership.note_troubles(&mut self.cx, &self.registry);
+        let is_unable = self.voter.cannot_probe(self.cx.now);
+        self.cx
+            .trouble(CANNOT_PROBE, is_unable.then(|| "for want of descriptors, ports or a route".to_owned()));
         self.cx.say_troubles();
         self.voter.expire(&self.cx);
         self.presence.expire(self.cx.now);
@@ -82,7 +88,8 @@ impl Seed {
             return;
         };
         let held = self.sessions.held(&self.registry);
-        if let Some(news) = self.presence.news(held, self.leadership.term()) {
+        let means = self.voter.means(&self.cx, &self.registry);
+        if let Some(news) = self.presence.news(held, means, self.leadership.term()) {
             match self.leadership.leads() {
                 true => self.presence.take_own(leader, news),
                 false => self.cx.tell_seed(leader, MeshMessage::Soft(news)),

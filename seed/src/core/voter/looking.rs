@@ -104,8 +104,14 @@ impl Voter {
         let now = cx.now;
         // Before the votes: with the last hint gone, what is carried need not wait for it any more.
         self.hinted.remove(&target);
-        if finding == Finding::CannotProbe {
-            self.health.could_not_probe(now);
+        match finding {
+            Finding::CannotProbe => {
+                self.health.could_not_probe(now);
+                self.inability.failed(now);
+            }
+            Finding::Alive | Finding::Silent | Finding::Refused | Finding::OtherLife(_) => {
+                self.inability.worked();
+            }
         }
         let (mut found, mut purposes) = self.probes.ended(now, target, finding, host);
         // Who hears hardly anybody says nothing against the silent; a break is none of its own doing.

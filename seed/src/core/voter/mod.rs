@@ -22,6 +22,7 @@
 //! against it. Left out: a vote by the sessions that others hold, or that this seed holds none.
 
 mod cast;
+mod inability;
 mod joiner;
 mod looking;
 mod probes;
@@ -34,20 +35,20 @@ use std::time::Duration;
 use coterie_common::knob::Knob;
 use coterie_common::limits::{BALLOT_TIME_MAX, BALLOTS_MAX};
 use coterie_common::message::{
-    BallotId, Candidate, DeathProposal, RegisterProposal, SeedId, Subject, VoteReply,
+    BallotId, Candidate, DeathProposal, Means, RegisterProposal, SeedId, Subject, VoteReply,
 };
 use coterie_common::{Finding, Instant, LocalHealth, Member, MemberId, ProbeTarget, Why};
 
 pub(crate) use joiner::check_tags;
 
 use cast::CastVotes;
+use inability::Inability;
 use looking::serves;
 use probes::{ProbePurpose, ProbeResult, SeedProbes};
 use vote::{cannot_tell, nothing_found, vote, vote_on_death, vote_on_joiner};
 
 use crate::core::ballot::Proposal;
 use crate::core::context::Context;
-use crate::core::pace::Pace;
 use crate::core::registry::Registry;
 
 /// How long a leader goes slowly after most sessions fell silent: they are ended meanwhile, and their members missed.
@@ -64,6 +65,7 @@ pub(crate) struct Voter {
     ahead: BTreeMap<(BallotId, SeedId), Proposal>,
     cast: CastVotes,
     health: LocalHealth,
+    inability: Inability,
 }
 
 /// What follows from a probe that has ended.
@@ -232,13 +234,21 @@ impl Voter {
         }
     }
 
-    /// How many probes this seed may have under way.
-    pub(crate) fn pace(&self, cx: &Context, registry: &Registry) -> Pace {
-        let members = registry.members().len();
-        let probes = probes::allowance(members, self.health.score(cx.now)).probes;
-        let borne = cx.config.patience.for_probe(0.0, false);
-        let is_cut_off = self.health.heard_hardly_anybody(cx.now, CUT_OFF_FOR.get());
-        Pace::new(probes, members, is_cut_off, borne)
+    /// What this seed can do about doubts.
+    pub(crate) fn means(&self, cx: &Context, registry: &Registry) -> Means {
+        let allowance = probes::allowance(registry.members().len(), self.health.score(cx.now));
+        let probes = u32::try_from(allowance.probes).unwrap_or(u32::MAX);
+        Means { probes, is_cut_off: self.health.heard_hardly_anybody(cx.now, CUT_OFF_FOR.get()) }
+    }
+
+    /// Whether its probes have come to nothing for long, for want of its own means. It judges nobody then.
+    pub(crate) fn cannot_probe(&self, now: Instant) -> bool {
+        self.inability.lasts(now)
+    }
+
+    /// How unwell this seed is: from 1, well, to 8.
+    pub(crate) fn health(&self, now: Instant) -> u32 {
+        self.health.score(now)
     }
 
     // ---- probes ----
