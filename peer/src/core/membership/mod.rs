@@ -22,6 +22,7 @@ use coterie_common::{
     Address, Change, Ended, Epoch, Event, Incarnation, Instant, Life, Line, MemberId, Message, Secret, Tally,
     View, Wire,
 };
+use rand::RngExt;
 
 pub(crate) use news::{News, begun_by, ended_by};
 pub(crate) use phase::LeaveDue;
@@ -312,13 +313,13 @@ impl Membership {
         cx.log(Line::new("DECLARED_DEAD").with("incarnation", incarnation).with("epoch", epoch));
     }
 
-    /// Begins anew as another life; returns how long it is to stay away.
+    /// Begins anew as another life, after it was removed together with so many; returns how long it is to stay away.
     #[must_use]
-    pub(crate) fn begin_anew(&mut self, cx: &mut Context) -> Duration {
+    pub(crate) fn begin_anew(&mut self, cx: &mut Context, together: usize) -> Duration {
         self.take_another_life(cx);
         self.said_waiting = cx.now;
         let membership = self.phase.become_removed(cx.now);
-        self.removals.another(membership)
+        self.removals.another(membership, together, cx.rng.random())
     }
 
     /// The seeds are of another cluster now: says so, and forgets all that it was told by the former one. It goes by

@@ -33,6 +33,11 @@ impl News {
         &self.changes
     }
 
+    /// How many lives end.
+    pub(crate) fn ended(&self) -> usize {
+        self.changes.iter().filter_map(ended_by).count()
+    }
+
     /// Whether this peer had that life in its view.
     pub(super) fn was_known(&self, id: MemberId) -> bool {
         self.known.contains(&id)

@@ -9,10 +9,18 @@ use coterie_common::knob::Knob;
 use coterie_common::limits::{JOIN_SETTLES, LEAVE_TIME_MAX};
 use coterie_common::{Backoff, Incarnation, Instant};
 
-/// A removed life rejoins at once the first time, then after this, doubling: a peer that is cut off every few seconds
-/// is not to keep the seeds busy with its returns.
+/// A removed life rejoins without a pause the first time, then after this, doubling: a peer that is cut off every few
+/// seconds is not to keep the seeds busy with its returns.
 const REJOIN: Knob<(Duration, Duration)> =
     Knob::new("REJOIN", (Duration::from_secs(1), Duration::from_secs(60)));
+
+/// Within so long after that, for what removed it may have removed others with it, and all would come at once; and
+/// within so long where more than [`CROWD`] lives ended together.
+const RETURN_SPREAD: Knob<(Duration, Duration)> =
+    Knob::new("RETURN_SPREAD", (Duration::from_millis(200), Duration::from_secs(2)));
+
+/// Lives that end together and are no crowd yet (a guess).
+const CROWD: usize = 20;
 
 /// So long a membership makes the next removal the first again (a guess).
 const REJOIN_RESET: Knob<Duration> = Knob::new("REJOIN_RESET", Duration::from_secs(300));
@@ -141,14 +149,17 @@ impl Removals {
         Removals { any: false, backoff: Backoff::new(REJOIN.get().0, REJOIN.get().1) }
     }
 
-    /// Once more, after it was a member for so long: how long to stay away.
-    pub(super) fn another(&mut self, membership: Duration) -> Duration {
+    /// Once more, after it was a member for so long, and together with so many: how long to stay away. `chance` is
+    /// between 0 and 1.
+    pub(super) fn another(&mut self, membership: Duration, together: usize, chance: f64) -> Duration {
         if membership >= REJOIN_RESET.get() {
             self.any = false;
             self.backoff.reset();
         }
         let again = std::mem::replace(&mut self.any, true);
-        if again { self.backoff.pause() } else { Duration::ZERO }
+        let pause = if again { self.backoff.pause() } else { Duration::ZERO };
+        let (few, many) = RETURN_SPREAD.get();
+        pause + if together > CROWD { many } else { few }.mul_f64(chance)
     }
 }
 
@@ -160,10 +171,21 @@ mod tests {
     fn the_first_return_is_at_once_and_each_further_one_waits_longer_until_a_long_membership() {
         let mut removals = Removals::none();
         let short = Duration::from_secs(10);
-        assert_eq!(removals.another(short), Duration::ZERO);
-        assert_eq!(removals.another(short), Duration::from_secs(1));
-        assert_eq!(removals.another(short), Duration::from_secs(2));
-        assert_eq!(removals.another(REJOIN_RESET.get()), Duration::ZERO);
+        assert_eq!(removals.another(short, 1, 0.0), Duration::ZERO);
+        assert_eq!(removals.another(short, 1, 0.0), Duration::from_secs(1));
+        assert_eq!(removals.another(short, 1, 0.0), Duration::from_secs(2));
+        assert_eq!(removals.another(REJOIN_RESET.get(), 1, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn those_that_were_removed_together_come_back_one_after_the_other() {
+        let back = |together, chance| Removals::none().another(Duration::ZERO, together, chance);
+        assert_eq!(back(CROWD, 1.0), Duration::from_millis(200));
+        assert_eq!(back(CROWD + 1, 1.0), Duration::from_secs(2));
+        assert_eq!(back(CROWD + 1, 0.5), Duration::from_secs(1));
+        let mut removals = Removals::none();
+        removals.another(Duration::ZERO, 1, 0.0);
+        assert_eq!(removals.another(Duration::ZERO, 1, 1.0), Duration::from_millis(1_200));
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Peer {
         if let (CloseReason::Ended(epoch), Some(incarnation)) = (reason, self.membership.incarnation())
             && epoch.0 > incarnation.0
         {
-            self.on_removed(*epoch, incarnation);
+            self.on_removed(*epoch, incarnation, 1);
         }
     }
 
@@ -142,7 +142,7 @@ impl Peer {
         if let Some(me) = self.membership.id()
             && let Some(end) = news.changes().iter().find(|change| ended_by(change) == Some(me))
         {
-            self.on_removed(end.epoch, me.incarnation);
+            self.on_removed(end.epoch, me.incarnation, news.ended());
         }
     }
 
@@ -156,13 +156,13 @@ impl Peer {
 
     /// This peer, alive, has been removed: it comes back as another life; unless it was about to leave anyway. Nobody
     /// is argued with: what the log says is so, though it was wrong about this peer.
-    fn on_removed(&mut self, epoch: Epoch, incarnation: Incarnation) {
+    fn on_removed(&mut self, epoch: Epoch, incarnation: Incarnation, together: usize) {
         if self.membership.is_leaving() {
             return self.finish();
         }
         self.membership.say_declared_dead(&mut self.cx, incarnation, epoch);
         self.leave_links();
-        let pause = self.membership.begin_anew(&mut self.cx);
+        let pause = self.membership.begin_anew(&mut self.cx, together);
         // Sessions stay open. Only what they know of this peer is over.
         self.seeds.forget_introductions();
         self.seeds.ask_after(self.cx.now + pause);
@@ -187,7 +187,7 @@ impl Peer {
         if self.membership.is_member() {
             self.leave_links();
             // It comes at once: nobody was wrong about it.
-            let _ = self.membership.begin_anew(&mut self.cx);
+            let _ = self.membership.begin_anew(&mut self.cx, 0);
         }
         self.membership.follow(&mut self.cx, cluster);
         self.seeds.begin_anew(&mut self.cx);

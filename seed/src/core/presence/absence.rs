@@ -112,9 +112,10 @@ impl Absences {
     }
 
     /// The ballot about an absent member was lost. Nothing, if it was not absent: the ballot was about a report.
-    pub(super) fn rejected(&mut self, now: Instant, member: MemberId) {
+    /// `chance` is between 0 and 1: many that are absent together are not all asked about again at once.
+    pub(super) fn rejected(&mut self, now: Instant, member: MemberId, chance: f64) {
         if let Some(absence) = self.absent.get_mut(&member) {
-            absence.again = Some(now + absence.backoff.pause());
+            absence.again = Some(now + absence.backoff.pause_with_jitter(chance));
         }
     }
 }
@@ -136,10 +137,10 @@ mod tests {
         absences.seed_down(SeedId(1));
         assert_eq!(over(&mut absences, 1000), []);
         assert_eq!(over(&mut absences, 3000), [id]);
-        absences.rejected(at(3000), id);
+        absences.rejected(at(3000), id, 1.0);
         assert_eq!(over(&mut absences, 3999), []);
         assert_eq!(over(&mut absences, 4000), [id]);
-        absences.rejected(at(4000), id);
+        absences.rejected(at(4000), id, 1.0);
         assert_eq!(over(&mut absences, 5999), []);
     }
 
@@ -150,7 +151,7 @@ mod tests {
         let mut absences = Absences::default();
         absences.over(Instant::START + Duration::from_secs(5), [id].into_iter(), Duration::from_secs(2));
         absences.verify();
-        absences.rejected(Instant::START, id);
+        absences.rejected(Instant::START, id, 1.0);
         absences.verify();
     }
 }

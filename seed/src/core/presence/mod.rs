@@ -24,6 +24,7 @@ use coterie_common::knob::Knob;
 use coterie_common::limits::{ABSENCE_TIME, SOFT_STATE_EVERY};
 use coterie_common::message::{Links, Means, SeedId, SoftState};
 use coterie_common::{Address, Instant, MemberId};
+use rand::RngExt;
 
 pub(crate) use repair::DialOrder;
 
@@ -225,8 +226,8 @@ impl Presence {
     }
 
     /// The ballot about an absent member was lost. The next waits, longer each time.
-    pub(crate) fn absence_rejected(&mut self, now: Instant, member: MemberId) {
-        self.absences.rejected(now, member);
+    pub(crate) fn absence_rejected(&mut self, cx: &mut Context, member: MemberId) {
+        self.absences.rejected(cx.now, member, cx.rng.random());
     }
 
     /// Who is to dial whom, to join an overlay that fell apart.

@@ -306,7 +306,7 @@ impl Seed {
         if !was_reported {
             self.cx.log(Line::new("DEAD_REJECTED").with("dead", dead.address).show("reason", refusal));
         }
-        self.presence.absence_rejected(self.cx.now, dead);
+        self.presence.absence_rejected(&mut self.cx, dead);
         self.reply_to_all(requests, &Answer::Refused(refusal.clone()));
     }
 
