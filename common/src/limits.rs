@@ -51,6 +51,10 @@ pub const DESCRIPTORS_MIN: u64 = 32;
 /// seeds, probes, and who asks how the node is.
 pub const DESCRIPTORS_SET_ASIDE: u64 = 16;
 
+/// Connections beyond those that a node may keep, each taken in until a newer one comes, so that a node that has all it
+/// may still answers who asks whether it lives. They are of the descriptors that are set aside.
+pub const GUESTS_MAX: usize = 8;
+
 /// Bytes that wait to be written to one connection. A reader slower than that is cut off rather than waited
 /// for: room for the frame that carries a view of 100,000 members, several times over.
 pub const OUTBOX_BYTES_MAX: usize = 32 << 20;

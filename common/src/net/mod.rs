@@ -3,6 +3,7 @@
 pub mod check;
 pub mod connection;
 pub mod diagnostics;
+pub mod guests;
 pub mod icmp;
 pub mod journal;
 pub mod listener;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use coterie_common::clock::{Clock, entropy, wall};
 use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::LinkMessage;
+use coterie_common::net::guests::Guests;
 use coterie_common::net::icmp::Pinger;
 use coterie_common::net::process::{Failure, until_stopped};
 use coterie_common::net::shortages::shortages;
@@ -124,6 +125,8 @@ struct Node {
     prober: Prober,
     probes: BTreeMap<MemberId, AbortHandle>,
     connections: BTreeMap<ConnectionId, OpenConnection>,
+    /// Those of the connections that are too many.
+    guests: Guests<ConnectionId>,
     sessions: BTreeMap<SeedSlot, SeedConnection>,
     last_number: u64,
     /// Accepts connections, for as long as this lives.
@@ -156,6 +159,7 @@ impl Node {
             prober: Prober::new(options.address, Arc::new(pinger)),
             probes: BTreeMap::new(),
             connections: BTreeMap::new(),
+            guests: Guests::default(),
             sessions: BTreeMap::new(),
             last_number: 0,
             _accepting: accepting,

@@ -71,25 +71,37 @@ impl Node {
         let most = connections_with_a_host_max();
         let has_all = self.connections.len() >= most
             && self.connections.values().filter(|connection| is_from_host(connection)).count() >= most;
-        if has_all || self.connections.len() >= connections_max() {
+        let is_full = has_all || self.connections.len() >= connections_max();
+        // Who has nothing to say makes room for who may have: a neighbour and a prober speak at once.
+        let may_go = |(_, connection): &(&ConnectionId, &OpenConnection)| {
+            !connection.has_spoken && (!has_all || is_from_host(connection))
+        };
+        let silent = self.connections.iter().filter(|_| is_full).find(may_go).map(|(id, _)| *id);
+        if is_full {
             match has_all {
                 true => self.core.note("connections_with_a_host_over_limit"),
                 false => self.core.note("connections_over_limit"),
             }
-            // Who has nothing to say makes room for who may have: a neighbour and a prober speak at once.
-            let may_go = |(_, connection): &(&ConnectionId, &OpenConnection)| {
-                !connection.has_spoken && (!has_all || is_from_host(connection))
-            };
-            let Some((silent, _)) = self.connections.iter().find(may_go) else { return };
-            let silent = *silent;
-            self.say(&[silent], &Message::Close(CloseReason::Full));
-            if let Some(connection) = self.connections.remove(&silent) {
-                connection.outbox.close();
-            }
-            self.step(Input::Ended { connection: silent });
         }
         // How the other end speaks is told by its first frame.
-        self.keep(stream, Wire::Native, false);
+        let id = self.keep(stream, Wire::Native, false);
+        let leaves = match (is_full, silent) {
+            (false, _) => None,
+            (true, Some(silent)) => Some(silent),
+            (true, None) => self.guests.take_in(id),
+        };
+        if let Some(leaves) = leaves {
+            self.turn_away(leaves);
+        }
+    }
+
+    /// There are too many connections, and this one has to go. One that has gone by itself is passed over.
+    fn turn_away(&mut self, id: ConnectionId) {
+        self.say(&[id], &Message::Close(CloseReason::Full));
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.outbox.close();
+            self.step(Input::Ended { connection: id });
+        }
     }
 
     /// `is_wanted`: this peer opened it itself, and waits for what comes.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use coterie_common::Wire;
 use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::SeedId;
+use coterie_common::net::guests::Guests;
 use coterie_common::net::listener::connections_with_a_host_max;
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{ConnectionEvent, Outbox, connection};
@@ -65,6 +66,8 @@ pub(super) struct Connections {
     last: u64,
     /// What came on them.
     pub(super) inbox: Queue<(u64, ConnectionEvent)>,
+    /// Those of them that are too many.
+    guests: Guests<u64>,
     /// Accepts connections, for as long as this lives.
     _accepting: JoinSet<()>,
 }
@@ -73,7 +76,13 @@ impl Connections {
     /// None yet; `accepting` hands over those that others open.
     pub(super) fn new(accepting: JoinSet<()>) -> Self {
         let inbox = mpsc::channel(INBOX_FRAMES_MAX);
-        Connections { open: BTreeMap::new(), last: 0, inbox, _accepting: accepting }
+        Connections {
+            open: BTreeMap::new(),
+            last: 0,
+            inbox,
+            guests: Guests::default(),
+            _accepting: accepting,
+        }
     }
 
     /// How many are open.
@@ -124,6 +133,12 @@ impl Connections {
     /// Whether that process is at the other end of any.
     pub(super) fn has_process(&self, process: u64) -> bool {
         self.open.values().filter_map(|connection| connection.speaker).any(|it| it.process == process)
+    }
+
+    /// One of them is kept though there are too many. Returns who has to go for it; never a seed.
+    pub(super) fn take_in(&mut self, id: u64) -> Option<u64> {
+        let leaves = self.guests.take_in(id);
+        leaves.filter(|leaves| self.open.get(leaves).is_some_and(|connection| !connection.kind.is_mesh()))
     }
 
     /// The one that has been silent for longest since it was accepted; of that host, if one is named.

@@ -48,16 +48,24 @@ impl Node {
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
         let host = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
         let has_all = host.is_some_and(|host| self.connections.has_as_many_as_it_may(host));
-        if has_all || self.connections.len() >= connections_max() {
+        let is_full = has_all || self.connections.len() >= connections_max();
+        // Who has nothing to say makes room for who may have: a seed and a member speak at once.
+        let silent = is_full.then(|| self.connections.oldest_silent(host.filter(|_| has_all))).flatten();
+        if is_full {
             match has_all {
                 true => self.core.count("connections_with_a_host_over_limit"),
                 false => self.core.count("connections_over_limit"),
             }
-            // Who has nothing to say makes room for who may have: a seed and a member speak at once.
-            let Some(silent) = self.connections.oldest_silent(host.filter(|_| has_all)) else { return };
-            self.refuse(silent, CloseReason::Full);
         }
-        self.connections.keep(stream, ConnectionKind::New);
+        let id = self.connections.keep(stream, ConnectionKind::New);
+        let leaves = match (is_full, silent) {
+            (false, _) => None,
+            (true, Some(silent)) => Some(silent),
+            (true, None) => self.connections.take_in(id),
+        };
+        if let Some(leaves) = leaves {
+            self.refuse(leaves, CloseReason::Full);
+        }
     }
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival) -> Result<(), Failure> {
