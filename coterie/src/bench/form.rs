@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::processes::ProcessorTime;
 use super::{Figures, in_directory};
 use crate::cluster::{Cluster, Directory, Layout, free_base_port};
 
@@ -283,34 +284,4 @@ async fn watch(mut events: Receiver<PeerEvent>, clock: Clock, seen: Arc<Mutex<Se
             Err(RecvError::Closed) => return,
         }
     }
-}
-
-/// The time that processes have had on the processors.
-#[derive(Debug)]
-struct ProcessorTime {
-    processes: Vec<(u32, Duration)>,
-}
-
-impl ProcessorTime {
-    fn of(processes: impl Iterator<Item = u32>) -> Self {
-        ProcessorTime { processes: processes.map(|process| (process, processor_time(process))).collect() }
-    }
-
-    fn since_last(&mut self) -> String {
-        let spent = self.processes.iter_mut().map(|(process, before)| {
-            let now = processor_time(*process);
-            let spent = now.saturating_sub(std::mem::replace(before, now));
-            format!("{:.2} s", spent.as_secs_f64())
-        });
-        spent.collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// As Linux counts it, in hundredths of a second; nothing where it is not told.
-fn processor_time(process: u32) -> Duration {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name, in brackets, may have spaces: what is counted is what follows.
-    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }

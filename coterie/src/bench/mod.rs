@@ -6,7 +6,9 @@ mod figures;
 mod floor;
 mod form;
 pub mod logs;
+mod processes;
 mod register;
+mod sessions;
 pub mod stub_peer;
 
 use std::path::Path;
@@ -36,6 +38,8 @@ enum Benchmark {
     Hold(floor::HoldArgs),
     /// Registrations a second: the commit path alone, and complete
     Register(register::RegisterArgs),
+    /// What idle sessions cost a seed, and what a join costs it that has to tell all of them
+    Sessions(sessions::SessionsArgs),
 }
 
 /// Measures something whose files are in the directory that is wished, or in a temporary one. That goes with the
@@ -62,5 +66,6 @@ pub fn run(args: BenchArgs) -> Result<(), Failure> {
         Benchmark::Form(args) => form::run(&args),
         Benchmark::Hold(args) => floor::hold(&args),
         Benchmark::Register(args) => register::run(&args),
+        Benchmark::Sessions(args) => sessions::run(&args),
     }
 }
