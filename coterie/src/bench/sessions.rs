@@ -82,14 +82,15 @@ async fn measure(cluster: &Cluster, args: &SessionsArgs) -> Result<(), Failure> 
     };
     timeout(TIME_MAX, first).await.map_err(|_| Failure::running("the seeds take nobody in"))?;
     let before = resident(processes[0]);
-    let mut sessions = Sessions::open(seeds[0], args.sessions).await?;
+    let mut sessions = IdleSessions::open(seeds[0], args.sessions).await?;
     sessions.wait_for_views(1).await?;
     let each = resident(processes[0]).saturating_sub(before) / args.sessions as u64;
     println!("{} sessions with one seed: {:.1} KiB each", args.sessions, each as f64 / 1024.0);
     sleep(Duration::from_secs(2)).await;
     work.spent();
     sleep(args.time).await;
-    let idle: Vec<Load> = work.spent().iter().map(|spent| Load::of(*spent, args.time)).collect();
+    let idle: Vec<ShareOfCore> =
+        work.spent().iter().map(|spent| ShareOfCore::of(*spent, args.time)).collect();
     println!("idle for {:?}: the seeds take {} of a core", args.time, shown(&idle, |load| format!("{load}")));
     let clock = Clock::start();
     let mut told = Vec::new();
@@ -101,10 +102,10 @@ async fn measure(cluster: &Cluster, args: &SessionsArgs) -> Result<(), Failure> 
     }
     let took: Duration = told.iter().sum();
     println!("{} joins, each told to all: {}", args.joins, Figures::new(told));
-    let busy: Vec<Load> = work.spent().iter().map(|spent| Load::of(*spent, took)).collect();
+    let busy: Vec<ShareOfCore> = work.spent().iter().map(|spent| ShareOfCore::of(*spent, took)).collect();
     let each = took.as_secs_f64() * 1e3 / f64::from(args.joins);
     let ms = |share: f64, idle: f64| (share - idle).max(0.0) * each;
-    let both: Vec<(Load, Load)> = busy.into_iter().zip(idle).collect();
+    let both: Vec<(ShareOfCore, ShareOfCore)> = busy.into_iter().zip(idle).collect();
     let told = shown(&both, |(busy, idle)| {
         let (in_all, in_kernel) = (ms(busy.in_all, idle.in_all), ms(busy.in_kernel, idle.in_kernel));
         format!("{in_all:.1} ms ({in_kernel:.1} in the kernel)")
@@ -119,19 +120,19 @@ fn shown<T>(all: &[T], show: impl Fn(&T) -> String) -> String {
 
 /// What a process takes of a core.
 #[derive(Clone, Copy, Debug)]
-struct Load {
+struct ShareOfCore {
     in_all: f64,
     in_kernel: f64,
 }
 
-impl Load {
+impl ShareOfCore {
     fn of(spent: Spent, within: Duration) -> Self {
         let share = |time: Duration| time.as_secs_f64() / within.as_secs_f64();
-        Load { in_all: share(spent.in_all), in_kernel: share(spent.in_kernel) }
+        ShareOfCore { in_all: share(spent.in_all), in_kernel: share(spent.in_kernel) }
     }
 }
 
-impl fmt::Display for Load {
+impl fmt::Display for ShareOfCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1} % ({:.1} in the kernel)", self.in_all * 1e2, self.in_kernel * 1e2)
     }
@@ -171,14 +172,14 @@ impl Joiner {
     }
 }
 
-/// Sessions that say that they are there, and count what they are told.
-struct Sessions {
+/// IdleSessions that say that they are there, and count what they are told.
+struct IdleSessions {
     count: usize,
     /// How many views came on all of them.
     views: watch::Receiver<usize>,
 }
 
-impl Sessions {
+impl IdleSessions {
     async fn open(seed: Address, count: usize) -> Result<Self, Failure> {
         let (events, inbox) = mpsc::channel(1_024);
         let mut outboxes = Vec::new();
@@ -197,7 +198,7 @@ impl Sessions {
         let (counted, views) = watch::channel(0);
         tokio::spawn(count_views(inbox, counted));
         tokio::spawn(say_that_they_live(outboxes, seed));
-        Ok(Sessions { count, views })
+        Ok(IdleSessions { count, views })
     }
 
     /// Until so many views came on each of them.

@@ -99,6 +99,12 @@ impl FailureDetection {
             // about all.
             .map(|m| (overlay.link_with(m.id.address).is_none(), cx.rng.random(), m.id, m.wire))
             .collect();
+        // In a large cluster to put all of them in order would take longer than the death may. One more than are
+        // wanted stays, for whether there are others is of interest below.
+        if candidates.len() > wanted {
+            candidates.select_nth_unstable(wanted);
+            candidates.truncate(wanted + 1);
+        }
         candidates.sort_unstable();
         let broke = cause.is_break();
         // Another takes the place of one that has not found a gone host gone by then; whose host accepts connections

@@ -18,7 +18,7 @@ use crate::core::effect::{Effect, SessionId};
 use crate::core::entry::DeathRecord;
 use crate::core::forwarding::{Caller, PendingRequest};
 use crate::core::leader::{check_seed_change, too_many_votes};
-use crate::core::sessions::REGISTRATIONS_PER_SECOND;
+use crate::core::sessions::{REGISTRATIONS_PER_SECOND, VIEWS_PER_SECOND};
 use crate::core::voter::check_tags;
 
 /// Why a seed tells nothing: what its own disk says may be old, and a view never goes back.
@@ -56,6 +56,12 @@ impl Seed {
             }
             SessionMessage::Register(joiner) => self.on_register(id, joiner),
             SessionMessage::Open { member, life, epoch } => self.on_open(id, (member, life), epoch),
+            SessionMessage::ListRequest { .. } | SessionMessage::Observe { linearizable: false }
+                if !self.sessions.may_have_view(self.cx.now, id) =>
+            {
+                let why = format!("at most {VIEWS_PER_SECOND} lists or views a second on one session");
+                self.sessions.close(&mut self.cx, id, CloseReason::Refused(why));
+            }
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable),
             SessionMessage::ListRequest { asker } => self.on_list_request(id, asker),
             SessionMessage::ChangesSince(_) if !self.leadership.was_led() => {

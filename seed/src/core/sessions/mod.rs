@@ -10,6 +10,7 @@
 //!
 //! *Never.* Decides anything: what is asked on a session is routed, and answered when the log has decided.
 
+mod holders;
 mod push;
 mod rate;
 mod reads;
@@ -25,6 +26,7 @@ use coterie_common::message::{CloseReason, ClusterId, SessionMessage};
 use coterie_common::{Address, Epoch, Instant, MemberId, Message, Wire};
 use rand::seq::IndexedRandom;
 
+use holders::Holders;
 use reads::Reads;
 use recent_changes::RecentChanges;
 use session::Session;
@@ -42,15 +44,16 @@ pub(crate) const REGISTRATIONS_PER_SECOND: Knob<u32> = Knob::new("REGISTRATIONS_
 /// guess. Less than of a member, for anybody can say that it was admitted elsewhere.
 const EARLY_REQUESTS_PER_SECOND: Knob<u32> = Knob::new("EARLY_REQUESTS_PER_SECOND", 10);
 
+/// Lists and whole views a second on one session. Each takes time for every member; who wants to know of each change is
+/// told without asking.
+pub(crate) const VIEWS_PER_SECOND: Knob<u32> = Knob::new("VIEWS_PER_SECOND", 10);
+
 /// All sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     /// Observers' sessions, too.
     all: BTreeMap<SessionId, Session>,
-    /// How many sessions each member holds here.
-    ///
-    /// Invariant: the counts of all bound sessions, and none that is 0.
-    holders: BTreeMap<MemberId, u32>,
+    holders: Holders,
     recent: RecentChanges,
     /// When joins are pushed.
     joins: Spreading,
@@ -64,7 +67,7 @@ impl Sessions {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Sessions {
             all: BTreeMap::new(),
-            holders: BTreeMap::new(),
+            holders: Holders::default(),
             recent: RecentChanges::new(epoch),
             joins: Spreading::default(),
             reads: Reads::default(),
@@ -106,11 +109,7 @@ impl Sessions {
 
     /// The sessions of a member.
     pub(crate) fn of(&self, member: MemberId) -> Vec<SessionId> {
-        // Most members have none here: they need no search.
-        if !self.holders.contains_key(&member) {
-            return Vec::new();
-        }
-        self.all.iter().filter(|(_, s)| s.member == Some(member)).map(|(id, _)| *id).collect()
+        self.holders.of(member).collect()
     }
 
     /// The members that hold a session here and are not thought gone. The leader is told these, and misses whom no seed
@@ -135,19 +134,13 @@ impl Sessions {
         let session = self.session(id);
         session.member = Some(member);
         session.seems_gone = false;
-        *self.holders.entry(member).or_insert(0) += 1;
+        self.holders.bind(member, id);
     }
 
     fn release(&mut self, id: SessionId) {
-        let Some(member) = self.all.get_mut(&id).and_then(|session| session.member.take()) else {
-            // It was nobody's, or is no more.
-            return;
-        };
-        let count = self.holders.get_mut(&member);
-        let Some(count) = count else { panic!("{id:?} is released by {member}, who holds none") };
-        *count -= 1;
-        if *count == 0 {
-            self.holders.remove(&member);
+        // None: it was nobody's, or is no more.
+        if let Some(member) = self.all.get_mut(&id).and_then(|session| session.member.take()) {
+            self.holders.release(member, id);
         }
     }
 
@@ -226,6 +219,11 @@ impl Sessions {
     /// Whether one more hint may be given on a session.
     pub(crate) fn may_hint(&mut self, now: Instant, id: SessionId) -> bool {
         self.session(id).hints.allows(now, HINTS_PER_SECOND.get())
+    }
+
+    /// Whether one more list or whole view may be asked for on a session.
+    pub(crate) fn may_have_view(&mut self, now: Instant, id: SessionId) -> bool {
+        self.session(id).views.allows(now, VIEWS_PER_SECOND.get())
     }
 
     /// Whether one more report, departure or linearizable read may be asked for on a session.
@@ -317,8 +315,8 @@ impl Sessions {
 
     /// Whether a frame of that member came on a session in the last moment.
     pub(crate) fn heard_lately(&self, now: Instant, member: MemberId) -> bool {
-        let is_his = |session: &&Session| session.member == Some(member);
-        self.all.values().filter(is_his).any(|session| now.since(session.heard) <= HEARD_LATELY.get())
+        let heard = |id: SessionId| self.all.get(&id).map(|session| session.heard);
+        self.holders.of(member).filter_map(heard).any(|heard| now.since(heard) <= HEARD_LATELY.get())
     }
 
     /// How many members' sessions are quiet, and of how many: half of what ends one, when each should have pinged at
@@ -373,7 +371,7 @@ impl Sessions {
     pub(crate) fn verify(&self, registry: &Registry, own: Option<ClusterId>) {
         self.recent.verify(registry.epoch());
         self.reads.verify(registry.applied());
-        let mut holders: BTreeMap<MemberId, u32> = BTreeMap::new();
+        let mut holders = Holders::default();
         for (id, session) in &self.all {
             assert!(
                 !session.in_flight || session.told.is_some(),
@@ -383,7 +381,7 @@ impl Sessions {
             let is_ours = own.zip(theirs).is_none_or(|(own, theirs)| own == theirs);
             assert!(is_ours, "{id:?} is of cluster {theirs:?}, and this seed of {own:?}");
             if let Some(member) = session.member {
-                *holders.entry(member).or_insert(0) += 1;
+                holders.bind(member, *id);
             }
         }
         assert_eq!(self.holders, holders, "holders, and the members of all sessions");
@@ -409,7 +407,7 @@ mod tests {
         let id = MemberId { address: Address::new([127, 0, 0, 1].into(), 1), incarnation: Incarnation(1) };
         let mut sessions = Sessions::new(Epoch(0));
         sessions.verify(&Registry::default(), None);
-        sessions.holders.insert(id, 1);
+        sessions.holders.bind(id, SessionId(1));
         sessions.verify(&Registry::default(), None);
     }
 }

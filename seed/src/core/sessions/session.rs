@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) hints: Rate,
     /// Reports, departures and linearizable reads asked for on it.
     pub(super) requests: Rate,
+    /// Lists and whole views asked for on it.
+    pub(super) views: Rate,
 }
 
 impl Session {
@@ -52,6 +54,7 @@ impl Session {
             registrations: Rate::default(),
             hints: Rate::default(),
             requests: Rate::default(),
+            views: Rate::default(),
         }
     }
 }
