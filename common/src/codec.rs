@@ -75,11 +75,16 @@ pub fn encode(message: &Message, wire: Wire, me: Address) -> Bytes {
     out.freeze()
 }
 
+/// What bincode counts of a frame at most. It counts a number by the bytes that it takes in memory, up to eight for one
+/// in the frame: with the frame's own length as the limit, a view of twenty thousand members was sent and never read.
+/// It bounds what a length that is a lie makes it reserve.
+const COUNTED_MAX: usize = 8 * FRAME_BYTES_MAX;
+
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
-    bincode::config::Limit<FRAME_BYTES_MAX>,
-> = bincode::config::standard().with_limit::<FRAME_BYTES_MAX>();
+    bincode::config::Limit<COUNTED_MAX>,
+> = bincode::config::standard().with_limit::<COUNTED_MAX>();
 
 /// The binary form of something that is kept or carried whole: log entries, snapshots, openraft's messages.
 ///

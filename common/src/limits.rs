@@ -30,9 +30,9 @@ pub const ALL_TAGS_BYTES_MAX: usize = 512 << 10;
 /// five are usual.
 pub const SEEDS_MAX: usize = 64;
 
-/// Members of a cluster. About 40 bytes each in the frame that brings a new member the whole view, which must stay
-/// below [`FRAME_BYTES_MAX`] together with tags and ended lives.
-pub const MEMBERS_MAX: usize = 30_000;
+/// Members of a cluster. Up to 46 bytes each in the frame that brings a new member the whole view, which must stay
+/// below [`FRAME_BYTES_MAX`] together with all tags and ended lives.
+pub const MEMBERS_MAX: usize = 25_000;
 
 /// Deaths in one entry of the log: so many votes and jurors still fit a frame.
 pub const DEATHS_PER_ENTRY_MAX: usize = 256;

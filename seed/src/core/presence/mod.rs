@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coterie_common::knob::Knob;
-use coterie_common::limits::{ABSENCE_TIME, SOFT_STATE_EVERY};
+use coterie_common::limits::{ABSENCE_TIME, FRAME_BYTES_MAX, SOFT_STATE_EVERY};
 use coterie_common::message::{Links, Means, SeedId, SoftState};
 use coterie_common::{Address, Instant, MemberId};
 use rand::RngExt;
@@ -37,6 +37,12 @@ use crate::core::registry::Registry;
 
 /// A juror that ended so lately may still have voted.
 const ENDED_LATELY: Knob<Duration> = Knob::new("ENDED_LATELY", Duration::from_secs(2));
+
+/// A piece of soft state, in bytes: half of a frame.
+const PIECE_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
+
+/// What a member, or the number of its links, takes of it at most.
+const MEMBER_BYTES: usize = 32;
 
 /// Soft state that may come before the news of an election: a few pieces from each seed.
 const EARLY_MAX: Knob<usize> = Knob::new("EARLY_MAX", 64);
@@ -140,15 +146,10 @@ impl Presence {
         is_time
     }
 
-    /// What to tell the leader, if anything has changed since it was told last. Whole it is told also if there is
-    /// nothing: the leader is to know that.
+    /// What to tell the leader, in pieces, if anything has changed since it was told last. Whole it is told also if
+    /// there is nothing: the leader is to know that.
     #[must_use]
-    pub(crate) fn news(
-        &mut self,
-        held: BTreeSet<MemberId>,
-        own_means: Means,
-        term: u64,
-    ) -> Option<SoftState> {
+    pub(crate) fn news(&mut self, held: BTreeSet<MemberId>, own_means: Means, term: u64) -> Vec<SoftState> {
         let whole = std::mem::take(&mut self.whole_is_due);
         let (new, lost): (Vec<_>, Vec<_>) = match whole {
             true => (held.iter().copied().collect(), Vec::new()),
@@ -162,7 +163,10 @@ impl Presence {
         let known = self.told_means.replace(own_means).filter(|_| !whole);
         let means = Some(own_means).filter(|own| known != Some(*own));
         let anything = whole || !new.is_empty() || !lost.is_empty() || !links.is_empty() || means.is_some();
-        anything.then_some(SoftState { whole, held: new, lost, links, term, means })
+        match anything {
+            true => in_pieces(SoftState { whole, held: new, lost, links, term, means }),
+            false => Vec::new(),
+        }
     }
 
     // ---- at the leader ----
@@ -251,10 +255,35 @@ impl Presence {
     }
 }
 
+/// What does not fit one message becomes several: the first replaces what was told before, if that is to be, and the
+/// others add to it. They are said together, long before anybody is missed that a later one names.
+fn in_pieces(state: SoftState) -> Vec<SoftState> {
+    let SoftState { whole, held, lost, links, term, means } = state;
+    let piece = SoftState { whole: false, held: Vec::new(), lost, links: Vec::new(), term, means: None };
+    let (mut pieces, mut bytes) = (vec![SoftState { whole, means, ..piece }], 0);
+    let mut room_for = |pieces: &mut Vec<SoftState>, more: usize| {
+        bytes += more;
+        if bytes > PIECE_BYTES_MAX {
+            bytes = more;
+            pieces.push(SoftState { term, ..SoftState::default() });
+        }
+    };
+    for member in held {
+        room_for(&mut pieces, MEMBER_BYTES);
+        pieces.last_mut().unwrap_or_else(|| unreachable!("there is a first piece")).held.push(member);
+    }
+    for (member, to) in links {
+        room_for(&mut pieces, MEMBER_BYTES + MEMBER_BYTES * to.to.len());
+        pieces.last_mut().unwrap_or_else(|| unreachable!("there is a first piece")).links.push((member, to));
+    }
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use coterie_common::Incarnation;
+    use coterie_common::codec::to_bytes;
 
     fn id(port: u16) -> MemberId {
         MemberId { address: Address::new([127, 0, 0, 1].into(), port), incarnation: Incarnation(1) }
@@ -269,16 +298,49 @@ mod tests {
         let mut presence = Presence::default();
         presence.topology.told(id(1), links(1, &[2]));
         let (well, ill) = (Means { probes: 64, is_cut_off: false }, Means { probes: 8, is_cut_off: true });
-        let news = presence.news([id(1), id(2)].into(), well, 1).unwrap();
+        let told = |presence: &mut Presence, held: &[u16], means| {
+            let mut pieces = presence.news(held.iter().map(|port| id(*port)).collect(), means, 1);
+            assert!(pieces.len() <= 1, "{pieces:?}");
+            pieces.pop()
+        };
+        let news = told(&mut presence, &[1, 2], well).unwrap();
         assert_eq!((news.held.len(), news.links.len(), news.whole), (2, 1, false));
-        assert_eq!(presence.news([id(1), id(2)].into(), well, 1), None);
-        assert_eq!(presence.news([id(1), id(2)].into(), ill, 1).unwrap().means, Some(ill));
-        let news = presence.news([id(1)].into(), ill, 1).unwrap();
+        assert_eq!(told(&mut presence, &[1, 2], well), None);
+        assert_eq!(told(&mut presence, &[1, 2], ill).unwrap().means, Some(ill));
+        let news = told(&mut presence, &[1], ill).unwrap();
         assert_eq!((news.held, news.lost, news.means), (vec![], vec![id(2)], None));
         presence.begin_anew();
-        let news = presence.news([id(1)].into(), ill, 1).unwrap();
+        let news = told(&mut presence, &[1], ill).unwrap();
         assert_eq!(news.means, Some(ill));
         assert_eq!((news.whole, news.held, news.links.len()), (true, vec![id(1)], 1));
+    }
+
+    /// What was too long for a frame was not sent at all, and all of its members were missed.
+    #[test]
+    fn what_ten_thousand_sessions_tell_is_told_in_pieces_that_fit_a_frame() {
+        const MEMBERS: u16 = 10_000;
+        let mut presence = Presence::default();
+        for port in 0..MEMBERS {
+            let to: Vec<u16> = (1..=20).map(|step| (port + step) % MEMBERS).collect();
+            presence.topology.told(id(port), links(u64::MAX, &to));
+        }
+        presence.begin_anew();
+        let means = Means { probes: 64, is_cut_off: false };
+        let pieces = presence.news((0..MEMBERS).map(id).collect(), means, 3);
+        assert!(pieces.len() > 1, "one piece");
+        assert!(pieces.iter().all(|piece| to_bytes(piece).len() <= FRAME_BYTES_MAX && piece.term == 3));
+        let firsts: Vec<(bool, bool)> =
+            pieces.iter().map(|piece| (piece.whole, piece.means.is_some())).collect();
+        assert!(firsts[0] == (true, true) && firsts[1..].iter().all(|other| *other == (false, false)));
+        let mut leader = Presence::default();
+        pieces.into_iter().for_each(|piece| leader.take_own(SeedId(1), piece));
+        let all: Vec<MemberId> = (0..MEMBERS).map(id).collect();
+        let over = |leader: &mut Presence, seconds| {
+            let now = Instant::START + Duration::from_secs(seconds);
+            leader.absences.over(now, all.iter().copied(), Duration::ZERO)
+        };
+        assert_eq!(over(&mut leader, 100), []);
+        assert!((0..MEMBERS).all(|port| leader.degree(id(port).address) == 20));
     }
 
     /// Found by simulation: a seed that had been cut off told the leader what had been true before, the leader

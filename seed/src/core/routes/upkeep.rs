@@ -89,7 +89,7 @@ impl Seed {
         };
         let held = self.sessions.held(&self.registry);
         let means = self.voter.means(&self.cx, &self.registry);
-        if let Some(news) = self.presence.news(held, means, self.leadership.term()) {
+        for news in self.presence.news(held, means, self.leadership.term()) {
             match self.leadership.leads() {
                 true => self.presence.take_own(leader, news),
                 false => self.cx.tell_seed(leader, MeshMessage::Soft(news)),
