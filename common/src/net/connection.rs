@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::guests::host_at;
 use super::resolve;
 use super::tcp::{OwnedReadHalf, OwnedWriteHalf, TcpStream, connect, notice_vanishing};
 use crate::codec::{self, Decoded};
@@ -82,11 +83,12 @@ impl Outbox {
     }
 
     /// The host at the other end; none, where the connection was gone as soon as it was made.
-    pub fn remote_ip(&self) -> Option<IpAddr> {
-        self.remote.map(Address::ip)
+    pub fn remote_host(&self) -> Option<IpAddr> {
+        self.remote.map(|remote| host_at(remote.ip()))
     }
 
-    /// Whether the other end is a program on this host. No host takes packets from outside that claim to be its own.
+    /// Whether the other end is a program on this host. No kernel takes packets from outside that claim to be its own;
+    /// but behind a proxy that runs here there may be anybody.
     pub fn is_from_this_host(&self) -> bool {
         self.is_from_this_host
     }

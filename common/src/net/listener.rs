@@ -61,11 +61,6 @@ pub async fn feed<A>(listener: TcpListener, arrivals: mpsc::Sender<A>, arrival: 
     while arrivals.send(arrival(accept(&listener).await)).await.is_ok() {}
 }
 
-/// Connections that a node keeps with one other host at once: half of them, so that no host keeps all others out.
-pub fn connections_with_a_host_max() -> usize {
-    (connections_max() / 2).max(1)
-}
-
 /// Connections that a node may keep at once: as many as the process may open, but for what is set aside for its files,
 /// for those that it dials itself, and for probes. The limit may be lowered while it runs.
 pub fn connections_max() -> usize {

@@ -172,10 +172,9 @@ impl Joiner {
     }
 }
 
-/// IdleSessions that say that they are there, and count what they are told.
+/// Sessions that say that they are there, and count what they are told.
 struct IdleSessions {
-    count: usize,
-    /// How many views came on all of them.
+    /// How many views came on each of them, at least.
     views: watch::Receiver<usize>,
 }
 
@@ -196,26 +195,35 @@ impl IdleSessions {
             outboxes.push(outbox);
         }
         let (counted, views) = watch::channel(0);
-        tokio::spawn(count_views(inbox, counted));
+        tokio::spawn(count_views(inbox, count, counted));
         tokio::spawn(say_that_they_live(outboxes, seed));
-        Ok(IdleSessions { count, views })
+        Ok(IdleSessions { views })
     }
 
     /// Until so many views came on each of them.
     async fn wait_for_views(&mut self, views: usize) -> Result<(), Failure> {
-        let wanted = views * self.count;
-        let came = timeout(TIME_MAX, self.views.wait_for(|views| *views >= wanted)).await.map(drop);
-        let seen = *self.views.borrow();
-        came.map_err(|_| Failure::running(format!("of {wanted} views {seen} came within {TIME_MAX:?}")))
+        let came = timeout(TIME_MAX, self.views.wait_for(|seen| *seen >= views)).await.map(drop);
+        came.map_err(|_| Failure::running(format!("some session had not {views} views within {TIME_MAX:?}")))
     }
 }
 
-async fn count_views(mut inbox: mpsc::Receiver<(usize, ConnectionEvent)>, counted: watch::Sender<usize>) {
-    while let Some((_, event)) = inbox.recv().await {
+async fn count_views(
+    mut inbox: mpsc::Receiver<(usize, ConnectionEvent)>,
+    count: usize,
+    counted: watch::Sender<usize>,
+) {
+    // How many sessions have so few, for those that any has.
+    let (mut views, mut with) = (vec![0; count], vec![count]);
+    while let Some((session, event)) = inbox.recv().await {
         if let ConnectionEvent::Message { message: Message::Session(message), .. } = event
             && matches!(message, SessionMessage::Whole { .. } | SessionMessage::Changes { .. })
         {
-            counted.send_modify(|views| *views += 1);
+            with[views[session]] -= 1;
+            views[session] += 1;
+            with.resize(with.len().max(views[session] + 1), 0);
+            with[views[session]] += 1;
+            let least = with.iter().position(|sessions| *sessions > 0).unwrap_or_default();
+            counted.send_if_modified(|views| std::mem::replace(views, least) != least);
         }
     }
 }

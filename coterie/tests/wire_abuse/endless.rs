@@ -10,7 +10,7 @@ use coterie_common::limits::{CONNECTIONS_MAX, GUESTS_MAX};
 
 use super::common::Watched;
 use super::common::wait_until;
-use super::one_host::connect_from;
+use super::one_host::{connect_from, is_open};
 use super::shared::{
     assert_bounded, assert_finds_a_death, assert_serves, counter, descriptors, native, peer_counter,
     residents, stderr_of, wait_for_links,
@@ -132,8 +132,11 @@ fn one_connection_too_many_is_closed_and_the_others_live_on() {
             assert_eq!(read_message(&stream).expect("it answers")["type"], "PONG", "node {node}");
             stream
         };
-        let guests: Vec<TcpStream> = (0..=GUESTS_MAX).map(ask).collect();
-        wait_for_close("one too many", &guests[0]);
+        let guests: Vec<TcpStream> = (0..GUESTS_MAX + 20).map(ask).collect();
+        // Some may stay, in the place of connections of the cluster's own that came and went.
+        wait_until("the others to be closed", || {
+            guests.iter().filter(|guest| is_open(guest)).count() <= GUESTS_MAX + 10
+        });
         assert_eq!(read_message(&held[0]).expect("the first is still there")["type"], "PONG");
         drop(held);
         wait_until("room", || descriptors(&cluster, node) <= before + 20);

@@ -19,7 +19,7 @@ pub(crate) fn connect_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
 }
 
 /// Whether nothing has come on it, not even its end.
-fn is_open(stream: &TcpStream) -> bool {
+pub(crate) fn is_open(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let looked = stream.peek(&mut [0]);
     looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)

@@ -42,11 +42,11 @@ impl Shared {
 pub(crate) async fn live(shared: Rc<Shared>, address: SocketAddr, number: u64) -> Option<(StubPeer, Life)> {
     let mut rng = StdRng::seed_from_u64(number);
     for secret in (1..).map(|number: u128| Secret(number.to_be_bytes())) {
-        let life = secret.life();
         if !shared.goes_on() {
             break;
         }
         let place = place(address).await;
+        let life = secret.life(place.address());
         place.live(life);
         let incarnation = register_until_admitted(&shared, place.address(), life, &mut rng).await;
         pause(&mut rng, 100..4_000).await;
@@ -142,7 +142,7 @@ async fn register(
 }
 
 async fn leave(shared: Rc<Shared>, seed: String, id: MemberId, secret: Secret, patience: Duration) {
-    let life = secret.life();
+    let life = secret.life(id.address);
     let Some(mut session) = open(&seed, patience).await else { return };
     let number = shared.history.call(&seed, Call::Leave { id, life });
     // A member says of which cluster it is before it says who it is.

@@ -172,6 +172,11 @@ impl Peer {
         self.overlay.links().map(|link| link.id)
     }
 
+    /// Whether that connection is a link's.
+    pub fn has_link_on(&self, connection: ConnectionId) -> bool {
+        self.overlay.link_on(connection).is_some()
+    }
+
     /// How many links it wants. Drawn when it was admitted; 0 before. It may have more, for others dial it too.
     pub fn links_wanted(&self) -> usize {
         self.overlay.wanted()

@@ -100,7 +100,7 @@ pub(crate) fn member(text: &str) -> Arc<Member> {
     let (text, named) = match text.split_once('/') {
         Some((text, life)) => (text, Some(Life(number(life)))),
         None => match text.strip_suffix('s') {
-            Some(text) => (text, Some(secret(text).life())),
+            Some(text) => (text, Some(secret(text).life(id(text).address))),
             None => (text, None),
         },
     };

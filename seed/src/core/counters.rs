@@ -11,11 +11,11 @@ pub const COUNTERS: [(&str, &str); 35] = [
     ("ballots_waited", "doubts about the silent that the seeds were not asked about at once: too many"),
     ("connections_broken_off", "connections on which somebody did not speak as a node does"),
     ("connections_cut_off", "connections whose other end did not read"),
-    ("connections_over_limit", "connections turned away, for there were too many"),
     (
-        "connections_with_a_host_over_limit",
-        "connections turned away, for one host had half of all that may be",
+        "connections_over_limit",
+        "connections that came when there were too many: for each another one was closed, or it itself soon after",
     ),
+    ("connections_with_a_host_over_limit", "the same, of a host that had half of all that may be"),
     (
         "departures_without_the_secret",
         "departures that somebody asked for who does not know that life's secret",

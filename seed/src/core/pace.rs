@@ -1,7 +1,7 @@
 //! How many ballots about silence a leader opens at a time.
 //!
 //! Each makes every seed probe, and a probe that looks for silence takes connections and time. Were more of them open
-//! than the seeds have the means for, each seed would probe others of them, and none would be decided. So the oldest
+//! than a majority has the means for, each seed would probe others of them, and none would be decided. So the oldest
 //! doubts are asked about first, and the others wait unopened. Where most sessions fell silent together it is more
 //! likely the network of the seeds: then the silent are asked about a few at a time.
 //!
@@ -12,8 +12,8 @@ use std::time::Duration;
 use coterie_common::message::Means;
 use coterie_common::{Instant, majority};
 
-/// So many may be open at once, and so many be opened in each patience. By what every seed that takes part can do: one
-/// that has less to spare would find other lives than the rest.
+/// So many may be open at once, and so many be opened in each patience. By what a majority of the seeds can do: those
+/// with the most to spare decide, and one that has less holds up nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
     /// Open at once: half of what the seeds can probe.
@@ -37,7 +37,11 @@ impl Pace {
         // All of them, where the leader has just lost its own vote.
         assert!(others.len() <= voters, "{} seeds told what they can do, of {voters}", others.len());
         let all = || others.iter().chain([&own]);
-        let probes = all().map(|means| means.probes).min().unwrap_or_default() as usize;
+        let mut probes: Vec<u32> = all().map(|means| means.probes).collect();
+        probes.sort_unstable_by(|a, b| b.cmp(a));
+        // Fewer than a majority told: then the least of theirs.
+        let last = majority(voters).min(probes.len()) - 1;
+        let probes = probes.get(last).copied().unwrap_or_default() as usize;
         let cut_off = all().filter(|means| means.is_cut_off).count();
         let is_slow = own.is_cut_off || cut_off >= majority(voters);
         let in_each_patience = is_slow.then_some((members / 20).max(1));
@@ -81,12 +85,14 @@ mod tests {
     const CUT_OFF: Means = Means { probes: 64, is_cut_off: true };
 
     #[test]
-    fn the_seed_with_the_least_to_spare_sets_the_pace() {
+    fn the_majority_with_the_most_to_spare_sets_the_pace() {
         let weak = Means { probes: 8, ..WELL };
-        assert_eq!(Pace::new(WELL, &[WELL, weak], 3, 1_000, PATIENCE).at_once, 4);
-        assert_eq!(Pace::new(weak, &[], 3, 1_000, PATIENCE).at_once, 4);
-        let none = Means { probes: 0, ..WELL };
-        assert_eq!(Pace::new(WELL, &[none], 3, 1_000, PATIENCE).at_once, 1, "one at least");
+        let at_once = |own, others: &[Means]| Pace::new(own, others, 3, 1_000, PATIENCE).at_once;
+        assert_eq!(at_once(WELL, &[WELL, weak]), 32, "the weak one is not needed");
+        assert_eq!(at_once(WELL, &[weak, weak]), 4);
+        assert_eq!(at_once(WELL, &[weak]), 4, "it is, where the third is away");
+        assert_eq!(at_once(weak, &[]), 4);
+        assert_eq!(at_once(WELL, &[Means { probes: 0, ..WELL }]), 1, "one at least");
     }
 
     #[test]

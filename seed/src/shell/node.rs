@@ -1,5 +1,6 @@
 //! The task that owns a seed's core.
 
+mod accepting;
 mod callers;
 mod changes;
 mod connections;

@@ -54,7 +54,8 @@ pub struct SeedArgs {
     #[arg(long, value_name = "CLUSTER", env = "COTERIE_FORCE_NEW_CLUSTER", conflicts_with = "form_without")]
     force_new_cluster: Option<String>,
 
-    /// Who may change the seeds (seed-add, seed-remove, seed-replace): programs on this host, or all that reach it
+    /// Who may change the seeds (seed-add, seed-remove, seed-replace): programs on this host, nobody (where a proxy
+    /// runs on it, behind which may be anybody), or all that reach it
     #[arg(long, value_enum, default_value_t = ChangesFrom::Host, env = "COTERIE_CHANGES_FROM")]
     changes_from: ChangesFrom,
 }

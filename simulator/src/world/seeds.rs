@@ -97,7 +97,8 @@ impl World {
         let effects = core.step(local, input);
         let (deadline, members) = (core.next_deadline(), core.registry().members().len());
         // It looks at every member. In a large world it would cost many times what the step does.
-        if self.tally.steps.is_multiple_of(1 + members as u64 / MEMBERS_LOOKED_AT) {
+        let is_news = core.registry().applied() != applied;
+        if is_news || self.tally.steps.is_multiple_of(1 + members as u64 / MEMBERS_LOOKED_AT) {
             core.verify();
         }
         if core.registry().applied() != applied {

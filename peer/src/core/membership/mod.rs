@@ -63,7 +63,7 @@ impl Membership {
     pub(crate) fn new(me: Address, secret: Secret) -> Self {
         Membership {
             me,
-            life: secret.life(),
+            life: secret.life(me),
             secret,
             phase: Phase::Joining,
             cluster: None,
@@ -77,7 +77,7 @@ impl Membership {
 
     /// What always holds between steps: a member finds itself in its view.
     pub(crate) fn verify(&self) {
-        assert_eq!(self.life, self.secret.life(), "the life is not that of its secret");
+        assert_eq!(self.life, self.secret.life(self.me), "the life is not that of its secret");
         let Some(incarnation) = self.incarnation() else { return }; // no member: nothing to find
         let own = MemberId { address: self.me, incarnation };
         assert!(self.view.get(own).is_some(), "{own} is a member and not in its own view");
@@ -215,7 +215,7 @@ impl Membership {
     /// The log knows that this life has ended: it can only join as another.
     pub(crate) fn take_another_life(&mut self, cx: &mut Context) {
         self.secret = cx.draw_secret();
-        self.life = self.secret.life();
+        self.life = self.secret.life(self.me);
     }
 
     /// The log has admitted this peer. Its view follows in the same step: between steps, a member stands in its view.

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_return_is_at_once_and_each_further_one_waits_longer_until_a_long_membership() {
+    fn the_first_return_has_no_pause_and_each_further_one_waits_longer_until_a_long_membership() {
         let mut removals = Removals::none();
         let short = Duration::from_secs(10);
         assert_eq!(removals.another(short, 1, 0.0), Duration::ZERO);

@@ -3,7 +3,7 @@
 use std::io;
 
 use coterie_common::message::CloseReason;
-use coterie_common::net::listener::{connections_max, connections_with_a_host_max};
+use coterie_common::net::guests::{Fullness, host_at};
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{ConnectionEvent, connection};
 use coterie_common::{Message, Wire};
@@ -66,29 +66,34 @@ impl Node {
     }
 
     pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        let host = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
-        let is_from_host = |connection: &OpenConnection| connection.outbox.remote_ip() == host;
-        let most = connections_with_a_host_max();
-        let has_all = self.connections.len() >= most
-            && self.connections.values().filter(|connection| is_from_host(connection)).count() >= most;
-        let is_full = has_all || self.connections.len() >= connections_max();
-        // Who has nothing to say makes room for who may have: a neighbour and a prober speak at once.
-        let may_go = |(_, connection): &(&ConnectionId, &OpenConnection)| {
-            !connection.has_spoken && (!has_all || is_from_host(connection))
-        };
-        let silent = self.connections.iter().filter(|_| is_full).find(may_go).map(|(id, _)| *id);
-        if is_full {
-            match has_all {
-                true => self.core.note("connections_with_a_host_over_limit"),
-                false => self.core.note("connections_over_limit"),
-            }
+        let Ok(remote) = stream.peer_addr() else { return };
+        let host = host_at(remote.ip());
+        let is_from_host = |connection: &OpenConnection| connection.outbox.remote_host() == Some(host);
+        let of_host = || self.connections.values().filter(|connection| is_from_host(connection)).count();
+        let fullness = Fullness::of(self.connections.len(), of_host);
+        match fullness {
+            Fullness::Free => {}
+            Fullness::OfHost => self.core.note("connections_with_a_host_over_limit"),
+            Fullness::OfAll | Fullness::Beyond => self.core.note("connections_over_limit"),
         }
+        // Who has nothing to say makes room for who may have: a neighbour and a prober speak at once.
+        let mut silent = self.connections.iter().filter(|(_, connection)| !connection.has_spoken);
+        let silent = match fullness {
+            Fullness::Free => None,
+            Fullness::OfHost => silent.find(|(_, connection)| is_from_host(connection)),
+            Fullness::OfAll => silent.next(),
+            Fullness::Beyond => return,
+        };
+        let silent = silent.map(|(id, _)| *id);
         // How the other end speaks is told by its first frame.
         let id = self.keep(stream, Wire::Native, false);
-        let leaves = match (is_full, silent) {
-            (false, _) => None,
-            (true, Some(silent)) => Some(silent),
-            (true, None) => self.guests.take_in(id),
+        let leaves = match fullness {
+            Fullness::Free => {
+                self.guests.all_stay();
+                None
+            }
+            // A neighbour stays: there are only so many.
+            _ => silent.or_else(|| self.guests.take_in(id).filter(|guest| !self.core.has_link_on(*guest))),
         };
         if let Some(leaves) = leaves {
             self.turn_away(leaves);

@@ -44,8 +44,8 @@ const PIECE_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 /// What a member, or the number of its links, takes of it at most.
 const MEMBER_BYTES: usize = 32;
 
-/// Soft state that may come before the news of an election: a few pieces from each seed.
-const EARLY_MAX: Knob<usize> = Knob::new("EARLY_MAX", 64);
+/// Soft state that may come before the news of an election: some pieces from each seed, a megabyte each at most.
+const EARLY_MAX: Knob<usize> = Knob::new("EARLY_MAX", 256);
 
 /// Links of members whose admission this registry has not seen are kept for so many of them.
 const EARLY_LINKS_MAX: Knob<usize> = Knob::new("EARLY_LINKS_MAX", 1_024);
@@ -127,6 +127,7 @@ impl Presence {
     pub(crate) fn begin_anew(&mut self) {
         self.whole_is_due = true;
         self.absences.clear();
+        self.means.clear();
     }
 
     /// There was an election.

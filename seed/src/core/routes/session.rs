@@ -55,13 +55,16 @@ impl Seed {
                 }
             }
             SessionMessage::Register(joiner) => self.on_register(id, joiner),
-            SessionMessage::Open { member, life, epoch } => self.on_open(id, (member, life), epoch),
-            SessionMessage::ListRequest { .. } | SessionMessage::Observe { linearizable: false }
+            SessionMessage::ListRequest { .. }
+            | SessionMessage::Observe { linearizable: false }
+            | SessionMessage::Open { .. }
+            | SessionMessage::ChangesSince(_)
                 if !self.sessions.may_have_view(self.cx.now, id) =>
             {
                 let why = format!("at most {VIEWS_PER_SECOND} lists or views a second on one session");
                 self.sessions.close(&mut self.cx, id, CloseReason::Refused(why));
             }
+            SessionMessage::Open { member, life, epoch } => self.on_open(id, (member, life), epoch),
             SessionMessage::Observe { linearizable } => self.on_observe(id, linearizable),
             SessionMessage::ListRequest { asker } => self.on_list_request(id, asker),
             SessionMessage::ChangesSince(_) if !self.leadership.was_led() => {
@@ -181,7 +184,7 @@ impl Seed {
             return self.cx.count("frames_out_of_place");
         }
         match self.registry.member(member) {
-            Some(known) if known.life == secret.life() => {
+            Some(known) if known.life == secret.life(member.address) => {
                 self.forward(ForwardedRequest::Leave(member), Caller::Session(id));
             }
             Some(_) => self.cx.count("departures_without_the_secret"),

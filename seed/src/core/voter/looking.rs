@@ -104,11 +104,14 @@ impl Voter {
         let now = cx.now;
         // Before the votes: with the last hint gone, what is carried need not wait for it any more.
         self.hinted.remove(&target);
+        // A member's address was reached when it joined; a stranger's may be one to which nobody here has a way.
+        let is_member = registry.at(target.address).is_some();
         match finding {
-            Finding::CannotProbe => {
+            Finding::CannotProbe if is_member => {
                 self.health.could_not_probe(now);
                 self.inability.failed(now);
             }
+            Finding::CannotProbe => {}
             Finding::Alive | Finding::Silent | Finding::Refused | Finding::OtherLife(_) => {
                 self.inability.worked();
             }

@@ -7,7 +7,6 @@ use coterie_common::Wire;
 use coterie_common::limits::INBOX_FRAMES_MAX;
 use coterie_common::message::SeedId;
 use coterie_common::net::guests::Guests;
-use coterie_common::net::listener::connections_with_a_host_max;
 use coterie_common::net::tcp::TcpStream;
 use coterie_common::net::{ConnectionEvent, Outbox, connection};
 use tokio::sync::mpsc;
@@ -67,7 +66,7 @@ pub(super) struct Connections {
     /// What came on them.
     pub(super) inbox: Queue<(u64, ConnectionEvent)>,
     /// Those of them that are too many.
-    guests: Guests<u64>,
+    pub(super) guests: Guests<u64>,
     /// Accepts connections, for as long as this lives.
     _accepting: JoinSet<()>,
 }
@@ -143,16 +142,14 @@ impl Connections {
 
     /// The one that has been silent for longest since it was accepted; of that host, if one is named.
     pub(super) fn oldest_silent(&self, host: Option<IpAddr>) -> Option<u64> {
-        let is_from = |c: &OpenConnection| host.is_none() || c.outbox.remote_ip() == host;
+        let is_from = |c: &OpenConnection| host.is_none() || c.outbox.remote_host() == host;
         let silent = self.open.iter().find(|(_, c)| c.kind == ConnectionKind::New && is_from(c));
         silent.map(|(id, _)| *id)
     }
 
-    /// Whether that host has as many of them as one may.
-    pub(super) fn has_as_many_as_it_may(&self, host: IpAddr) -> bool {
-        let most = connections_with_a_host_max();
-        let of_host = || self.open.values().filter(|c| c.outbox.remote_ip() == Some(host)).count();
-        self.len() >= most && of_host() >= most
+    /// How many that host has.
+    pub(super) fn of_host(&self, host: IpAddr) -> usize {
+        self.open.values().filter(|c| c.outbox.remote_host() == Some(host)).count()
     }
 
     /// It has ended, or is to end.

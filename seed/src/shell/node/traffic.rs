@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use coterie_common::message::{CloseReason, MeshMessage, SeedHello, SeedId};
 use coterie_common::net::ConnectionEvent;
-use coterie_common::net::listener::connections_max;
 use coterie_common::net::process::Failure;
 use coterie_common::net::task::report;
-use coterie_common::net::tcp::TcpStream;
 use coterie_common::{Message, Wire};
 
 use super::connections::{ConnectionKind, Speaker};
@@ -42,29 +40,6 @@ impl Node {
         let pause = self.greetings.redials.get_mut(&seed).map(|redial| redial.backoff.pause());
         if let (Some(pause), false) = (pause, self.ending.has_begun()) {
             self.dial(seed, pause);
-        }
-    }
-
-    pub(super) fn on_accepted(&mut self, stream: TcpStream) {
-        let host = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
-        let has_all = host.is_some_and(|host| self.connections.has_as_many_as_it_may(host));
-        let is_full = has_all || self.connections.len() >= connections_max();
-        // Who has nothing to say makes room for who may have: a seed and a member speak at once.
-        let silent = is_full.then(|| self.connections.oldest_silent(host.filter(|_| has_all))).flatten();
-        if is_full {
-            match has_all {
-                true => self.core.count("connections_with_a_host_over_limit"),
-                false => self.core.count("connections_over_limit"),
-            }
-        }
-        let id = self.connections.keep(stream, ConnectionKind::New);
-        let leaves = match (is_full, silent) {
-            (false, _) => None,
-            (true, Some(silent)) => Some(silent),
-            (true, None) => self.connections.take_in(id),
-        };
-        if let Some(leaves) = leaves {
-            self.refuse(leaves, CloseReason::Full);
         }
     }
 
