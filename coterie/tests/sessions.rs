@@ -17,3 +17,15 @@ fn hundreds_of_sessions_take_little_and_all_are_told() {
     assert!(kib > 0.0 && kib <= 40.0, "{text}");
     assert!(text.contains("3 joins, each told to all"), "{text}");
 }
+
+#[test]
+fn of_nothing_nothing_is_measured() {
+    for option in ["--sessions", "--joins"] {
+        let args = ["bench", "sessions", option, "0"];
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_coterie")).args(args).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(text, format!("coterie: {option} 0: there is nothing to measure\n"));
+    }
+}

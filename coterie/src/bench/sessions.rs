@@ -57,6 +57,11 @@ pub(super) struct SessionsArgs {
 }
 
 pub(super) fn run(args: &SessionsArgs) -> Result<(), Failure> {
+    let nothing =
+        [("--sessions", args.sessions == 0), ("--joins", args.joins == 0), ("--for", args.time.is_zero())];
+    if let Some((option, _)) = nothing.iter().find(|(_, is_none)| *is_none) {
+        return Err(Failure::usage(format!("{option} 0: there is nothing to measure")));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     in_directory(args.dir.as_deref(), |directory| {
         let layout = Layout::of_this_program(SEEDS, 0)?;
